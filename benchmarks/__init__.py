@@ -1,0 +1,1 @@
+"""Benchmarks of fastprop. `python/` compares with other frameworks, `cpp/` times single kernels."""

@@ -1,0 +1,71 @@
+// Microbenchmarks of one instruction-set level. Every benchmark checks its result before it is
+// timed.
+//
+//     fastprop_bench_v3 --benchmark_filter=gemm
+
+#include <benchmark/benchmark.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "core/cpu_info.h"
+#include "machine.h"
+
+namespace {
+
+/// Did this run end in SkipWithError? Google Benchmark renamed the member in 1.8.
+template <class Run>
+auto failed(const Run& run, int) -> decltype(static_cast<bool>(run.error_occurred)) {
+    return run.error_occurred;
+}
+template <class Run>
+auto failed(const Run& run, long) -> decltype(static_cast<int>(run.skipped) != 0) {
+    return static_cast<int>(run.skipped) != 0;
+}
+
+/// A table whose counters say their unit in their name: the library would print "GFLOP/s=12/s".
+class TableReporter : public benchmark::ConsoleReporter {
+public:
+    TableReporter() : ConsoleReporter(OO_Tabular) {}
+
+    void ReportRuns(const std::vector<Run>& runs) override {
+        std::vector<Run> copies = runs;
+        for (Run& run : copies) {
+            any_failed_ = any_failed_ || failed(run, 0);
+            for (auto& counter : run.counters) counter.second.flags = benchmark::Counter::kDefaults;
+        }
+        ConsoleReporter::ReportRuns(copies);
+    }
+
+    bool any_failed() const { return any_failed_; }
+
+private:
+    bool any_failed_ = false;
+};
+
+bool asks_for_format(int argc, char** argv) {
+    for (int i = 1; i < argc; ++i)
+        if (std::string(argv[i]).rfind("--benchmark_format", 0) == 0) return true;
+    return false;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const bool own_format = asks_for_format(argc, argv);
+    benchmark::Initialize(&argc, argv);
+    if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+    // To stderr, so that --benchmark_format=json leaves clean JSON on stdout.
+    std::fprintf(stderr, "fastprop %s, level %s, %s, %s\n%s", FASTPROP_VERSION, FASTPROP_LEVEL,
+                 fastprop::cpu_name().c_str(), fastprop::compiler_name().c_str(),
+                 fastprop::bench::describe(fastprop::bench::machine()).c_str());
+    TableReporter reporter;
+    if (own_format) {
+        benchmark::RunSpecifiedBenchmarks();
+    } else {
+        benchmark::RunSpecifiedBenchmarks(&reporter);
+    }
+    benchmark::Shutdown();
+    return reporter.any_failed() ? 1 : 0;
+}

@@ -1,0 +1,121 @@
+"""JAX with optax: one jitted step a call, and a whole epoch inside one jitted ``lax.scan``."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ..works import LEARNING_RATE, Work
+
+State = tuple[Any, Any]
+
+
+class _Jax:
+    """What both ways share: parameters and optimizer state are donated, rows are gathered inside."""
+
+    def __init__(self, threads: int) -> None:
+        # The number of threads follows the CPU affinity and XLA_FLAGS, which the worker has set.
+        if jax.default_backend() != "cpu":
+            raise RuntimeError(f"JAX runs on {jax.default_backend()}; set JAX_PLATFORMS=cpu")
+        self.versions = {"jax": jax.__version__, "optax": optax.__version__}
+        self.optimizer = optax.adam(LEARNING_RATE)
+
+    def prepare(self, work: Work) -> None:
+        self.work = work
+        self.x, self.y = (jax.device_put(a) for a in work.data())
+        self.step = partial(_step, work.loss, self.optimizer)
+
+    def reset(self, epoch: int) -> None:
+        parameters = jax.tree.map(jnp.array, self.work.weights())
+        self.state: State = (parameters, self.optimizer.init(parameters))
+        self.order = jax.device_put(self.work.order(epoch).astype(np.int32))
+        jax.block_until_ready((self.state, self.order))
+
+    def notes(self) -> dict[str, Any]:
+        return {}
+
+    def release(self) -> None:
+        del self.x, self.y, self.step, self.state, self.order, self.jitted
+        jax.clear_caches()
+
+
+class JaxStep(_Jax):
+    """One jitted step a call."""
+
+    def prepare(self, work: Work) -> None:
+        super().prepare(work)
+        self.jitted = jax.jit(self.step, donate_argnums=0)
+        self.losses(2)
+
+    def reset(self, epoch: int) -> None:
+        super().reset(epoch)
+        self.batches = list(self.order)
+        jax.block_until_ready(self.batches)
+
+    def losses(self, steps: int) -> list[float]:
+        self.reset(0)
+        return [float(loss) for loss in self._run(steps)]
+
+    def epoch(self, steps: int) -> int:
+        return len(self._run(steps))
+
+    def _run(self, steps: int) -> list[jax.Array]:
+        losses = []
+        for rows in self.batches[:steps]:
+            self.state, loss = self.jitted(self.state, self.x, self.y, rows)
+            losses.append(loss)
+        jax.block_until_ready((self.state, losses))
+        return losses
+
+
+class JaxScan(_Jax):
+    """A whole epoch in one call. Two lengths are compiled: the epoch's and the verification's."""
+
+    def prepare(self, work: Work) -> None:
+        super().prepare(work)
+        self.jitted = jax.jit(partial(_epoch, self.step), donate_argnums=0)
+        self.reset(0)
+        self.epoch(work.steps)
+
+    def losses(self, steps: int) -> list[float]:
+        self.reset(0)
+        return [float(loss) for loss in self._run(self.order[:steps])]
+
+    def epoch(self, steps: int) -> int:
+        return len(self._run(self.order))
+
+    def _run(self, order: jax.Array) -> jax.Array:
+        self.state, losses = self.jitted(self.state, self.x, self.y, order)
+        jax.block_until_ready((self.state, losses))
+        return losses
+
+
+def _loss(kind: str, parameters: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+    for w, b in parameters[:-1]:
+        x = jax.nn.relu(x @ w + b)
+    w, b = parameters[-1]
+    x = x @ w + b
+    if kind == "mse":
+        return jnp.mean((x - y) ** 2)
+    return optax.softmax_cross_entropy_with_integer_labels(x, y).mean()
+
+
+def _step(
+    kind: str, optimizer: Any, state: State, x: jax.Array, y: jax.Array, rows: jax.Array
+) -> tuple[State, jax.Array]:
+    parameters, memory = state
+    x, y = (a.at[rows].get(mode="promise_in_bounds") for a in (x, y))
+    loss, gradient = jax.value_and_grad(partial(_loss, kind))(parameters, x, y)
+    updates, memory = optimizer.update(gradient, memory, parameters)
+    return (optax.apply_updates(parameters, updates), memory), loss
+
+
+def _epoch(
+    step: Any, state: State, x: jax.Array, y: jax.Array, order: jax.Array
+) -> tuple[State, jax.Array]:
+    return jax.lax.scan(lambda carried, rows: step(carried, x, y, rows), state, order)

@@ -1,0 +1,85 @@
+"""PyTorch: eager, and with the model and its loss compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..works import LEARNING_RATE, Work
+
+Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class TorchEager:
+    """Eager PyTorch at its best: fused Adam, gradients set to None, rows by index_select, no sync."""
+
+    def __init__(self, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self.versions = {"torch": torch.__version__}
+
+    def prepare(self, work: Work) -> None:
+        self.work = work
+        x, y = work.data()
+        self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
+        self.model = _mlp(work)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE, fused=True)
+        self.loss = self._loss(self.model, work)
+        self.losses(2)
+
+    def _loss(self, model: nn.Module, work: Work) -> Step:
+        criterion = nn.MSELoss() if work.loss == "mse" else nn.CrossEntropyLoss()
+        return lambda x, y: criterion(model(x), y)
+
+    def losses(self, steps: int) -> list[float]:
+        self.reset(0)
+        return [float(loss) for loss in self._run(self.order[:steps])]
+
+    def reset(self, epoch: int) -> None:
+        self.order = torch.from_numpy(self.work.order(epoch))
+        layers = [m for m in self.model.modules() if isinstance(m, nn.Linear)]
+        with torch.no_grad():
+            for layer, (w, b) in zip(layers, self.work.weights(), strict=True):
+                layer.weight.copy_(torch.from_numpy(w).T)
+                layer.bias.copy_(torch.from_numpy(b))
+            for state in self.optimizer.state.values():
+                for tensor in state.values():
+                    tensor.zero_()
+
+    def epoch(self, steps: int) -> int:
+        return len(self._run(self.order[:steps]))
+
+    def _run(self, order: torch.Tensor) -> list[torch.Tensor]:
+        losses = []
+        for rows in order:
+            x = torch.index_select(self.x, 0, rows)
+            y = torch.index_select(self.y, 0, rows)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = self.loss(x, y)
+            loss.backward()
+            self.optimizer.step()
+            losses.append(loss.detach())
+        return losses
+
+    def notes(self) -> dict[str, Any]:
+        return {"threads": torch.get_num_threads()}
+
+    def release(self) -> None:
+        del self.x, self.y, self.model, self.optimizer, self.loss
+
+
+class TorchCompiled(TorchEager):
+    """``torch.compile`` of model and loss, so that its backward is compiled as well; Adam stays fused."""
+
+    def _loss(self, model: nn.Module, work: Work) -> Step:
+        torch.compiler.reset()
+        return torch.compile(super()._loss(model, work), fullgraph=True, dynamic=False)
+
+
+def _mlp(work: Work) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for n_in, n_out in work.layers:
+        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])

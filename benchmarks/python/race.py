@@ -1,0 +1,189 @@
+"""One work, all contestants: prepare, verify that they compute the same, then time them in turns."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .machine import Machine
+from .pool import Worker, WorkerError
+from .works import Work
+
+_VERIFIED_STEPS = 10
+_TOLERANCE = 1e-3  # of a loss; float32 sums in different orders, ten Adam steps
+_LEAST_STEPS = 16  # a timed call of a framework that is called step by step
+
+
+@dataclass
+class Result:
+    """What was found for a work with a number of threads.
+
+    Attributes:
+        microseconds: Per step, one number a round, of every contestant that finished.
+        limits: The machine's limit in microseconds, measured in every round.
+        deviations: Largest relative difference of a verified loss from the reference's.
+        errors: Why a contestant has no times.
+        mismatch: True if an error is a wrong result.
+    """
+
+    work: Work
+    threads: int
+    microseconds: dict[str, list[float]] = field(default_factory=dict)
+    limits: list[float] = field(default_factory=list)
+    deviations: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    mismatch: bool = False
+
+    def median(self, key: str) -> float | None:
+        times = self.microseconds.get(key)
+        return statistics.median(times) if times else None
+
+    def spread(self, key: str) -> float | None:
+        """Median absolute deviation, relative to the median."""
+        times = self.microseconds.get(key)
+        if not times:
+            return None
+        middle = statistics.median(times)
+        return statistics.median(abs(t - middle) for t in times) / middle
+
+    @property
+    def limit(self) -> float:
+        return statistics.median(self.limits)
+
+    @property
+    def best_peer(self) -> str | None:
+        peers = [key for key in self.microseconds if key != "fastprop"]
+        return min(peers, key=lambda key: self.median(key) or 0.0, default=None)
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times faster than its best peer fastprop is."""
+        own, peer = self.median("fastprop"), self.best_peer
+        best = self.median(peer) if peer else None
+        return best / own if own and best else None
+
+    def to_dict(self) -> dict[str, Any]:
+        medians = {key: self.median(key) for key in self.microseconds}
+        derived = {
+            "median_microseconds": medians,
+            "limit_microseconds": self.limit if self.limits else None,
+        }
+        return {**asdict(self), **derived, "best_peer": self.best_peer, "ratio": self.ratio}
+
+
+class Race:
+    """Contestants, each in its worker, on the same CPUs.
+
+    Args:
+        workers: Those that started.
+        machine: Gives the limit.
+        rounds: How often each contestant takes its turn.
+        seconds: About how long a turn is.
+        say: Receives a line of progress.
+    """
+
+    def __init__(
+        self,
+        workers: list[Worker],
+        machine: Machine,
+        threads: int,
+        rounds: int,
+        seconds: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self._workers = workers
+        self._machine = machine
+        self._threads = threads
+        self._rounds = rounds
+        self._seconds = seconds
+        self._say = say
+
+    def run(self, work: Work) -> Result:
+        """Everything that is to be known about one work."""
+        result = Result(work, self._threads)
+        ready = self._prepare(work, result)
+        ready = self._verify(work, ready, result)
+        try:
+            self._time(work, ready, result)
+        finally:
+            for worker in self._workers:
+                self._attempt(worker, result, do="release")
+        return result
+
+    def _prepare(self, work: Work, result: Result) -> list[Worker]:
+        for worker in self._workers:
+            worker.send_work(work)
+        ready = []
+        for worker in self._workers:
+            try:
+                result.notes[worker.key] = worker.answer()["notes"]
+                ready.append(worker)
+            except WorkerError as error:
+                self._fail(worker, result, f"could not prepare: {error}")
+        return ready
+
+    def _verify(self, work: Work, ready: list[Worker], result: Result) -> list[Worker]:
+        """Keep the contestants whose losses are those of the first peer, step by step."""
+        steps = min(_VERIFIED_STEPS, work.steps)
+        losses: dict[str, list[float]] = {}
+        for worker in ready:
+            answer = self._attempt(worker, result, do="losses", steps=steps)
+            if answer is not None:
+                losses[worker.key] = answer["losses"]
+        reference = next((losses[k] for k in losses if k != "fastprop"), None)
+        for worker in ready:
+            if reference is None or worker.key not in losses:
+                continue
+            deviation = _deviation(losses[worker.key], reference)
+            result.deviations[worker.key] = deviation
+            if not deviation <= _TOLERANCE:
+                result.mismatch = True
+                self._fail(
+                    worker,
+                    result,
+                    f"other losses than its peers: {losses[worker.key]}, not {reference}",
+                )
+        return [w for w in ready if w.key in losses and w.key not in result.errors]
+
+    def _time(self, work: Work, ready: list[Worker], result: Result) -> None:
+        steps = {}
+        for worker in ready:
+            answer = self._attempt(worker, result, do="epoch", number=0, steps=_LEAST_STEPS)
+            if answer is not None:
+                wanted = self._seconds * answer["steps"] / answer["seconds"]
+                steps[worker.key] = max(_LEAST_STEPS, min(int(wanted), work.steps))
+        for number in range(1, self._rounds + 1):
+            result.limits.append(1e6 * self._machine.limit(work))
+            # Another one begins each time, so that none always follows the same neighbour.
+            shift = number % max(1, len(ready))
+            for worker in [*ready[shift:], *ready[:shift]]:
+                if worker.key not in steps or worker.key in result.errors:
+                    continue
+                count = steps[worker.key]
+                answer = self._attempt(worker, result, do="epoch", number=number, steps=count)
+                if answer is not None:
+                    each = 1e6 * answer["seconds"] / answer["steps"]
+                    result.microseconds.setdefault(worker.key, []).append(each)
+
+    def _attempt(self, worker: Worker, result: Result, **command: Any) -> dict[str, Any] | None:
+        try:
+            return worker.ask(**command)
+        except (WorkerError, BrokenPipeError) as error:
+            if command["do"] != "release":
+                self._fail(worker, result, str(error))
+            return None
+
+    def _fail(self, worker: Worker, result: Result, why: str) -> None:
+        result.errors[worker.key] = why
+        self._say(f"  {worker.key}: {why}")
+
+
+def _deviation(losses: list[float], reference: list[float]) -> float:
+    if len(losses) != len(reference):
+        return float("inf")
+    differences = [abs(a - b) / abs(b) for a, b in zip(losses, reference, strict=True)]
+    # max() would pass over a NaN that is not the first.
+    return max(differences) if all(d == d for d in differences) else float("nan")

@@ -1,0 +1,151 @@
+"""What it takes to begin: import time, the demo's wall time, size of the wheel, latency of single calls.
+
+python -m benchmarks.python.startup
+python -m benchmarks.python.startup --wheel dist/*.whl --json startup.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_RUNS = 15
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.python.startup",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--wheel", type=Path, help="report the size of this wheel and its parts")
+    parser.add_argument(
+        "--runs", type=int, default=_RUNS, help="processes to start; default %(default)s"
+    )
+    parser.add_argument("--json", type=Path, help="write the figures")
+    options = parser.parse_args(argv)
+    figures = {**imports(options.runs), **demo(), **latencies()}
+    if options.wheel:
+        figures |= wheel(options.wheel)
+    width = max(map(len, figures))
+    for name, value in figures.items():
+        print(f"{name:<{width}}  {value}")
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    return 0
+
+
+def imports(runs: int) -> dict[str, Any]:
+    """Milliseconds of ``import numpy``, and of ``import fastprop`` after it, in new processes."""
+    code = (
+        "import time; a = time.perf_counter(); import numpy; b = time.perf_counter(); "
+        "import fastprop; c = time.perf_counter(); print(b - a, c - b)"
+    )
+    pairs = []
+    for _ in range(runs + 1):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        pairs.append([1e3 * float(word) for word in done.stdout.split()])
+    numpy_ms, own_ms = zip(*pairs[1:], strict=True)  # the first one fills the disk cache
+    return {
+        "import numpy, ms": round(statistics.median(numpy_ms), 1),
+        "import fastprop beyond numpy, ms": round(statistics.median(own_ms), 1),
+    }
+
+
+def demo() -> dict[str, Any]:
+    """Seconds from the shell prompt back to it, and what the demo says itself."""
+    times, output = [], ""
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(4):
+            command = [sys.executable, "-m", "fastprop.cli", "demo"]
+            start = time.perf_counter()
+            done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+            times.append(time.perf_counter() - start)
+            if done.returncode:
+                return {"demo": f"failed: {(done.stderr.strip() or done.stdout).splitlines()[-1]}"}
+            output = done.stdout
+    said = dict(_said(line) for line in output.splitlines() if line.startswith("  "))
+    wanted = ("test accuracy", "training", "a step", "threads")
+    return {
+        "demo, s": round(statistics.median(times[1:]), 2),
+        **{f"demo: {key}": said[key] for key in wanted if key in said},
+    }
+
+
+def _said(line: str) -> tuple[str, str]:
+    name, _, value = line.strip().partition("  ")
+    return name, value.strip()
+
+
+def latencies() -> dict[str, Any]:
+    """Microseconds of single calls from Python on a 64-128-64-10 network."""
+    import numpy as np
+
+    import fastprop as fp
+    from fastprop import nn, optim
+
+    model = nn.Sequential(
+        nn.Dense(64, 128, activation="relu"),
+        nn.Dense(128, 64, activation="relu"),
+        nn.Dense(64, 10),
+    )
+    trainer = fp.Trainer(model, loss="cross_entropy", optimizer=optim.Adam())
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((32, 64), dtype=np.float32)
+    y = rng.integers(0, 10, 32)
+    rows = 4096
+    many, labels = np.tile(x, (rows // 32, 1)), np.tile(y, rows // 32)
+    start = time.perf_counter()
+    first = fp.Trainer(model, loss="cross_entropy", optimizer=optim.Adam())
+    first.train_step(x, y)
+    first_ms = 1e3 * (time.perf_counter() - start)
+    fit = _microseconds(lambda: trainer.fit(many, labels, batch_size=32, verbose=False), 20)
+    return {
+        "predict one row, µs": round(_microseconds(lambda: trainer.predict(x[:1]), 2000), 1),
+        "predict one row, unchecked, µs": round(
+            _microseconds(lambda: trainer.predict(x[:1], check_finite=False), 2000), 1
+        ),
+        "train_step of 32 rows, µs": round(
+            _microseconds(lambda: trainer.train_step(x, y), 2000), 1
+        ),
+        "the same step inside fit, µs": round(fit / (rows / 32), 1),
+        "new Trainer and its first step, ms": round(first_ms, 1),
+    }
+
+
+def _microseconds(function: Callable[[], Any], calls: int) -> float:
+    """Median over a few blocks of the mean time of a call."""
+    function()
+    block = max(1, calls // 10)
+    times = []
+    for _ in range(10):
+        start = time.perf_counter()
+        for _ in range(block):
+            function()
+        times.append((time.perf_counter() - start) / block)
+    return 1e6 * statistics.median(times)
+
+
+def wheel(path: Path) -> dict[str, Any]:
+    """Megabytes of a wheel, and of the extension of each level inside it, compressed."""
+    sizes = {"wheel, MB": round(path.stat().st_size / 1e6, 2)}
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if info.filename.endswith((".so", ".pyd", ".dylib")) or ".so." in info.filename:
+                sizes[f"wheel: {Path(info.filename).name}, MB"] = round(info.compress_size / 1e6, 2)
+    return sizes
+
+
+if __name__ == "__main__":
+    sys.exit(main())

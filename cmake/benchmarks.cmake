@@ -1,0 +1,9 @@
+# fastprop_bench_<level>: all of benchmarks/cpp against one level that this machine runs.
+
+find_package(benchmark REQUIRED)
+file(GLOB benchmark_sources CONFIGURE_DEPENDS benchmarks/cpp/*.cpp)
+foreach(level IN LISTS FASTPROP_HOST_LEVELS)
+    add_executable(fastprop_bench_${level} ${benchmark_sources})
+    target_include_directories(fastprop_bench_${level} PRIVATE benchmarks/cpp)
+    target_link_libraries(fastprop_bench_${level} PRIVATE fastprop_${level} benchmark::benchmark)
+endforeach()

@@ -1,0 +1,25 @@
+# fastprop_tests_<level>: all of tests/cpp against one level, for every level that this machine runs.
+
+find_package(GTest QUIET)
+if(NOT GTest_FOUND)
+    set(FASTPROP_GTEST_SOURCE /usr/src/googletest CACHE PATH "Sources of GoogleTest")
+    if(NOT EXISTS "${FASTPROP_GTEST_SOURCE}/CMakeLists.txt")
+        message(FATAL_ERROR "fastprop: GoogleTest was not found (Debian, Ubuntu: libgtest-dev)")
+    endif()
+    set(INSTALL_GTEST OFF CACHE BOOL "" FORCE)
+    set(BUILD_GMOCK OFF CACHE BOOL "" FORCE)
+    add_subdirectory("${FASTPROP_GTEST_SOURCE}" "${CMAKE_CURRENT_BINARY_DIR}/googletest" EXCLUDE_FROM_ALL)
+    add_library(GTest::gtest_main ALIAS gtest_main)
+endif()
+
+file(GLOB test_sources CONFIGURE_DEPENDS tests/cpp/*.cpp)
+foreach(level IN LISTS FASTPROP_HOST_LEVELS)
+    add_executable(fastprop_tests_${level} ${test_sources})
+    target_include_directories(fastprop_tests_${level} PRIVATE tests/cpp)
+    target_link_libraries(fastprop_tests_${level} PRIVATE fastprop_${level} GTest::gtest_main)
+    if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+        # GoogleTest's own macros, as its documentation uses them.
+        target_compile_options(fastprop_tests_${level} PRIVATE -Wno-gnu-zero-variadic-macro-arguments)
+    endif()
+    add_test(NAME cpp_${level} COMMAND fastprop_tests_${level})
+endforeach()

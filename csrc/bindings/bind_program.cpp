@@ -1,0 +1,166 @@
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "bindings/arrays.h"
+#include "bindings/bindings.h"
+#include "program/program.h"
+
+namespace py = pybind11;
+
+namespace fastprop {
+namespace {
+
+/// (place, index, byte offset, dtype name, shape, batched), or None for an absent operand.
+Operand operand_from(const py::handle& item) {
+    if (item.is_none()) return {};
+    const auto fields = item.cast<py::tuple>();
+    require(fields.size() == 6, "Program: an operand has 6 fields, got ", fields.size());
+    Operand operand;
+    operand.place = static_cast<Place>(fields[0].cast<int>());
+    operand.index = fields[1].cast<int>();
+    operand.offset = fields[2].cast<std::size_t>();
+    const auto dtype = fields[3].cast<std::string>();
+    bool known = false;
+    for (const DType candidate : {DType::f32, DType::f64, DType::i32, DType::i64, DType::u8})
+        if (dtype == dtype_name(candidate)) {
+            operand.dtype = candidate;
+            known = true;
+        }
+    if (!known) throw TypeError(concat("Program: unsupported dtype ", dtype));
+    const auto shape = fields[4].cast<std::vector<Index>>();
+    require(shape.size() <= kMaxRank, "Program: at most ", kMaxRank, " axes, got ", shape.size());
+    operand.rank = static_cast<int>(shape.size());
+    std::copy(shape.begin(), shape.end(), operand.shape);
+    operand.batched = fields[5].cast<bool>();
+    return operand;
+}
+
+std::vector<Operand> operands_from(const py::handle& items) {
+    std::vector<Operand> operands;
+    for (const py::handle item : items.cast<py::sequence>())
+        operands.push_back(operand_from(item));
+    return operands;
+}
+
+/// (op code, inputs, outputs, attributes, barrier)
+std::vector<Instruction> instructions_from(const py::sequence& items) {
+    std::vector<Instruction> list;
+    for (const py::handle item : items) {
+        const auto fields = item.cast<py::tuple>();
+        require(fields.size() == 5, "Program: an instruction has 5 fields, got ", fields.size());
+        list.push_back({fields[0].cast<int>(), operands_from(fields[1]), operands_from(fields[2]),
+                        fields[3].cast<std::vector<double>>(), fields[4].cast<bool>()});
+    }
+    return list;
+}
+
+/// A Program and the arrays that its buffers are views of.
+class BoundProgram {
+public:
+    BoundProgram(std::size_t arena_bytes, Index capacity, std::vector<py::array> buffers,
+                 const py::sequence& prologue, const py::sequence& step,
+                 const py::sequence& scalars, const py::sequence& rows)
+        : buffers_(std::move(buffers)) {
+        Program::Parts parts;
+        parts.arena_bytes = arena_bytes;
+        parts.capacity = capacity;
+        for (const py::array& array : buffers_) {
+            const TensorView view = view_of_array(array, false, "Program");
+            parts.buffers.push_back({view.data, view.bytes()});
+        }
+        parts.prologue = instructions_from(prologue);
+        parts.step = instructions_from(step);
+        parts.scalars = operands_from(scalars);
+        parts.rows = operands_from(rows);
+        num_scalars_ = static_cast<Index>(parts.scalars.size());
+        row_bytes_.reserve(parts.rows.size());
+        for (const Operand& row : parts.rows) {
+            std::size_t bytes = dtype_size(row.dtype);
+            for (int i = 1; i < row.rank; ++i) bytes *= static_cast<std::size_t>(row.shape[i]);
+            row_bytes_.push_back(bytes);
+        }
+        program_ = std::make_unique<Program>(std::move(parts));
+    }
+
+    std::tuple<py::array_t<double>, Index, int, py::object> run(
+        const std::vector<py::array>& sources, const py::array& order, Index batch_size,
+        const std::optional<py::array>& scalars, std::int64_t first_step, std::uint64_t seed,
+        int threads, const std::vector<py::array>& results, bool stop_on_nonfinite) {
+        RunRequest request;
+        for (const py::array& source : sources)
+            request.sources.push_back(view_of_array(source, false, "Program.run"));
+        const TensorView order_view = view_of_array(order, false, "Program.run");
+        if (order_view.dtype != DType::i64) throw TypeError("Program.run: order must be int64");
+        request.order = order_view.as<std::int64_t>();
+        request.count = order_view.size();
+        request.batch_size = batch_size;
+        request.first_step = first_step;
+        request.seed = seed;
+        request.threads = threads;
+        request.stop_on_nonfinite = stop_on_nonfinite;
+        const Index steps = batch_size > 0 ? ceil_div(request.count, batch_size) : 0;
+        if (scalars) {
+            const TensorView view = view_of_array(*scalars, false, "Program.run");
+            require(view.dtype == DType::f64 && view.rank == 2 && view.rows() == steps,
+                    "Program.run: step scalars must be float64 with ", steps, " rows");
+            request.scalars = view.as<double>();
+            request.scalars_per_step = view.last();
+        }
+        require(results.size() == row_bytes_.size(), "Program.run: expects ", row_bytes_.size(),
+                " result arrays, got ", results.size());
+        for (std::size_t i = 0; i < results.size(); ++i) {
+            const TensorView view = view_of_array(results[i], true, "Program.run");
+            require(view.bytes() == static_cast<std::size_t>(request.count) * row_bytes_[i],
+                    "Program.run: result ", i, " has the wrong size");
+            request.results.push_back(view.data);
+        }
+        py::array_t<double> values({steps, num_scalars_});
+        request.values = values.mutable_data();
+
+        py::object error = py::none();
+        request.interrupted = [&error] {
+            const py::gil_scoped_acquire acquire;
+            if (PyErr_CheckSignals() == 0) return false;
+            py::error_already_set raised;
+            error = raised.value();
+            return true;
+        };
+        RunResult result;
+        {
+            const py::gil_scoped_release release;
+            result = program_->run(request);
+        }
+        return {values, result.steps, static_cast<int>(result.stop), error};
+    }
+
+private:
+    std::vector<py::array> buffers_;
+    std::unique_ptr<Program> program_;
+    std::vector<std::size_t> row_bytes_;
+    Index num_scalars_ = 0;
+};
+
+}  // namespace
+
+void bind_program(py::module_& m) {
+    py::class_<BoundProgram>(m, "Program",
+                             "A flat list of instructions over one arena; see fastprop.graph.")
+        .def(py::init<std::size_t, Index, std::vector<py::array>, const py::sequence&,
+                      const py::sequence&, const py::sequence&, const py::sequence&>(),
+             py::arg("arena_bytes"), py::arg("capacity"), py::arg("buffers"), py::arg("prologue"),
+             py::arg("step"), py::arg("scalars"), py::arg("rows"))
+        .def("run", &BoundProgram::run, py::arg("sources"), py::arg("order"),
+             py::arg("batch_size"), py::arg("step_scalars"), py::arg("first_step"),
+             py::arg("seed"), py::arg("threads"), py::arg("results"), py::arg("stop_on_nonfinite"),
+             "Run whole steps with the GIL released. Returns the recorded outputs [steps, n], the "
+             "number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), and "
+             "the exception of an interrupt.");
+}
+
+}  // namespace fastprop

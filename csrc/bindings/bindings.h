@@ -1,0 +1,13 @@
+#pragma once
+/// @file
+/// @brief One bind_* function a topic. Bindings hold no arithmetic and convert nothing.
+
+#include <pybind11/pybind11.h>
+
+namespace fastprop {
+
+void bind_config(pybind11::module_& m);
+void bind_ops(pybind11::module_& m);
+void bind_program(pybind11::module_& m);
+
+}  // namespace fastprop

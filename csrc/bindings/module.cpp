@@ -1,0 +1,30 @@
+#include <pybind11/pybind11.h>
+
+#include <exception>
+
+#include "bindings/bindings.h"
+#include "core/check.h"
+
+namespace {
+
+void translate(std::exception_ptr pending) {
+    try {
+        if (pending) std::rethrow_exception(pending);
+    } catch (const fastprop::TypeError& error) {
+        PyErr_SetString(PyExc_TypeError, error.what());
+    } catch (const fastprop::Error& error) {
+        PyErr_SetString(PyExc_ValueError, error.what());
+    }
+}
+
+}  // namespace
+
+// FASTPROP_MODULE is _core_<level>.
+PYBIND11_MODULE(FASTPROP_MODULE, m) {
+    m.doc() = "The arithmetic of fastprop, compiled for one instruction-set level.";
+    m.attr("level") = FASTPROP_LEVEL;
+    pybind11::register_local_exception_translator(&translate);
+    fastprop::bind_config(m);
+    fastprop::bind_ops(m);
+    fastprop::bind_program(m);
+}

@@ -1,0 +1,54 @@
+#pragma once
+/// @file
+/// @brief Memory on 64-byte boundaries: a cache line, and the widest vector of any level.
+
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <new>
+
+namespace fastprop {
+
+constexpr std::size_t kAlignment = 64;
+
+constexpr std::size_t align_up(std::size_t bytes) {
+    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+class AlignedBuffer {
+public:
+    AlignedBuffer() = default;
+    /// Zero-filled, so that padding never holds a signalling or denormal value.
+    explicit AlignedBuffer(std::size_t bytes) : bytes_(bytes) {
+        if (bytes == 0) return;
+        data_.reset(::operator new(align_up(bytes), std::align_val_t(kAlignment)));
+        std::memset(data_.get(), 0, align_up(bytes));
+    }
+
+    void* data() const { return data_.get(); }
+    std::size_t bytes() const { return bytes_; }
+
+    /// Grows to at least `bytes`; the contents are lost when it has to grow.
+    void reserve(std::size_t bytes) {
+        if (bytes > bytes_) *this = AlignedBuffer(bytes);
+    }
+
+    template <class T>
+    T* as() const {
+        return static_cast<T*>(data_.get());
+    }
+
+private:
+    struct Free {
+        void operator()(void* p) const { ::operator delete(p, std::align_val_t(kAlignment)); }
+    };
+    std::unique_ptr<void, Free> data_;
+    std::size_t bytes_ = 0;
+};
+
+/// Scratch memory of the calling thread, grown on demand and kept. A later call from the same thread
+/// with the same `slot` may move it, so a kernel asks once for all that it needs.
+/// Slot 0 belongs to GEMM packing, slot 1 to everything else.
+void* thread_scratch(std::size_t bytes, int slot = 1);
+
+}  // namespace fastprop

@@ -1,0 +1,82 @@
+#pragma once
+/// @file
+/// @brief The vector register of this instruction-set level, on Eigen's packet operations.
+///
+/// Body and tail of every loop go through the same packet code (a tail is loaded into a padded
+/// packet), so an element's bits never depend on where a slice starts or ends.
+
+// Eigen's default replaces float square roots by an estimate and one Newton step.
+#ifndef EIGEN_FAST_MATH
+#define EIGEN_FAST_MATH 0
+#endif
+
+// GCC 12 takes the undefined operand inside its own AVX-512 intrinsics for a mistake of ours.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <Eigen/Core>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/types.h"
+
+namespace fastprop {
+
+namespace pk = Eigen::internal;
+
+template <class T>
+struct Simd {
+    using Packet = typename pk::packet_traits<T>::type;
+    static constexpr int width = static_cast<int>(pk::unpacket_traits<Packet>::size);
+
+    static Packet load(const T* p) { return pk::ploadu<Packet>(p); }
+    static void store(T* p, const Packet& v) { pk::pstoreu(p, v); }
+    static Packet set(T value) { return pk::pset1<Packet>(value); }
+
+    /// The first `n` elements, 0 < n <= width; the other lanes hold zero.
+    static Packet load_partial(const T* p, Index n) {
+        if (n == width) return load(p);
+        alignas(64) T lanes[width] = {};
+        std::memcpy(lanes, p, static_cast<std::size_t>(n) * sizeof(T));
+        return pk::pload<Packet>(lanes);
+    }
+
+    static void store_partial(T* p, const Packet& v, Index n) {
+        if (n == width) {
+            store(p, v);
+            return;
+        }
+        alignas(64) T lanes[width];
+        pk::pstore(lanes, v);
+        std::memcpy(p, lanes, static_cast<std::size_t>(n) * sizeof(T));
+    }
+};
+
+/// y[i] = f(x[i]) on packets.
+template <class T, class F>
+inline void map_packets(const T* x, T* y, Index n, const F& f) {
+    using S = Simd<T>;
+    Index i = 0;
+    for (; i + S::width <= n; i += S::width) S::store(y + i, f(S::load(x + i)));
+    if (i < n) S::store_partial(y + i, f(S::load_partial(x + i, n - i)), n - i);
+}
+
+/// y[i] = f(a[i], b[i]) on packets.
+template <class T, class F>
+inline void map_packets(const T* a, const T* b, T* y, Index n, const F& f) {
+    using S = Simd<T>;
+    Index i = 0;
+    for (; i + S::width <= n; i += S::width) S::store(y + i, f(S::load(a + i), S::load(b + i)));
+    if (i < n) {
+        const Index rest = n - i;
+        S::store_partial(y + i, f(S::load_partial(a + i, rest), S::load_partial(b + i, rest)), rest);
+    }
+}
+
+}  // namespace fastprop

@@ -1,0 +1,66 @@
+#pragma once
+/// @file
+/// @brief A team of threads that stays together for a whole run of many steps.
+///
+/// One OpenMP parallel region covers a run; inside it every instruction does its own slice and meets
+/// the others only at barriers that the planner placed. This is the only header backed by <omp.h>.
+
+#include <atomic>
+#include <functional>
+
+#include "core/types.h"
+
+namespace fastprop {
+
+/// A sense-counting barrier. It spins, since steps are microseconds long, and yields once a wait
+/// gets long, so that more threads than cores still make progress.
+class Barrier {
+public:
+    explicit Barrier(int size) : size_(size) {}
+    void wait();
+
+private:
+    const int size_;
+    alignas(64) std::atomic<int> waiting_{0};
+    alignas(64) std::atomic<unsigned> generation_{0};
+};
+
+class Team {
+public:
+    Team(int rank, int size, Barrier* barrier) : rank_(rank), size_(size), barrier_(barrier) {}
+
+    int rank() const { return rank_; }
+    int size() const { return size_; }
+
+    void wait() const {
+        if (size_ > 1) barrier_->wait();
+    }
+
+    /// This thread's share of `extent`, in units of 4 where there are enough of them: whole groups
+    /// of rows keep register tiles full. Depends on nothing but extent, rank and size, so two
+    /// instructions over the same extent own the same indices and need no barrier between them.
+    Range slice(Index extent) const {
+        if (size_ == 1) return {0, extent};
+        const Index unit = extent >= 16 * size_ ? 4 : 1;
+        const Index units = ceil_div(extent, unit);
+        const Index begin = units * rank_ / size_ * unit;
+        const Index end = units * (rank_ + 1) / size_ * unit;
+        return {begin < extent ? begin : extent, end < extent ? end : extent};
+    }
+
+private:
+    int rank_;
+    int size_;
+    Barrier* barrier_;
+};
+
+/// Calls `body(team)` on `threads` threads; the caller is rank 0. `body` must not throw.
+/// In a process forked after the threads were first used the team has one member (the other threads
+/// do not exist there); results do not depend on it.
+void run_team(int threads, const std::function<void(const Team&)>& body);
+
+/// Threads this process may use: FASTPROP_NUM_THREADS, OMP_NUM_THREADS, CPU affinity and the
+/// cgroup's quota, the smallest of those that are set.
+int available_threads();
+
+}  // namespace fastprop

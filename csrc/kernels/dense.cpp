@@ -1,0 +1,125 @@
+#include "kernels/dense.h"
+
+#include <algorithm>
+
+#include "kernels/gemm.h"
+#include "kernels/gemm_tile.h"
+#include "kernels/pack.h"
+
+namespace fastprop {
+namespace {
+
+template <class T>
+GemmRight<T> panels(const T* packed, Index k) {
+    return {packed, k * panel_width<T>(), GemmLayout::panels};
+}
+
+template <class T>
+GemmEpilogue<T> forward_epilogue(const T* b, T* z, const ActivationSpec<T>& f) {
+    return {b, z, f.kind, f.p0, f.p1};
+}
+
+template <class T>
+GemmEpilogue<T> backward_epilogue(const T* h, const ActivationSpec<T>& f) {
+    GemmEpilogue<T> e;
+    if (h == nullptr) return e;
+    e.activation = f.kind;
+    e.p0 = f.p0;
+    e.p1 = f.p1;
+    e.h = h;
+    return e;
+}
+
+/// kPackets packets of columns, all rows.
+template <class T, int kPackets>
+void sum_columns(const T* dz, T* db, Index rows, Index stride) {
+    using S = Simd<T>;
+    typename S::Packet sums[kPackets];
+    FASTPROP_UNROLL
+    for (int v = 0; v < kPackets; ++v) sums[v] = S::set(T(0));
+    for (Index i = 0; i < rows; ++i, dz += stride) {
+        FASTPROP_UNROLL
+        for (int v = 0; v < kPackets; ++v) sums[v] = pk::padd(sums[v], S::load(dz + v * S::width));
+    }
+    FASTPROP_UNROLL
+    for (int v = 0; v < kPackets; ++v) S::store(db + v * S::width, sums[v]);
+}
+
+template <class T>
+void sum_columns_partial(const T* dz, T* db, Index rows, Index stride, Index n) {
+    typename Simd<T>::Packet sum = Simd<T>::set(T(0));
+    for (Index i = 0; i < rows; ++i) sum = pk::padd(sum, tile::load_lanes(dz + i * stride, n));
+    tile::store_lanes(db, sum, n);
+}
+
+}  // namespace
+
+template <class T>
+void dense_forward(const T* x, const T* w, const T* b, T* y, T* z, Index rows, Index in, Index out,
+                   const ActivationSpec<T>& f) {
+    gemm<T>({x, in}, {w, out}, y, out, rows, out, in, forward_epilogue(b, z, f));
+}
+
+template <class T>
+void dense_forward_packed(const T* x, const T* wp, const T* b, T* y, T* z, Index rows, Index in,
+                          Index out, const ActivationSpec<T>& f) {
+    gemm<T>({x, in}, panels(wp, in), y, out, rows, out, in, forward_epilogue(b, z, f));
+}
+
+template <class T>
+void dense_backward_data(const T* dz, const T* w, const T* h, T* dx, Index rows, Index in,
+                         Index out, const ActivationSpec<T>& f) {
+    gemm<T>({dz, out}, {w, out, GemmLayout::transposed}, dx, in, rows, in, out,
+            backward_epilogue(h, f));
+}
+
+template <class T>
+void dense_backward_data_packed(const T* dz, const T* wtp, const T* h, T* dx, Index rows, Index in,
+                                Index out, const ActivationSpec<T>& f) {
+    gemm<T>({dz, out}, panels(wtp, out), dx, in, rows, in, out, backward_epilogue(h, f));
+}
+
+template <class T>
+void dense_backward_weights(const T* x, const T* dz, T* dw, Index rows, Index in, Index out,
+                            Range slice) {
+    const T* columns = x + slice.begin;
+    gemm<T>({columns, in, true}, {dz, out}, dw + slice.begin * out, out, slice.size(), out, rows);
+}
+
+template <class T>
+void dense_backward_weights_packed(const T* x, const T* dzp, T* dw, Index rows, Index in, Index out,
+                                   Range slice) {
+    const T* columns = x + slice.begin;
+    gemm<T>({columns, in, true}, panels(dzp, rows), dw + slice.begin * out, out, slice.size(), out,
+            rows);
+}
+
+template <class T>
+void dense_backward_bias(const T* dz, T* db, Index rows, Index out, Range slice) {
+    constexpr Index width = Simd<T>::width;
+    Index j = slice.begin;
+    // Eight sums hide the latency of the addition and use whole cache lines.
+    for (; j + 8 * width <= slice.end; j += 8 * width) sum_columns<T, 8>(dz + j, db + j, rows, out);
+    for (; j + 2 * width <= slice.end; j += 2 * width) sum_columns<T, 2>(dz + j, db + j, rows, out);
+    for (; j < slice.end; j += width) {
+        sum_columns_partial(dz + j, db + j, rows, out, std::min(width, slice.end - j));
+    }
+}
+
+#define FASTPROP_DENSE(T)                                                                          \
+    template void dense_forward(const T*, const T*, const T*, T*, T*, Index, Index, Index,         \
+                                const ActivationSpec<T>&);                                         \
+    template void dense_forward_packed(const T*, const T*, const T*, T*, T*, Index, Index, Index,  \
+                                       const ActivationSpec<T>&);                                  \
+    template void dense_backward_data(const T*, const T*, const T*, T*, Index, Index, Index,       \
+                                      const ActivationSpec<T>&);                                   \
+    template void dense_backward_data_packed(const T*, const T*, const T*, T*, Index, Index,       \
+                                             Index, const ActivationSpec<T>&);                     \
+    template void dense_backward_weights(const T*, const T*, T*, Index, Index, Index, Range);      \
+    template void dense_backward_weights_packed(const T*, const T*, T*, Index, Index, Index, Range); \
+    template void dense_backward_bias(const T*, T*, Index, Index, Range);
+FASTPROP_DENSE(float)
+FASTPROP_DENSE(double)
+#undef FASTPROP_DENSE
+
+}  // namespace fastprop

@@ -1,0 +1,210 @@
+#include "kernels/elementwise.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/packet.h"
+#include "kernels/broadcast.h"
+#include "kernels/erf.h"
+#include "kernels/math.h"
+#include "kernels/trigonometry.h"
+
+namespace fastprop {
+
+namespace {
+
+/// Shorter innermost rows than this are not worth a call each: their operands are written out first.
+constexpr Index kShortRow = 48;
+/// Elements of an operand that are written out at a time.
+constexpr Index kChunk = 512;
+
+template <class T, Unary op>
+EIGEN_STRONG_INLINE Vec<T> apply(const Vec<T>& x) {
+    using S = Simd<T>;
+    const Vec<T> one = S::set(T(1));
+    if constexpr (op == Unary::neg) return pk::pnegate(x);
+    if constexpr (op == Unary::exp) return exp_packet<T>(x);
+    if constexpr (op == Unary::log) return log_packet<T>(x);
+    if constexpr (op == Unary::sqrt) return pk::psqrt(x);
+    if constexpr (op == Unary::rsqrt) return pk::pdiv(one, pk::psqrt(x));
+    if constexpr (op == Unary::abs) return pk::pabs(x);
+    if constexpr (op == Unary::sign) {
+        const Vec<T> zero = S::set(T(0));
+        const Vec<T> positive = pk::pselect(pk::pcmp_lt(zero, x), one, x);  // keeps zero and NaN
+        return pk::pselect(pk::pcmp_lt(x, zero), S::set(T(-1)), positive);
+    }
+    if constexpr (op == Unary::square) return pk::pmul(x, x);
+    if constexpr (op == Unary::reciprocal) return pk::pdiv(one, x);
+    if constexpr (op == Unary::sin) return sin_packet<T>(x);
+    if constexpr (op == Unary::cos) return cos_packet<T>(x);
+    if constexpr (op == Unary::erf) return erf_packet<T>(x);
+    if constexpr (op == Unary::log1p) return log1p_packet<T>(x);
+    if constexpr (op == Unary::expm1) return expm1_packet<T>(x);
+}
+
+template <class T, Binary op>
+EIGEN_STRONG_INLINE Vec<T> apply(const Vec<T>& a, const Vec<T>& b) {
+    const Vec<T> one = Simd<T>::set(T(1));
+    if constexpr (op == Binary::add) return pk::padd(a, b);
+    if constexpr (op == Binary::sub) return pk::psub(a, b);
+    if constexpr (op == Binary::mul) return pk::pmul(a, b);
+    if constexpr (op == Binary::div) return pk::pdiv(a, b);
+    // A NaN in a is chosen as no comparison holds; one in b by the outer selection.
+    if constexpr (op == Binary::maximum)
+        return pk::pselect(pk::pcmp_eq(b, b), pk::pselect(pk::pcmp_lt(a, b), b, a), b);
+    if constexpr (op == Binary::minimum)
+        return pk::pselect(pk::pcmp_eq(b, b), pk::pselect(pk::pcmp_lt(b, a), b, a), b);
+    if constexpr (op == Binary::greater) return pk::pand(pk::pcmp_lt(b, a), one);
+    if constexpr (op == Binary::greater_equal) return pk::pand(pk::pcmp_le(b, a), one);
+    if constexpr (op == Binary::less) return pk::pand(pk::pcmp_lt(a, b), one);
+    if constexpr (op == Binary::less_equal) return pk::pand(pk::pcmp_le(a, b), one);
+    if constexpr (op == Binary::equal) return pk::pand(pk::pcmp_eq(a, b), one);
+    if constexpr (op == Binary::not_equal)
+        return pk::pselect(pk::pcmp_eq(a, b), Simd<T>::set(T(0)), one);
+}
+
+/// a^b. The exponents that derivative rules and users write most are exact products and roots; the
+/// choice is made by the exponent itself, so that it does not depend on how the operand is stored.
+template <class T>
+T power(T a, T b) {
+    if (b == T(2)) return a * a;
+    if (b == T(1)) return a;
+    if (b == T(-1)) return T(1) / a;
+    if (b == T(3)) return a * a * a;
+    if (b == T(0.5) && a >= T(0)) return std::sqrt(a + T(0));  // + 0: the root of -0 is 0 here
+    return std::pow(a, b);
+}
+
+/// y[i] = f(a[i or 0], b[i or 0]) on n elements; the strides are 0 or 1.
+template <class T, Binary op>
+void binary_row(const T* a, Index a_stride, const T* b, Index b_stride, T* y, Index n) {
+    if constexpr (op == Binary::pow) {
+        for (Index i = 0; i < n; ++i) y[i] = power(a[i * a_stride], b[i * b_stride]);
+    } else {
+        using P = Vec<T>;
+        if (a_stride != 0 && b_stride != 0) {
+            map_packets(a, b, y, n, [](const P& u, const P& v) { return apply<T, op>(u, v); });
+        } else if (a_stride != 0) {
+            const P v = Simd<T>::set(*b);
+            map_packets(a, y, n, [v](const P& u) { return apply<T, op>(u, v); });
+        } else if (b_stride != 0) {
+            const P u = Simd<T>::set(*a);
+            map_packets(b, y, n, [u](const P& v) { return apply<T, op>(u, v); });
+        } else {
+            const P value = apply<T, op>(Simd<T>::set(*a), Simd<T>::set(*b));
+            std::fill(y, y + n, pk::pfirst(value));
+        }
+    }
+}
+
+/// Elements begin … begin + n of an operand, in place or written out into `buffer`.
+template <class T>
+const T* operand_chunk(const BroadcastPlan& plan, int operand, const T* data, Index begin, Index n,
+                       T* buffer) {
+    if (plan.is_full(operand)) return data + plan.offset[operand] + begin;
+    expand_operand(plan, operand, data, begin, n, buffer);
+    return buffer;
+}
+
+template <class T>
+void where_chunk(const T* c, const T* a, const T* b, T* y, Index n) {
+    using S = Simd<T>;
+    const Vec<T> zero = S::set(T(0));
+    for (Index i = 0; i < n; i += S::width) {
+        const Index lanes = std::min<Index>(n - i, S::width);
+        const Vec<T> off = pk::pcmp_eq(S::load_partial(c + i, lanes), zero);
+        const Vec<T> chosen =
+            pk::pselect(off, S::load_partial(b + i, lanes), S::load_partial(a + i, lanes));
+        S::store_partial(y + i, chosen, lanes);
+    }
+}
+
+}  // namespace
+
+template <class T, Unary op>
+void unary(const T* x, T* y, Index n) {
+    map_packets(x, y, n, [](const Vec<T>& v) { return apply<T, op>(v); });
+}
+
+template <class T, Binary op>
+void binary(const BroadcastPlan& plan, const T* a, const T* b, T* y) {
+    y += plan.out_offset;
+    if (plan.rank == 1 || plan.inner() >= kShortRow) {
+        for_each_row(plan, [&](const BroadcastCursor& at, Index position, Index n) {
+            binary_row<T, op>(a + at.offset(0), plan.inner_stride(0), b + at.offset(1),
+                              plan.inner_stride(1), y + position, n);
+        });
+        return;
+    }
+    T buffer[2][kChunk];
+    const Index size = plan.size();
+    for (Index i = 0; i < size; i += kChunk) {
+        const Index n = std::min(kChunk, size - i);
+        binary_row<T, op>(operand_chunk(plan, 0, a, i, n, buffer[0]), 1,
+                          operand_chunk(plan, 1, b, i, n, buffer[1]), 1, y + i, n);
+    }
+}
+
+template <class T>
+void where(const BroadcastPlan& plan, const T* c, const T* a, const T* b, T* y) {
+    y += plan.out_offset;
+    T buffer[3][kChunk];
+    const Index size = plan.size();
+    for (Index i = 0; i < size; i += kChunk) {
+        const Index n = std::min(kChunk, size - i);
+        where_chunk(operand_chunk(plan, 0, c, i, n, buffer[0]),
+                    operand_chunk(plan, 1, a, i, n, buffer[1]),
+                    operand_chunk(plan, 2, b, i, n, buffer[2]), y + i, n);
+    }
+}
+
+template <class T>
+void fill(T value, T* y, Index n) {
+    std::fill(y, y + n, value);
+}
+
+#define FASTPROP_UNARY(op)                                                  \
+    template void unary<float, Unary::op>(const float*, float*, Index);     \
+    template void unary<double, Unary::op>(const double*, double*, Index);
+#define FASTPROP_BINARY(op)                                                                     \
+    template void binary<float, Binary::op>(const BroadcastPlan&, const float*, const float*,   \
+                                            float*);                                            \
+    template void binary<double, Binary::op>(const BroadcastPlan&, const double*, const double*, \
+                                             double*);
+
+FASTPROP_UNARY(neg)
+FASTPROP_UNARY(exp)
+FASTPROP_UNARY(log)
+FASTPROP_UNARY(sqrt)
+FASTPROP_UNARY(rsqrt)
+FASTPROP_UNARY(abs)
+FASTPROP_UNARY(sign)
+FASTPROP_UNARY(square)
+FASTPROP_UNARY(reciprocal)
+FASTPROP_UNARY(sin)
+FASTPROP_UNARY(cos)
+FASTPROP_UNARY(erf)
+FASTPROP_UNARY(log1p)
+FASTPROP_UNARY(expm1)
+
+FASTPROP_BINARY(add)
+FASTPROP_BINARY(sub)
+FASTPROP_BINARY(mul)
+FASTPROP_BINARY(div)
+FASTPROP_BINARY(pow)
+FASTPROP_BINARY(maximum)
+FASTPROP_BINARY(minimum)
+FASTPROP_BINARY(greater)
+FASTPROP_BINARY(greater_equal)
+FASTPROP_BINARY(less)
+FASTPROP_BINARY(less_equal)
+FASTPROP_BINARY(equal)
+FASTPROP_BINARY(not_equal)
+
+template void where<float>(const BroadcastPlan&, const float*, const float*, const float*, float*);
+template void where<double>(const BroadcastPlan&, const double*, const double*, const double*,
+                            double*);
+template void fill<float>(float, float*, Index);
+template void fill<double>(double, double*, Index);
+
+}  // namespace fastprop

@@ -1,0 +1,69 @@
+#pragma once
+/// @file
+/// @brief Functions of one element, or of two or three that broadcast against each other.
+///
+/// Comparisons give 1 and 0. NaN follows NumPy: maximum and minimum hand it on, every comparison with
+/// it is false, not_equal true. An element's bits depend on its operands alone, whatever the path.
+
+#include "core/tensor_view.h"
+#include "core/types.h"
+
+namespace fastprop {
+
+struct BroadcastPlan;
+
+enum class Unary {
+    neg,
+    exp,
+    log,
+    sqrt,
+    rsqrt,
+    abs,
+    sign,  ///< 0 at zero
+    square,
+    reciprocal,
+    sin,
+    cos,
+    erf,
+    log1p,
+    expm1,
+};
+
+enum class Binary {
+    add,
+    sub,
+    mul,
+    div,
+    pow,
+    maximum,
+    minimum,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    equal,
+    not_equal,
+};
+
+/// y = f(x) on n elements; in place is allowed.
+template <class T, Unary op>
+void unary(const T* x, T* y, Index n);
+
+/// y = f(a, b) on the plan's rows. y may be an operand that is not broadcast.
+template <class T, Binary op>
+void binary(const BroadcastPlan& plan, const T* a, const T* b, T* y);
+
+/// y = a where c is not zero, b elsewhere (a NaN in c counts as not zero).
+template <class T>
+void where(const BroadcastPlan& plan, const T* c, const T* a, const T* b, T* y);
+
+template <class T>
+void fill(T value, T* y, Index n);
+
+/// y = x converted to another element type.
+template <class From, class To>
+void cast(const From* x, To* y, Index n) {
+    for (Index i = 0; i < n; ++i) y[i] = static_cast<To>(x[i]);
+}
+
+}  // namespace fastprop

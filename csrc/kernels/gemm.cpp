@@ -1,0 +1,317 @@
+#include "kernels/gemm.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "core/aligned_buffer.h"
+#include "kernels/gemm_tile.h"
+#include "kernels/pack.h"
+
+namespace fastprop {
+namespace {
+
+/// Bytes of a panel's block, all of a first-level cache: it streams from the second level in any
+/// case, and fewer blocks mean fewer passes over C (on Zen 3 512 rows gained 2 to 4 % over 256).
+constexpr Index kPanelBytes = 32 * 1024;
+constexpr Index kMaxDepth = 512;
+/// Bytes of A in a block, well inside a second-level cache of 512 KB. It is read where it lies: a
+/// copy with padded rows gained nothing, not even for strides that are powers of two.
+constexpr Index kLeftBytes = 192 * 1024;
+/// Up to this k a large C is written row by row (on Zen 3 1.6 times faster for k = 1).
+constexpr Index kShallow = 8;
+/// Bytes of B that are packed at a time.
+constexpr Index kRightBytes = 1024 * 1024;
+/// Bytes of C after which an activation that does not fit in registers is applied.
+constexpr Index kActivationBytes = 128 * 1024;
+/// Bytes of an unpacked B or A^T that a first-level cache holds beside the rest.
+constexpr Index kDirectBytes = 16 * 1024;
+
+template <class T, int kPackets, bool kMajor, std::size_t... kIndex>
+constexpr auto tile_table(std::index_sequence<kIndex...>) {
+    return std::array<TileFunction<T>, sizeof...(kIndex)>{
+        &tile::run<T, static_cast<int>(kIndex) + 1, kPackets, kMajor>...};
+}
+
+/// Tiles of one height more each; the height limit depends on the width.
+template <class T, int kPackets, bool kMajor, int kRows>
+constexpr auto kTiles = tile_table<T, kPackets, kMajor>(std::make_index_sequence<kRows>());
+
+/// With up to three rows one panel has too few accumulators to hide the latency of the
+/// multiply-add, so a tile takes several panels.
+constexpr Index kGroupRows = 3;
+constexpr std::array<Index, kGroupRows> kGroupPanels = {4, 2, 2};
+
+template <class T, bool kMajor>
+constexpr std::array<TileFunction<T>, kGroupRows> kGroupTiles = {&tile::run<T, 1, 8, kMajor>,
+                                                                 &tile::run<T, 2, 4, kMajor>,
+                                                                 &tile::run<T, 3, 4, kMajor>};
+
+/// Height of the next tile. A last tile of fewer than four rows would leave the multiply-add units
+/// idle, so the last two share their rows.
+Index tile_height(Index left, Index limit) {
+    if (left <= limit) return left;
+    return left < limit + 4 ? (left + 1) / 2 : limit;
+}
+
+/// A block of B in the order of the register tile.
+template <class T>
+struct Panels {
+    const T* data = nullptr;
+    Index k_stride = 0;
+    Index stride = 0;
+    const T* tail = nullptr;  ///< the last panel, where its columns do not fill it
+    Index tail_k_stride = 0;
+};
+
+/// A block of A: as stored, or strips [k][height] one after the other.
+template <class T>
+struct LeftBlock {
+    const T* data = nullptr;
+    Index stride = 0;
+    bool k_major = false;
+    bool strips = false;
+};
+
+template <class T>
+class Gemm {
+public:
+    Gemm(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Index m, Index n, Index k,
+         const GemmEpilogue<T>& epilogue)
+        : a_(a), b_(b), c_(c), c_stride_(c_stride), m_(m), n_(n), k_(k), e_(epilogue) {
+        const bool identity = e_.activation == Activation::identity;
+        in_registers_ = identity || e_.activation == Activation::relu;
+        backward_ = e_.h != nullptr && !identity;
+        plan();
+    }
+
+    void run() {
+        for (Index j = 0; j < n_; j += column_block_) {
+            const Index n = std::min(column_block_, n_ - j);
+            Index k_begin = 0;
+            do {  // once for k = 0 too: the epilogue applies to sums that are zero
+                const Index k = std::min(depth_, k_ - k_begin);
+                run_block(j, n, k_begin, k);
+                k_begin += k;
+            } while (k_begin < k_);
+        }
+    }
+
+private:
+    static constexpr Index kWidth = GemmTile<T>::columns;
+    static constexpr Index kRows = GemmTile<T>::rows;
+    static constexpr Index kNarrowRows = GemmTile<T>::narrow_rows;
+    static constexpr Index kDepth = std::min<Index>(kMaxDepth, kPanelBytes / (kWidth * Index{sizeof(T)}));
+
+    /// Chooses blocks and what is packed.
+    void plan() {
+        depth_ = k_ <= kDepth ? k_ : ceil_div(k_, ceil_div(k_, kDepth));
+        const Index row_bytes = std::max<Index>(depth_, 1) * Index{sizeof(T)};
+        row_block_ = std::max(kRows, kLeftBytes / row_bytes / kRows * kRows);
+        if (!in_registers_) {
+            const Index rows = kActivationBytes / (n_ * Index{sizeof(T)}) / kRows * kRows;
+            row_block_ = std::min(row_block_, std::max(rows, 8 * kRows));
+        }
+        row_block_ = std::min(row_block_, m_);
+        // So few products an element that writing C is the work: whole rows of it, one after the other.
+        if (k_ <= kShallow && m_ * n_ * Index{sizeof(T)} > kLeftBytes) row_block_ = std::min(kRows, m_);
+        // A contiguous column is a row.
+        if (b_.layout == GemmLayout::transposed && k_ == 1 && b_.stride == 1) b_ = {b_.data, n_};
+        pack_b_ = b_.layout == GemmLayout::transposed ||
+                  (b_.layout == GemmLayout::rows && m_ > 2 * kRows && k_ * n_ * Index{sizeof(T)} > kDirectBytes);
+        column_block_ = n_;
+        if (pack_b_) column_block_ = std::min(n_, kRightBytes / row_bytes / kWidth * kWidth);
+        pack_a_ = a_.transposed && m_ > kRows && n_ > 2 * kWidth && m_ * k_ * Index{sizeof(T)} > kDirectBytes;
+        const Index b_size = pack_b_ ? round_up(column_block_, kWidth) * depth_
+                             : b_.layout == GemmLayout::rows ? kWidth * depth_ : 0;
+        const Index a_size = pack_a_ ? row_block_ * depth_ : 0;
+        const std::size_t b_bytes = align_up(static_cast<std::size_t>(b_size) * sizeof(T));
+        if (a_size + b_size == 0) return;
+        char* scratch = static_cast<char*>(
+            thread_scratch(b_bytes + static_cast<std::size_t>(a_size) * sizeof(T), 0));
+        packed_b_ = reinterpret_cast<T*>(scratch);
+        packed_a_ = reinterpret_cast<T*>(scratch + b_bytes);
+    }
+
+    /// B[k_begin.., j..] as panels, packed first if need be.
+    Panels<T> panels(Index j, Index n, Index k_begin, Index k) {
+        Panels<T> p;
+        const bool partial = n % kWidth != 0;
+        const Index full = n / kWidth;
+        if (b_.layout == GemmLayout::panels) {
+            p = {b_.data + j / kWidth * b_.stride + k_begin * kWidth, kWidth, b_.stride};
+        } else if (pack_b_) {
+            p = {packed_b_, kWidth, k * kWidth};
+            if (b_.layout == GemmLayout::rows) {
+                pack_panels(b_.data + k_begin * b_.stride + j, packed_b_, k, n, b_.stride, p.stride);
+            } else {
+                pack_panels_transposed(b_.data + j * b_.stride + k_begin, packed_b_, k, n, b_.stride,
+                                       p.stride, 0, true);
+            }
+        } else {
+            p = {b_.data + k_begin * b_.stride + j, b_.stride, kWidth};
+            if (partial) pack_panels(p.data + full * kWidth, packed_b_, k, n % kWidth, b_.stride, 0);
+            p.tail = packed_b_;
+            p.tail_k_stride = kWidth;
+            return p;
+        }
+        p.tail = p.data + full * p.stride;
+        p.tail_k_stride = kWidth;
+        return p;
+    }
+
+    LeftBlock<T> left(Index i, Index m, Index k_begin, Index k) {
+        if (!a_.transposed) return {a_.data + i * a_.stride + k_begin, a_.stride, false, false};
+        const T* from = a_.data + k_begin * a_.stride + i;
+        if (!pack_a_) return {from, a_.stride, true, false};
+        for (Index r = 0; r < m;) {
+            const Index height = tile_height(m - r, kRows);
+            pack_strip(from + r, packed_a_ + r * k, k, height, a_.stride);
+            r += height;
+        }
+        return {packed_a_, 0, true, true};
+    }
+
+    void run_block(Index j, Index n, Index k_begin, Index k) {
+        const Panels<T> b = panels(j, n, k_begin, k);
+        const bool last = k_begin + k == k_;
+        for (Index i = 0; i < m_; i += row_block_) {
+            const Index m = std::min(row_block_, m_ - i);
+            const LeftBlock<T> a = left(i, m, k_begin, k);
+            run_panels(a, b, i, m, j, n, k, k_begin > 0, last);
+            if (last && !in_registers_) activate(i, m, j, n);
+        }
+    }
+
+    void run_panels(const LeftBlock<T>& a, const Panels<T>& b, Index i, Index m, Index j, Index n,
+                    Index k, bool resume, bool last) {
+        TileCall<T> t = {};
+        t.b_stride = b.k_stride;
+        t.b_panel = b.stride;
+        t.k = k;
+        t.resume = resume;
+        const Index full = n / kWidth;
+        Index p = 0;
+        if (m <= kGroupRows) {
+            const Index group = kGroupPanels[static_cast<std::size_t>(m - 1)];
+            const auto& tiles = a.k_major ? kGroupTiles<T, true> : kGroupTiles<T, false>;
+            for (; p + group <= full; p += group) {
+                t.b = b.data + p * b.stride;
+                t.columns = group * kWidth;
+                place(t, i, j + p * kWidth, last);
+                run_rows(t, a, m, kGroupRows, tiles.data());
+            }
+        }
+        const TileFunction<T>* tiles = a.k_major ? kTiles<T, 2, true, kRows>.data()
+                                                 : kTiles<T, 2, false, kRows>.data();
+        t.columns = kWidth;
+        for (; p < full; ++p) {
+            t.b = b.data + p * b.stride;
+            place(t, i, j + p * kWidth, last);
+            run_rows(t, a, m, kRows, tiles);
+        }
+        t.columns = n - full * kWidth;
+        if (t.columns == 0) return;
+        t.b = b.tail;
+        t.b_stride = b.tail_k_stride;
+        place(t, i, j + full * kWidth, last);
+        if (t.columns > Simd<T>::width) {
+            run_rows(t, a, m, kRows, tiles);
+        } else {
+            run_rows(t, a, m, a.strips ? kRows : kNarrowRows,
+                     a.k_major ? kTiles<T, 1, true, kNarrowRows>.data()
+                               : kTiles<T, 1, false, kNarrowRows>.data());
+        }
+    }
+
+    /// Points the tile at C[i, j] and at what its epilogue needs there.
+    void place(TileCall<T>& t, Index i, Index j, bool last) const {
+        const Index at = i * c_stride_ + j;
+        t.c = c_ + at;
+        t.c_stride = c_stride_;
+        if (!last) return;
+        const bool relu = e_.activation == Activation::relu;
+        t.bias = e_.bias && !e_.scalar_bias ? e_.bias + j : e_.bias;
+        t.scalar_bias = e_.scalar_bias;
+        t.z = e_.z ? e_.z + at : nullptr;
+        t.mask = relu && backward_ ? e_.h + at : nullptr;
+        t.relu = relu && !backward_;
+    }
+
+    /// One panel (or group of panels) times all rows of the block.
+    static void run_rows(TileCall<T> t, const LeftBlock<T>& a, Index m, Index limit,
+                         const TileFunction<T>* tiles) {
+        for (Index r = 0; r < m;) {
+            const Index height = tile_height(m - r, limit);
+            if (a.strips) {
+                t.a = a.data + r * t.k;
+                t.a_stride = height;
+            } else {
+                t.a = a.data + (a.k_major ? r : r * a.stride);
+                t.a_stride = a.stride;
+            }
+            tiles[height - 1](t);
+            t.c += height * t.c_stride;
+            if (t.mask) t.mask += height * t.c_stride;
+            if (t.z) t.z += height * t.c_stride;
+            r += height;
+        }
+    }
+
+    /// An activation that needs more registers than a tile leaves: on rows that are still in cache.
+    void activate(Index i, Index m, Index j, Index n) const {
+        const bool contiguous = n == c_stride_;
+        const Index rows = contiguous ? 1 : m;
+        const Index columns = contiguous ? m * n : n;
+        for (Index r = 0; r < rows; ++r) {
+            const Index at = (i + r) * c_stride_ + j;
+            if (backward_) {
+                activation_backward(e_.activation, e_.p0, e_.p1, e_.h + at, c_ + at, c_ + at, columns);
+            } else {
+                activation_forward(e_.activation, e_.p0, e_.p1, c_ + at, c_ + at, columns);
+            }
+        }
+    }
+
+    GemmLeft<T> a_;
+    GemmRight<T> b_;
+    T* c_;
+    Index c_stride_;
+    Index m_, n_, k_;
+    GemmEpilogue<T> e_;
+    bool in_registers_ = true;
+    bool backward_ = false;
+    bool pack_a_ = false;
+    bool pack_b_ = false;
+    Index depth_ = 0;
+    Index row_block_ = 0;
+    Index column_block_ = 0;
+    T* packed_a_ = nullptr;
+    T* packed_b_ = nullptr;
+};
+
+}  // namespace
+
+template <class T>
+void gemm(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Index m, Index n,
+          Index k, const GemmEpilogue<T>& epilogue) {
+    if (m <= 0 || n <= 0) return;
+    if (n == 1 && c_stride == 1 && m > 3) {
+        // C^T = B^T A^T: packets along the rows instead of one lane each; the same products and order.
+        const Index stride = b.layout == GemmLayout::panels ? panel_width<T>() : b.stride;
+        const GemmLeft<T> left = {b.data, stride, b.layout != GemmLayout::transposed};
+        const GemmLayout layout = a.transposed ? GemmLayout::rows : GemmLayout::transposed;
+        GemmEpilogue<T> e = epilogue;
+        e.scalar_bias = true;
+        Gemm<T>(left, {a.data, a.stride, layout}, c, m, 1, m, k, e).run();
+        return;
+    }
+    Gemm<T>(a, b, c, c_stride, m, n, k, epilogue).run();
+}
+
+template void gemm(const GemmLeft<float>&, const GemmRight<float>&, float*, Index, Index, Index,
+                   Index, const GemmEpilogue<float>&);
+template void gemm(const GemmLeft<double>&, const GemmRight<double>&, double*, Index, Index, Index,
+                   Index, const GemmEpilogue<double>&);
+
+}  // namespace fastprop

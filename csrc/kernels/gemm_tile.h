@@ -1,0 +1,255 @@
+#pragma once
+/// @file
+/// @brief The register tile of the matrix product: a few rows of A times a panel of B.
+///
+/// Accumulators stay in registers over all of a k block. A is read where it lies (a few row pointers
+/// plus one stride, or k-major strips); B comes as rows of contiguous packets, `b_stride` apart.
+/// Every element is a chain of one (fused) multiply-add per k, in order, whatever the tile, so its
+/// bits depend neither on the tile's shape nor on where a slice or a block begins.
+
+#include "core/packet.h"
+
+#if defined(__clang__)
+#define FASTPROP_UNROLL _Pragma("unroll")
+#elif defined(__GNUC__)
+#define FASTPROP_UNROLL _Pragma("GCC unroll 32")
+#else
+#define FASTPROP_UNROLL
+#endif
+
+namespace fastprop {
+
+/// Shape of the register tile. Two packets wide; as many rows as leave registers for two packets of
+/// B and the broadcast element of A: 6 of 16 registers, 14 of 32 (8 are enough on NEON).
+template <class T>
+struct GemmTile {
+    static constexpr int width = Simd<T>::width;
+    static constexpr int packets = 2;
+    static constexpr int columns = packets * width;  ///< of a panel
+#if defined(__AVX512F__)
+    static constexpr int rows = 14;
+#elif defined(__aarch64__) || defined(_M_ARM64)
+    static constexpr int rows = 8;
+#else
+    static constexpr int rows = 6;
+#endif
+    /// Tiles one packet wide: 8 accumulators are what two units of latency 4 need.
+    static constexpr int narrow_rows = rows > 8 ? rows : 8;
+};
+
+/// One tile of C. All strides count elements.
+template <class T>
+struct TileCall {
+    const T* a;        ///< element (i, k) is a[i * a_stride + k]; k-major: a[k * a_stride + i]
+    Index a_stride;
+    const T* b;        ///< element (k, j) of the first panel is b[k * b_stride + j]
+    Index b_stride;
+    Index b_panel;     ///< from a panel to the next
+    Index k;
+    T* c;
+    Index c_stride;
+    Index columns;     ///< valid ones, at most those of the tile
+    bool resume;       ///< c holds the sums over earlier k blocks
+    // What is done to finished sums; nothing if all are null.
+    const T* bias;     ///< added, one a column
+    bool scalar_bias;  ///< or one value for all columns
+    const T* mask;     ///< at c's strides: the sum becomes 0 where mask <= 0
+    T* z;              ///< at c's strides: gets the sums before relu
+    bool relu;
+};
+
+template <class T>
+using TileFunction = void (*)(const TileCall<T>&);
+
+namespace tile {
+
+template <class T>
+using PacketOf = typename Simd<T>::Packet;
+
+/// memcpy of n < kLimit <= 16 elements as moves of constant size: a call of memcpy would cost more
+/// than the arithmetic of a narrow tile.
+template <int kLimit, class T>
+inline void copy_lanes(const T* from, T* to, Index n) {
+    if constexpr (kLimit > 8) {
+        if (n & 8) std::memcpy(to, from, 8 * sizeof(T)), to += 8, from += 8;
+    }
+    if constexpr (kLimit > 4) {
+        if (n & 4) std::memcpy(to, from, 4 * sizeof(T)), to += 4, from += 4;
+    }
+    if constexpr (kLimit > 2) {
+        if (n & 2) std::memcpy(to, from, 2 * sizeof(T)), to += 2, from += 2;
+    }
+    if (n & 1) std::memcpy(to, from, sizeof(T));
+}
+
+template <class T>
+inline PacketOf<T> load_lanes(const T* p, Index n) {
+    if (n >= Simd<T>::width) return Simd<T>::load(p);
+    alignas(64) T lanes[Simd<T>::width] = {};
+    if (n > 0) copy_lanes<Simd<T>::width>(p, lanes, n);
+    return pk::pload<PacketOf<T>>(lanes);
+}
+
+template <class T>
+inline void store_lanes(T* p, const PacketOf<T>& v, Index n) {
+    if (n >= Simd<T>::width) {
+        Simd<T>::store(p, v);
+    } else if (n > 0) {
+        alignas(64) T lanes[Simd<T>::width];
+        pk::pstore(lanes, v);
+        copy_lanes<Simd<T>::width>(lanes, p, n);
+    }
+}
+
+/// Relu with the bits of the activation kernels: NaN and -0 pass through.
+template <class T>
+inline PacketOf<T> relu(const PacketOf<T>& x) {
+    const PacketOf<T> zero = Simd<T>::set(T(0));
+    return pk::pselect(pk::pcmp_lt(x, zero), zero, x);
+}
+
+template <class T>
+inline PacketOf<T> relu_mask(const PacketOf<T>& dy, const PacketOf<T>& h) {
+    const PacketOf<T> zero = Simd<T>::set(T(0));
+    return pk::pselect(pk::pcmp_le(h, zero), zero, dy);
+}
+
+/// Columns that do not fill the packets: the sums wait in `sums`, one packet after the other.
+template <class T>
+void finish_partial(const TileCall<T>& t, const T* sums, int rows, int packets) {
+    constexpr int width = Simd<T>::width;
+    for (int v = 0; v < packets && v * width < t.columns; ++v) {
+        const Index n = t.columns - v * width;
+        const Index at = v * width;
+        const PacketOf<T> bias = t.bias == nullptr || t.scalar_bias
+                                      ? Simd<T>::set(t.bias ? *t.bias : T(0))
+                                      : load_lanes(t.bias + at, n);
+        for (int i = 0; i < rows; ++i) {
+            const Index row = i * t.c_stride + at;
+            PacketOf<T> y = pk::pload<PacketOf<T>>(sums + (i * packets + v) * width);
+            if (t.bias) y = pk::padd(y, bias);
+            if (t.mask) y = relu_mask<T>(y, load_lanes(t.mask + row, n));
+            if (t.z) store_lanes(t.z + row, y, n);
+            if (t.relu) y = relu<T>(y);
+            store_lanes(t.c + row, y, n);
+        }
+    }
+}
+
+/// Full tiles: one branch an epilogue, not one a packet.
+template <class T, int kRows, int kPackets>
+inline void finish(const TileCall<T>& call, PacketOf<T> (&acc)[kRows][kPackets]) {
+    using S = Simd<T>;
+    constexpr int width = S::width;
+    const TileCall<T> t = call;  // a copy that stores through T* cannot alias
+    if (t.bias) {
+        FASTPROP_UNROLL
+        for (int v = 0; v < kPackets; ++v) {
+            const PacketOf<T> bias =
+                t.scalar_bias ? S::set(*t.bias) : S::load(t.bias + v * width);
+            FASTPROP_UNROLL
+            for (int i = 0; i < kRows; ++i) acc[i][v] = pk::padd(acc[i][v], bias);
+        }
+    }
+    if (t.mask) {
+        FASTPROP_UNROLL
+        for (int i = 0; i < kRows; ++i) {
+            FASTPROP_UNROLL
+            for (int v = 0; v < kPackets; ++v) {
+                acc[i][v] = relu_mask<T>(acc[i][v], S::load(t.mask + i * t.c_stride + v * width));
+            }
+        }
+    }
+    if (t.z) {
+        FASTPROP_UNROLL
+        for (int i = 0; i < kRows; ++i) {
+            FASTPROP_UNROLL
+            for (int v = 0; v < kPackets; ++v) S::store(t.z + i * t.c_stride + v * width, acc[i][v]);
+        }
+    }
+    if (t.relu) {
+        FASTPROP_UNROLL
+        for (int i = 0; i < kRows; ++i) {
+            FASTPROP_UNROLL
+            for (int v = 0; v < kPackets; ++v) acc[i][v] = relu<T>(acc[i][v]);
+        }
+    }
+    FASTPROP_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+        FASTPROP_UNROLL
+        for (int v = 0; v < kPackets; ++v) S::store(t.c + i * t.c_stride + v * width, acc[i][v]);
+    }
+}
+
+template <class T, int kRows, int kPackets, bool kMajor>
+void run(const TileCall<T>& t) {
+    using S = Simd<T>;
+    using Packet = PacketOf<T>;
+    constexpr int width = S::width;
+    constexpr int panel_packets = GemmTile<T>::packets;
+    constexpr int panels = (kPackets + panel_packets - 1) / panel_packets;
+    const bool full = t.columns == kPackets * width;
+
+    Packet acc[kRows][kPackets];
+    FASTPROP_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+        FASTPROP_UNROLL
+        for (int v = 0; v < kPackets; ++v) acc[i][v] = S::set(T(0));
+    }
+    if (t.resume) {
+        FASTPROP_UNROLL
+        for (int i = 0; i < kRows; ++i) {
+            FASTPROP_UNROLL
+            for (int v = 0; v < kPackets; ++v) {
+                const T* from = t.c + i * t.c_stride + v * width;
+                acc[i][v] = full ? S::load(from) : load_lanes(from, t.columns - v * width);
+            }
+        }
+    } else {
+        // The lines of C arrive while the sums are made.
+        FASTPROP_UNROLL
+        for (int i = 0; i < kRows; ++i) pk::prefetch(t.c + i * t.c_stride);
+    }
+
+    // x86 addresses rows 0, 1, 2 of a pointer for free, so three rows share one.
+    constexpr int pointers = kMajor ? 1 : (kRows + 2) / 3;
+    const T* a[pointers];
+    FASTPROP_UNROLL
+    for (int g = 0; g < pointers; ++g) a[g] = t.a + 3 * g * t.a_stride;
+    const T* b = t.b;
+    const Index a_stride = t.a_stride;
+    const Index b_stride = t.b_stride;
+    const Index b_panel = panels > 1 ? t.b_panel : 0;
+
+    for (Index k = t.k; k > 0; --k) {
+        Packet row[kPackets];
+        FASTPROP_UNROLL
+        for (int v = 0; v < kPackets; ++v) {
+            row[v] = S::load(b + (v / panel_packets) * b_panel + (v % panel_packets) * width);
+        }
+        FASTPROP_UNROLL
+        for (int i = 0; i < kRows; ++i) {
+            const Packet x = S::set(kMajor ? a[0][i] : a[i / 3 % pointers][(i % 3) * a_stride]);
+            FASTPROP_UNROLL
+            for (int v = 0; v < kPackets; ++v) acc[i][v] = pk::pmadd(x, row[v], acc[i][v]);
+        }
+        FASTPROP_UNROLL
+        for (int g = 0; g < pointers; ++g) a[g] += kMajor ? a_stride : 1;
+        b += b_stride;
+    }
+
+    if (!full) {
+        alignas(64) T sums[kRows * kPackets * width];
+        FASTPROP_UNROLL
+        for (int i = 0; i < kRows; ++i) {
+            FASTPROP_UNROLL
+            for (int v = 0; v < kPackets; ++v) pk::pstore(sums + (i * kPackets + v) * width, acc[i][v]);
+        }
+        finish_partial(t, sums, kRows, kPackets);
+        return;
+    }
+    finish<T, kRows, kPackets>(t, acc);
+}
+
+}  // namespace tile
+}  // namespace fastprop

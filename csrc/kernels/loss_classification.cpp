@@ -1,0 +1,293 @@
+/// @file
+/// @brief Softmax with cross-entropy, value and gradient in one pass over a row.
+///
+/// With d = pred - max(pred), s = sum_j exp(d_j) and the target's distribution q:
+///     loss    = (sum_j q_j) log s - sum_j q_j d_j
+///     dpred_j = g ((sum_j q_j) exp(d_j) / s - q_j)
+/// Few classes: one row a lane, so that nothing is summed across lanes and no lane is idle,
+/// whatever the number of classes. Many classes: one row at a time, along the row. Which of the two
+/// depends on the number of classes alone, so bits do not depend on slices.
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/lanes.h"
+#include "kernels/loss.h"
+#include "kernels/math.h"
+
+namespace fastprop {
+namespace {
+
+constexpr Index kFewClasses = 64;
+
+/// q d, where nothing times minus infinity (a class masked out by its logit) is nothing.
+template <class T>
+PacketOf<T> weighted(const PacketOf<T>& q, const PacketOf<T>& d) {
+    return pk::pandnot(pk::pmul(q, d), pk::pcmp_eq(q, Simd<T>::set(T(0))));
+}
+
+// ---- Targets: the distribution q
+// -------------------------------------------------------------------
+
+/// q_j = background_j + hit [j == label], background_j = w_j smoothing / classes.
+template <class T>
+class LabelTarget {
+public:
+    LabelTarget(const std::int64_t* labels, const T* class_weight, Index classes, double smoothing)
+        : labels_(labels),
+          class_weight_(class_weight),
+          classes_(classes),
+          keep_(static_cast<T>(1.0 - smoothing)),
+          background_(static_cast<T>(smoothing / static_cast<double>(classes))) {}
+
+    /// Rows first … first + n - 1 go to lanes 0 … n - 1.
+    void start_lanes(Index first, Index n) {
+        alignas(64) T label[Simd<T>::width] = {};
+        alignas(64) T hit[Simd<T>::width] = {};
+        for (Index r = 0; r < n; ++r) {
+            const Index row = first + r;
+            label[r] = static_cast<T>(in_range(row) ? labels_[row] : 0);
+            hit[r] = hit_of(row);
+        }
+        lane_label_ = pk::pload<PacketOf<T>>(label);
+        lane_hit_ = pk::pload<PacketOf<T>>(hit);
+    }
+
+    /// q_j of the rows in the lanes.
+    PacketOf<T> lanes(Index j, Index /*n*/) const {
+        const PacketOf<T> is_label = pk::pcmp_eq(lane_label_, Simd<T>::set(static_cast<T>(j)));
+        return pk::padd(Simd<T>::set(background_of(j)), pk::pand(is_label, lane_hit_));
+    }
+
+    /// Without smoothing a row's q is zero but for its label.
+    bool has_background() const { return background_ != T(0); }
+
+    /// q_j … of one row without the hit, n of them.
+    PacketOf<T> along(Index /*row*/, Index j, Index n) const {
+        const PacketOf<T> background = Simd<T>::set(background_);
+        if (class_weight_ == nullptr) return background;
+        return pk::pmul(background, Simd<T>::load_partial(class_weight_ + j, n));
+    }
+
+    bool in_range(Index row) const { return labels_[row] >= 0 && labels_[row] < classes_; }
+    Index label(Index row) const { return static_cast<Index>(labels_[row]); }
+
+    /// NaN for a label out of range, which poisons the row's loss and gradient.
+    T hit_of(Index row) const {
+        if (!in_range(row)) return std::numeric_limits<T>::quiet_NaN();
+        return class_weight_ == nullptr ? keep_ : keep_ * class_weight_[labels_[row]];
+    }
+
+    static constexpr bool kHasLabel = true;
+
+private:
+    T background_of(Index j) const {
+        return class_weight_ == nullptr ? background_ : background_ * class_weight_[j];
+    }
+
+    const std::int64_t* labels_;
+    const T* class_weight_;
+    Index classes_;
+    T keep_;
+    T background_;
+    PacketOf<T> lane_label_ = {};
+    PacketOf<T> lane_hit_ = {};
+};
+
+/// q_j = w_j ((1 - smoothing) target_j + smoothing / classes).
+template <class T>
+class ProbabilityTarget {
+public:
+    ProbabilityTarget(const T* target, const T* class_weight, Index classes, double smoothing)
+        : target_(target),
+          class_weight_(class_weight),
+          classes_(classes),
+          keep_(static_cast<T>(1.0 - smoothing)),
+          background_(static_cast<T>(smoothing / static_cast<double>(classes))) {}
+
+    void start_lanes(Index first, Index) { first_ = first; }
+
+    PacketOf<T> lanes(Index j, Index n) const {
+        const PacketOf<T> q = smooth(gather_lanes(target_ + first_ * classes_ + j, classes_, n));
+        return class_weight_ == nullptr ? q : pk::pmul(q, Simd<T>::set(class_weight_[j]));
+    }
+
+    bool has_background() const { return true; }
+
+    PacketOf<T> along(Index row, Index j, Index n) const {
+        const PacketOf<T> q = smooth(Simd<T>::load_partial(target_ + row * classes_ + j, n));
+        if (class_weight_ == nullptr) return q;
+        return pk::pmul(q, Simd<T>::load_partial(class_weight_ + j, n));
+    }
+
+    bool in_range(Index) const { return true; }
+    Index label(Index) const { return 0; }
+    T hit_of(Index) const { return T(0); }
+
+    static constexpr bool kHasLabel = false;
+
+private:
+    PacketOf<T> smooth(const PacketOf<T>& target) const {
+        return pk::pmadd(target, Simd<T>::set(keep_), Simd<T>::set(background_));
+    }
+
+    const T* target_;
+    const T* class_weight_;
+    Index classes_;
+    T keep_;
+    T background_;
+    Index first_ = 0;
+};
+
+// ---- Few classes: one row a lane
+// -------------------------------------------------------------------
+
+template <class T, class Target>
+void rows_in_lanes(const T* pred, Target& target, const T* g_rows, T* row_loss, T* dpred,
+                   Index first, Index n, Index classes) {
+    using S = Simd<T>;
+    const T* from = pred + first * classes;
+    alignas(64) T logits[kFewClasses * S::width];
+    alignas(64) T shares[kFewClasses * S::width];
+    target.start_lanes(first, n);
+
+    PacketOf<T> greatest = gather_lanes(from, classes, n);
+    pk::pstore(logits, greatest);
+    for (Index j = 1; j < classes; ++j) {
+        const PacketOf<T> x = gather_lanes(from + j, classes, n);
+        pk::pstore(logits + j * S::width, x);
+        greatest = pk::pmax(greatest, x);
+    }
+
+    PacketOf<T> sum = S::set(T(0)), total = S::set(T(0)), dot = S::set(T(0));
+    for (Index j = 0; j < classes; ++j) {
+        const PacketOf<T> d = pk::psub(pk::pload<PacketOf<T>>(logits + j * S::width), greatest);
+        const PacketOf<T> e = exp_normal_packet<T>(d);
+        const PacketOf<T> q = target.lanes(j, n);
+        pk::pstore(logits + j * S::width, e);
+        pk::pstore(shares + j * S::width, q);
+        sum = pk::padd(sum, e);
+        total = pk::padd(total, q);
+        dot = pk::padd(dot, weighted<T>(q, d));
+    }
+
+    if (row_loss != nullptr) {
+        const PacketOf<T> loss = pk::psub(pk::pmul(total, log_packet<T>(sum)), dot);
+        S::store_partial(row_loss + first, loss, n);
+    }
+    if (dpred == nullptr) return;
+    const PacketOf<T> g = S::load_partial(g_rows + first, n);
+    const PacketOf<T> factor = pk::pdiv(total, sum);
+    for (Index j = 0; j < classes; ++j) {
+        const PacketOf<T> e = pk::pload<PacketOf<T>>(logits + j * S::width);
+        const PacketOf<T> q = pk::pload<PacketOf<T>>(shares + j * S::width);
+        const PacketOf<T> dx = pk::pmul(g, pk::psub(pk::pmul(e, factor), q));
+        scatter_lanes(dpred + first * classes + j, dx, classes, n);
+    }
+}
+
+// ---- Many classes: along the row
+// -------------------------------------------------------------------
+
+/// f(j, lanes) for the packets of a row; the last one may have fewer lanes than a packet.
+template <class T, class F>
+void for_packets(Index classes, const F& f) {
+    constexpr Index width = Simd<T>::width;
+    Index j = 0;
+    for (; j + width <= classes; j += width) f(j, width);
+    if (j < classes) f(j, classes - j);
+}
+
+template <class T>
+T greatest_of(const T* x, Index n) {
+    using S = Simd<T>;
+    PacketOf<T> greatest = S::load(x);
+    for (Index j = S::width; j + S::width <= n; j += S::width)
+        greatest = pk::pmax(greatest, S::load(x + j));
+    return pk::predux_max(pk::pmax(greatest, S::load(x + n - S::width)));  // the last may overlap
+}
+
+template <class T, class Target>
+void row_along_lanes(const T* x, const Target& target, Index row, const T* g_rows, T* row_loss,
+                     T* dpred, Index classes) {
+    using S = Simd<T>;
+    const PacketOf<T> greatest = S::set(greatest_of(x, classes));
+    const bool background = target.has_background();
+    T* dx = dpred == nullptr ? nullptr : dpred + row * classes;
+
+    PacketOf<T> sums = S::set(T(0)), totals = S::set(T(0)), dots = S::set(T(0));
+    for_packets<T>(classes, [&](Index j, Index n) {
+        const PacketOf<T> d = pk::psub(S::load_partial(x + j, n), greatest);
+        const PacketOf<T> e = exp_normal_packet<T>(d);
+        if (dx != nullptr) S::store_partial(dx + j, e, n);
+        sums = pk::padd(sums, n == S::width ? e : keep_first<T>(e, n));
+        if (!background) return;
+        PacketOf<T> q = target.along(row, j, n);
+        if (n < S::width) q = keep_first<T>(q, n);
+        totals = pk::padd(totals, q);
+        dots = pk::padd(dots, weighted<T>(q, d));
+    });
+    const bool hits = Target::kHasLabel && target.in_range(row);
+    const T hit = target.hit_of(row);
+    const T sum = pk::predux(sums);
+    const T total = pk::predux(totals) + hit;
+    T dot = pk::predux(dots);
+    if (hits && hit != T(0)) dot += hit * (x[target.label(row)] - pk::pfirst(greatest));
+
+    if (row_loss != nullptr) row_loss[row] = total * pk::pfirst(log_packet<T>(S::set(sum))) - dot;
+    if (dx == nullptr) return;
+    const T scale = g_rows[row] * (total / sum);
+    const PacketOf<T> scales = S::set(scale), g = S::set(g_rows[row]);
+    for_packets<T>(classes, [&](Index j, Index n) {
+        PacketOf<T> value = pk::pmul(S::load_partial(dx + j, n), scales);
+        if (background) value = pk::psub(value, pk::pmul(g, target.along(row, j, n)));
+        S::store_partial(dx + j, value, n);
+    });
+    if (hits) dx[target.label(row)] -= g_rows[row] * hit;
+}
+
+template <class T, class Target>
+void run(const T* pred, Target target, const T* g_rows, T* row_loss, T* dpred, Index rows,
+         Index classes) {
+    if (classes == 0) {  // no distribution over no classes
+        if (row_loss != nullptr)
+            std::fill(row_loss, row_loss + rows, std::numeric_limits<T>::quiet_NaN());
+        return;
+    }
+    if (classes <= kFewClasses) {
+        for (Index first = 0; first < rows; first += Simd<T>::width)
+            rows_in_lanes(pred, target, g_rows, row_loss, dpred, first,
+                          std::min<Index>(Simd<T>::width, rows - first), classes);
+    } else {
+        for (Index row = 0; row < rows; ++row)
+            row_along_lanes(pred + row * classes, target, row, g_rows, row_loss, dpred, classes);
+    }
+}
+
+}  // namespace
+
+template <class T>
+void cross_entropy(const T* pred, const std::int64_t* labels, const T* g_rows,
+                   const T* class_weight, T* row_loss, T* dpred, Index rows, Index classes,
+                   double label_smoothing) {
+    run(pred, LabelTarget<T>(labels, class_weight, classes, label_smoothing), g_rows, row_loss,
+        dpred, rows, classes);
+}
+
+template <class T>
+void cross_entropy_probs(const T* pred, const T* target, const T* g_rows, const T* class_weight,
+                         T* row_loss, T* dpred, Index rows, Index classes, double label_smoothing) {
+    run(pred, ProbabilityTarget<T>(target, class_weight, classes, label_smoothing), g_rows,
+        row_loss, dpred, rows, classes);
+}
+
+#define FASTPROP_INSTANTIATE(T)                                                                 \
+    template void cross_entropy<T>(const T*, const std::int64_t*, const T*, const T*, T*, T*,   \
+                                   Index, Index, double);                                       \
+    template void cross_entropy_probs<T>(const T*, const T*, const T*, const T*, T*, T*, Index, \
+                                         Index, double);
+FASTPROP_INSTANTIATE(float)
+FASTPROP_INSTANTIATE(double)
+#undef FASTPROP_INSTANTIATE
+
+}  // namespace fastprop

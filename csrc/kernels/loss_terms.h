@@ -1,0 +1,191 @@
+#pragma once
+/// @file
+/// @brief What each elementwise loss does to one packet: its value and its derivatives.
+///
+/// An unused term costs nothing: the functions are inlined and the compiler drops it.
+
+#include "kernels/lanes.h"
+#include "kernels/loss.h"
+#include "kernels/math.h"
+
+namespace fastprop {
+
+template <class T>
+struct LossTerms {
+    PacketOf<T> value;
+    PacketOf<T> dpred;
+    PacketOf<T> daux;  ///< meaningful for losses with kAuxGradient
+};
+
+template <class T, LossKind kind>
+struct LossFunction;
+
+template <class T>
+struct LossFunction<T, LossKind::mse> {
+    using P = PacketOf<T>;
+    static constexpr bool kAuxGradient = false;
+
+    explicit LossFunction(const LossOptions&) {}
+
+    LossTerms<T> operator()(const P& p, const P& t, const P&) const {
+        const P d = pk::psub(p, t);
+        return {pk::pmul(d, d), pk::padd(d, d), d};
+    }
+};
+
+template <class T>
+struct LossFunction<T, LossKind::mae> {
+    using P = PacketOf<T>;
+    static constexpr bool kAuxGradient = false;
+
+    explicit LossFunction(const LossOptions&) {}
+
+    /// The derivative at zero is zero.
+    LossTerms<T> operator()(const P& p, const P& t, const P&) const {
+        const P zero = Simd<T>::set(T(0));
+        const P one = Simd<T>::set(T(1));
+        const P d = pk::psub(p, t);
+        const P sign =
+            pk::psub(pk::pand(pk::pcmp_lt(zero, d), one), pk::pand(pk::pcmp_lt(d, zero), one));
+        return {pk::pabs(d), sign, d};
+    }
+};
+
+template <class T>
+struct LossFunction<T, LossKind::huber> {
+    using P = PacketOf<T>;
+    static constexpr bool kAuxGradient = false;
+
+    explicit LossFunction(const LossOptions& options) : delta(static_cast<T>(options.delta)) {}
+
+    LossTerms<T> operator()(const P& p, const P& t, const P&) const {
+        const P limit = Simd<T>::set(delta);
+        const P half = Simd<T>::set(T(0.5));
+        const P d = pk::psub(p, t);
+        const P size = pk::pabs(d);
+        const P square = pk::pmul(half, pk::pmul(d, d));
+        const P line = pk::pmul(limit, pk::psub(size, pk::pmul(half, limit)));
+        // pselect and not pmin/pmax, which lose a NaN on some levels.
+        const P inside = pk::pcmp_lt(size, limit);
+        const P above = pk::pcmp_le(limit, d);
+        const P below = pk::pcmp_le(d, pk::pnegate(limit));
+        const P slope = pk::pselect(above, limit, pk::pselect(below, pk::pnegate(limit), d));
+        return {pk::pselect(inside, square, line), slope, d};
+    }
+
+    T delta;
+};
+
+template <class T>
+struct LossFunction<T, LossKind::hinge> {
+    using P = PacketOf<T>;
+    static constexpr bool kAuxGradient = false;
+
+    explicit LossFunction(const LossOptions&) {}
+
+    LossTerms<T> operator()(const P& p, const P& t, const P&) const {
+        const P zero = Simd<T>::set(T(0));
+        const P margin = pk::psub(Simd<T>::set(T(1)), pk::pmul(t, p));
+        const P satisfied = pk::pcmp_le(margin, zero);
+        return {pk::pselect(satisfied, zero, margin), pk::pselect(satisfied, zero, pk::pnegate(t)),
+                t};
+    }
+};
+
+template <class T>
+struct LossFunction<T, LossKind::poisson_nll> {
+    using P = PacketOf<T>;
+    static constexpr bool kAuxGradient = false;
+
+    explicit LossFunction(const LossOptions& options)
+        : eps(static_cast<T>(options.eps)), log_input(options.log_input), full(options.full) {}
+
+    LossTerms<T> operator()(const P& p, const P& t, const P&) const {
+        LossTerms<T> terms = log_input ? of_logarithm(p, t) : of_rate(p, t);
+        if (full) terms.value = pk::padd(terms.value, stirling(t));
+        return terms;
+    }
+
+    static LossTerms<T> of_logarithm(const P& p, const P& t) {
+        const P rate = exp_packet<T>(p);
+        return {pk::psub(rate, pk::pmul(t, p)), pk::psub(rate, t), t};
+    }
+
+    LossTerms<T> of_rate(const P& p, const P& t) const {
+        const P rate = pk::padd(p, Simd<T>::set(eps));
+        return {pk::psub(p, pk::pmul(t, log_packet<T>(rate))),
+                pk::psub(Simd<T>::set(T(1)), pk::pdiv(t, rate)), t};
+    }
+
+    /// log(t!) for t > 1, by Stirling: t log t - t + log(2 pi t) / 2.
+    static P stirling(const P& t) {
+        const P half_log_two_pi = Simd<T>::set(T(0.91893853320467274178));
+        const P log_t = log_packet<T>(t);
+        const P sum = pk::padd(pk::psub(pk::pmul(pk::padd(t, Simd<T>::set(T(0.5))), log_t), t),
+                               half_log_two_pi);
+        return pk::pand(pk::pcmp_lt(Simd<T>::set(T(1)), t), sum);
+    }
+
+    T eps;
+    bool log_input;
+    bool full;
+};
+
+template <class T>
+struct LossFunction<T, LossKind::gaussian_nll> {
+    using P = PacketOf<T>;
+    static constexpr bool kAuxGradient = true;
+
+    explicit LossFunction(const LossOptions& options)
+        : eps(static_cast<T>(options.eps)),
+          constant(options.full ? T(0.91893853320467274178) : T(0)) {}
+
+    /// The gradient passes straight through the clamp of the variance, as PyTorch's does.
+    LossTerms<T> operator()(const P& p, const P& t, const P& variance) const {
+        const P half = Simd<T>::set(T(0.5));
+        const P least = Simd<T>::set(eps);
+        const P v = pk::pselect(pk::pcmp_lt(variance, least), least, variance);
+        const P d = pk::psub(p, t);
+        const P inverse = pk::pdiv(Simd<T>::set(T(1)), v);
+        const P dpred = pk::pmul(d, inverse);
+        const P distance = pk::pmul(d, dpred);
+        const P value = pk::pmul(half, pk::padd(log_packet<T>(v), distance));
+        const P daux = pk::pmul(half, pk::pmul(inverse, pk::psub(Simd<T>::set(T(1)), distance)));
+        return {pk::padd(value, Simd<T>::set(constant)), dpred, daux};
+    }
+
+    T eps;
+    T constant;
+};
+
+template <class T>
+struct LossFunction<T, LossKind::binary_cross_entropy> {
+    using P = PacketOf<T>;
+    static constexpr bool kAuxGradient = false;
+
+    explicit LossFunction(const LossOptions&) {}
+
+    /// With e = exp(-|p|), both log(1 + exp(p)) and the sigmoids of p and -p are free of overflow
+    /// and cancellation:  loss = w t softplus(-p) + (1 - t) softplus(p),  w the weight of
+    /// positives.
+    LossTerms<T> operator()(const P& p, const P& t, const P& positive_weight) const {
+        const P zero = Simd<T>::set(T(0));
+        const P one = Simd<T>::set(T(1));
+        const P e = exp_normal_packet<T>(pk::pnegate(pk::pabs(p)));
+        const P positive = pk::pcmp_lt(zero, p);
+        const P softplus_far = log1p_finite_packet<T>(e);  // of -|p|
+        const P softplus_near = pk::padd(softplus_far, pk::pabs(p));
+        const P larger = pk::pdiv(one, pk::padd(one, e));  // sigmoid of |p|
+        const P smaller = pk::pmul(e, larger);
+
+        const P if_on = pk::pmul(positive_weight, t);
+        const P if_off = pk::psub(one, t);
+        const P value_on = pk::pmul(if_on, pk::pselect(positive, softplus_far, softplus_near));
+        const P value_off = pk::pmul(if_off, pk::pselect(positive, softplus_near, softplus_far));
+        const P slope_on = pk::pmul(if_on, pk::pselect(positive, smaller, larger));
+        const P slope_off = pk::pmul(if_off, pk::pselect(positive, larger, smaller));
+        return {pk::padd(value_on, value_off), pk::psub(slope_off, slope_on), t};
+    }
+};
+
+}  // namespace fastprop

@@ -1,0 +1,149 @@
+#include "kernels/pack.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/gemm_tile.h"
+
+// A packet as a template argument loses its alignment attribute, which a local variable does not need.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wignored-attributes"
+#endif
+
+namespace fastprop {
+namespace {
+
+template <class T>
+constexpr Index kWidth = GemmTile<T>::columns;
+
+std::size_t bytes_of(Index count, std::size_t size) { return static_cast<std::size_t>(count) * size; }
+
+/// One square of packets: rows of bt become columns of the panel.
+template <class T>
+void transpose_square(const T* bt, Index stride, T* packed) {
+    using S = Simd<T>;
+    pk::PacketBlock<typename S::Packet, S::width> block;
+    FASTPROP_UNROLL
+    for (int i = 0; i < S::width; ++i) block.packet[i] = S::load(bt + i * stride);
+    pk::ptranspose(block);
+    FASTPROP_UNROLL
+    for (int i = 0; i < S::width; ++i) S::store(packed + i * kWidth<T>, block.packet[i]);
+}
+
+/// Rows [0, lanes) of bt [n, k] into lanes of one panel.
+template <class T>
+void transpose_lanes(const T* bt, Index stride, T* packed, Index k, Index lanes) {
+    constexpr Index square = Simd<T>::width;
+    Index lane = 0;
+    for (; lane + square <= lanes; lane += square) {
+        const T* from = bt + lane * stride;
+        Index i = 0;
+        for (; i + square <= k; i += square) {
+            transpose_square(from + i, stride, packed + i * kWidth<T> + lane);
+        }
+        for (; i < k; ++i) {
+            for (Index j = 0; j < square; ++j) packed[i * kWidth<T> + lane + j] = from[j * stride + i];
+        }
+    }
+    for (; lane < lanes; ++lane) {
+        const T* from = bt + lane * stride;
+        for (Index i = 0; i < k; ++i) packed[i * kWidth<T> + lane] = from[i];
+    }
+}
+
+}  // namespace
+
+template <class T>
+Index panel_width() {
+    return kWidth<T>;
+}
+
+Index packed_panel_width(DType dtype) {
+    if (dtype == DType::f32) return kWidth<float>;
+    return dtype == DType::f64 ? kWidth<double> : 0;
+}
+
+template <class T>
+Index packed_size(Index k, Index n) {
+    return round_up(n, kWidth<T>) * k;
+}
+
+template <class T>
+void pack_panels(const T* b, T* packed, Index k, Index n, Index stride, Index panel_stride) {
+    constexpr Index width = kWidth<T>;
+    const Index full = n / width;
+    for (Index p = 0; p < full; ++p) {
+        const T* from = b + p * width;
+        T* to = packed + p * panel_stride;
+        for (Index i = 0; i < k; ++i) std::memcpy(to + i * width, from + i * stride, width * sizeof(T));
+    }
+    const Index rest = n - full * width;
+    if (rest == 0) return;
+    for (Index i = 0; i < k; ++i) {
+        T* to = packed + full * panel_stride + i * width;
+        std::memcpy(to, b + full * width + i * stride, bytes_of(rest, sizeof(T)));
+        std::fill(to + rest, to + width, T(0));
+    }
+}
+
+template <class T>
+void pack_panels_transposed(const T* bt, T* packed, Index k, Index n, Index stride,
+                            Index panel_stride, Index first, bool pad) {
+    constexpr Index width = kWidth<T>;
+    if (n == 0) return;
+    Index row = 0;
+    Index lane = first;
+    for (; row < n; packed += panel_stride) {
+        const Index lanes = std::min(width - lane, n - row);
+        transpose_lanes(bt + row * stride, stride, packed + lane, k, lanes);
+        row += lanes;
+        if (row == n && pad && lane + lanes < width) {
+            for (Index i = 0; i < k; ++i) {
+                std::fill(packed + i * width + lane + lanes, packed + (i + 1) * width, T(0));
+            }
+        }
+        lane = 0;
+    }
+}
+
+template <class T>
+void pack_rows(const T* b, T* packed, Index k, Index n, Range rows) {
+    pack_panels(b + rows.begin * n, packed + rows.begin * kWidth<T>, rows.size(), n, n,
+                k * kWidth<T>);
+}
+
+template <class T>
+void pack_rows_transposed(const T* w, T* packed, Index in, Index out, Range rows) {
+    constexpr Index width = kWidth<T>;
+    const Index panel_stride = out * width;
+    pack_panels_transposed(w + rows.begin * out, packed + rows.begin / width * panel_stride, out,
+                           rows.size(), out, panel_stride, rows.begin % width, rows.end == in);
+}
+
+template <class T>
+void pack_strip(const T* at, T* packed, Index k, Index width, Index stride) {
+    if (width == GemmTile<T>::rows) {  // a constant size: a few moves instead of a call
+        for (Index i = 0; i < k; ++i) {
+            std::memcpy(packed + i * GemmTile<T>::rows, at + i * stride,
+                        GemmTile<T>::rows * sizeof(T));
+        }
+        return;
+    }
+    for (Index i = 0; i < k; ++i) {
+        tile::copy_lanes<16>(at + i * stride, packed + i * width, width);
+    }
+}
+
+#define FASTPROP_PACK(T)                                                                       \
+    template Index panel_width<T>();                                                           \
+    template Index packed_size<T>(Index, Index);                                               \
+    template void pack_panels(const T*, T*, Index, Index, Index, Index);                       \
+    template void pack_panels_transposed(const T*, T*, Index, Index, Index, Index, Index, bool); \
+    template void pack_rows(const T*, T*, Index, Index, Range);                                \
+    template void pack_rows_transposed(const T*, T*, Index, Index, Range);                     \
+    template void pack_strip(const T*, T*, Index, Index, Index);
+FASTPROP_PACK(float)
+FASTPROP_PACK(double)
+#undef FASTPROP_PACK
+
+}  // namespace fastprop

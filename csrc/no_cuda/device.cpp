@@ -1,0 +1,11 @@
+#include "core/device.h"
+
+namespace fastprop {
+
+bool cuda_built() { return false; }
+
+bool cuda_available() { return false; }
+
+std::string cuda_description() { return "not built in"; }
+
+}  // namespace fastprop

@@ -1,0 +1,48 @@
+#pragma once
+/// @file
+/// @brief What adapters and their checks ask of a call's operands again and again.
+
+#include "program/op.h"
+
+namespace fastprop {
+
+/// This thread's rows of out[0].
+inline Range own_rows(const Call& call, const Team& team) { return team.slice(call.out[0].rows()); }
+
+/// This thread's elements of out[0].
+inline Range own_elements(const Call& call, const Team& team) {
+    const Range rows = own_rows(call, team);
+    const Index size = call.out[0].row_size();
+    return {rows.begin * size, rows.end * size};
+}
+
+template <class T>
+const T* input(const Call& call, int i) {
+    return call.in[i].as<T>();
+}
+
+template <class T>
+T* output(const Call& call, int i = 0) {
+    return call.out[i].as<T>();
+}
+
+/// Refuses inputs that are not of out[0]'s dtype.
+inline void require_dtype_of_output(const char* op, const Call& call) {
+    for (int i = 0; i < call.num_in; ++i) {
+        if (!call.in[i].present()) continue;
+        require(call.in[i].dtype == call.out[0].dtype, op, ": input ", i, " is ",
+                dtype_name(call.in[i].dtype), ", the output ", dtype_name(call.out[0].dtype));
+    }
+}
+
+/// Refuses input i unless it has as many elements as out[0].
+inline void require_size_of_output(const char* op, const Call& call, int i) {
+    require(call.in[i].size() == call.out[0].size(), op, ": input ", i, " has ", call.in[i].size(),
+            " elements, the output ", call.out[0].size());
+}
+
+inline void require_sizes_of_output(const char* op, const Call& call) {
+    for (int i = 0; i < call.num_in; ++i) require_size_of_output(op, call, i);
+}
+
+}  // namespace fastprop

@@ -1,0 +1,146 @@
+/// @file
+/// @brief Elementwise functions with NumPy's broadcasting, copies and casts as instructions.
+
+#include <cstring>
+
+#include "kernels/broadcast.h"
+#include "kernels/elementwise.h"
+#include "program/operands.h"
+
+namespace fastprop {
+namespace {
+
+void check_unary(const Call& call) {
+    require_dtype_of_output("unary op", call);
+    require_sizes_of_output("unary op", call);
+}
+
+void check_broadcast(const Call& call) {
+    require_dtype_of_output("elementwise op", call);
+    for (int i = 0; i < call.num_in; ++i)
+        require(broadcasts_to(call.in[i], call.out[0]), "elementwise op: input ", i,
+                " does not broadcast to the shape of the output");
+}
+
+template <class T, Unary op>
+void run_unary(const Call& call, const Team& team) {
+    const Range r = own_elements(call, team);
+    unary<T, op>(input<T>(call, 0) + r.begin, output<T>(call) + r.begin, r.size());
+}
+
+template <class T, Binary op>
+void run_binary(const Call& call, const Team& team) {
+    const BroadcastPlan plan = plan_broadcast(call.out[0], call.in, 2, own_rows(call, team));
+    binary<T, op>(plan, input<T>(call, 0), input<T>(call, 1), output<T>(call));
+}
+
+template <class T>
+void run_where(const Call& call, const Team& team) {
+    const BroadcastPlan plan = plan_broadcast(call.out[0], call.in, 3, own_rows(call, team));
+    where(plan, input<T>(call, 0), input<T>(call, 1), input<T>(call, 2), output<T>(call));
+}
+
+template <class T>
+void run_fill(const Call& call, const Team& team) {
+    const Range r = own_elements(call, team);
+    fill(static_cast<T>(call.attr(0)), output<T>(call) + r.begin, r.size());
+}
+
+void check_copy(const Call& call) {
+    require_dtype_of_output("copy", call);
+    require_size_of_output("copy", call, 0);
+}
+
+/// Any dtype and, as long as the sizes agree, any two shapes: this is reshape as well.
+void run_copy(const Call& call, const Team& team) {
+    const Range r = own_elements(call, team);
+    const std::size_t size = dtype_size(call.out[0].dtype);
+    const std::size_t begin = static_cast<std::size_t>(r.begin) * size;
+    if (r.empty()) return;  // an empty array may have no memory
+    std::memmove(output<char>(call) + begin, input<char>(call, 0) + begin,
+                 static_cast<std::size_t>(r.size()) * size);
+}
+
+bool is_floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
+
+void check_cast(const Call& call) {
+    require_size_of_output("cast", call, 0);
+    require(is_floating(call.out[0].dtype), "cast: the output is ", dtype_name(call.out[0].dtype),
+            ", wants float32 or float64");
+}
+
+template <class To>
+void cast_to(const Call& call, Range r) {
+    To* y = output<To>(call) + r.begin;
+    switch (call.in[0].dtype) {
+        case DType::f32:
+            return cast(input<float>(call, 0) + r.begin, y, r.size());
+        case DType::f64:
+            return cast(input<double>(call, 0) + r.begin, y, r.size());
+        case DType::i32:
+            return cast(input<std::int32_t>(call, 0) + r.begin, y, r.size());
+        case DType::i64:
+            return cast(input<std::int64_t>(call, 0) + r.begin, y, r.size());
+        case DType::u8:
+            return cast(input<std::uint8_t>(call, 0) + r.begin, y, r.size());
+    }
+}
+
+void run_cast(const Call& call, const Team& team) {
+    const Range r = own_elements(call, team);
+    if (call.out[0].dtype == DType::f32) {
+        cast_to<float>(call, r);
+    } else {
+        cast_to<double>(call, r);
+    }
+}
+
+template <Unary op>
+OpEntry unary_row(const char* name) {
+    return {name, {}, 1, 1, 1, run_unary<float, op>, run_unary<double, op>, check_unary};
+}
+
+template <Binary op>
+OpEntry binary_row(const char* name) {
+    return {name, {}, 2, 2, 1, run_binary<float, op>, run_binary<double, op>, check_broadcast};
+}
+
+}  // namespace
+
+std::vector<OpEntry> elementwise_ops() {
+    return {
+        binary_row<Binary::add>("add"),
+        binary_row<Binary::sub>("sub"),
+        binary_row<Binary::mul>("mul"),
+        binary_row<Binary::div>("div"),
+        binary_row<Binary::pow>("pow"),
+        binary_row<Binary::maximum>("maximum"),
+        binary_row<Binary::minimum>("minimum"),
+        binary_row<Binary::greater>("greater"),
+        binary_row<Binary::greater_equal>("greater_equal"),
+        binary_row<Binary::less>("less"),
+        binary_row<Binary::less_equal>("less_equal"),
+        binary_row<Binary::equal>("equal"),
+        binary_row<Binary::not_equal>("not_equal"),
+        {"where", {}, 3, 3, 1, run_where<float>, run_where<double>, check_broadcast},
+        unary_row<Unary::neg>("neg"),
+        unary_row<Unary::exp>("exp"),
+        unary_row<Unary::log>("log"),
+        unary_row<Unary::sqrt>("sqrt"),
+        unary_row<Unary::rsqrt>("rsqrt"),
+        unary_row<Unary::abs>("abs"),
+        unary_row<Unary::sign>("sign"),
+        unary_row<Unary::square>("square"),
+        unary_row<Unary::reciprocal>("reciprocal"),
+        unary_row<Unary::sin>("sin"),
+        unary_row<Unary::cos>("cos"),
+        unary_row<Unary::erf>("erf"),
+        unary_row<Unary::log1p>("log1p"),
+        unary_row<Unary::expm1>("expm1"),
+        {"copy", {}, 1, 1, 1, run_copy, run_copy, check_copy},
+        {"cast", {}, 1, 1, 1, run_cast, run_cast, check_cast},
+        {"fill", {"value"}, 0, 0, 1, run_fill<float>, run_fill<double>, nullptr},
+    };
+}
+
+}  // namespace fastprop

@@ -1,0 +1,281 @@
+#include "program/program.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "core/denormals.h"
+
+namespace fastprop {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr auto kInterruptInterval = std::chrono::milliseconds(20);
+constexpr Index kNever = std::numeric_limits<Index>::max();
+
+TensorView view_of(const Operand& operand, void* data, Index rows) {
+    TensorView view;
+    view.data = data;
+    view.dtype = operand.dtype;
+    view.rank = operand.rank;
+    std::copy(operand.shape, operand.shape + kMaxRank, view.shape);
+    if (operand.batched && operand.rank > 0) view.shape[0] = rows;
+    return view;
+}
+
+double scalar_value(const TensorView& view) {
+    return view.dtype == DType::f32 ? static_cast<double>(*view.as<float>()) : *view.as<double>();
+}
+
+}  // namespace
+
+/// What the threads of one run share.
+struct Program::Session {
+    const RunRequest& request;
+    BoundList prologue;
+    BoundList full;
+    BoundList last;
+    std::vector<TensorView> scalars;
+    std::vector<TensorView> rows;
+    Index steps;
+    Index last_rows;
+    Clock::time_point next_poll;
+    Stop stop = Stop::done;
+    // The step after which everybody leaves. Compared with one's own step, not read as a flag: a
+    // thread that is late at a barrier must not act on what rank 0 decided one step later.
+    std::atomic<Index> stop_after{kNever};
+};
+
+Program::Program(Parts parts) : parts_(std::move(parts)), arena_(parts_.arena_bytes) {
+    require(parts_.capacity > 0, "Program: capacity must be positive, got ", parts_.capacity);
+    check_instructions(parts_.prologue, nullptr);
+    check_instructions(parts_.step, nullptr);
+    for (const Operand& operand : parts_.scalars) {
+        check_operand(operand);
+        require(bind(operand, nullptr, 1).size() == 1 && dtype_size(operand.dtype) >= 4 &&
+                    (operand.dtype == DType::f32 || operand.dtype == DType::f64),
+                "Program: a recorded output must be one floating-point number");
+    }
+    for (const Operand& operand : parts_.rows) {
+        check_operand(operand);
+        require(operand.batched, "Program: a per-row output must be batched");
+    }
+}
+
+void Program::check_operand(const Operand& operand) const {
+    require(operand.rank >= 0 && operand.rank <= kMaxRank, "Program: rank ", operand.rank,
+            " is out of range");
+    if (operand.batched)
+        require(operand.rank > 0 && operand.shape[0] == parts_.capacity,
+                "Program: a batched operand has ", operand.shape[0], " rows, the capacity is ",
+                parts_.capacity);
+    if (operand.place == Place::absent || operand.place == Place::source) return;
+    std::size_t limit = arena_.bytes();
+    if (operand.place == Place::buffer) {
+        require(operand.index >= 0 &&
+                    static_cast<std::size_t>(operand.index) < parts_.buffers.size(),
+                "Program: no buffer ", operand.index);
+        limit = parts_.buffers[static_cast<std::size_t>(operand.index)].bytes;
+    }
+    const TensorView view = view_of(operand, nullptr, parts_.capacity);
+    for (int i = 0; i < view.rank; ++i)
+        require(view.shape[i] >= 0, "Program: negative extent ", view.shape[i]);
+    require(operand.offset <= limit && view.bytes() <= limit - operand.offset,
+            "Program: an operand of ", view.bytes(), " bytes at ", operand.offset,
+            " lies outside its buffer of ", limit);
+}
+
+void Program::check_instructions(const std::vector<Instruction>& list,
+                                 const RunRequest* request) const {
+    for (const Instruction& instruction : list) {
+        require(instruction.op >= 0 &&
+                    static_cast<std::size_t>(instruction.op) < op_table().size(),
+                "Program: no op ", instruction.op);
+        const OpEntry& op = op_table()[static_cast<std::size_t>(instruction.op)];
+        require(instruction.attrs.size() == op.attributes.size(), "Program: ", op.name,
+                " expects ", op.attributes.size(), " attributes, got ", instruction.attrs.size());
+        bool from_source = false;
+        for (const Operand& operand : instruction.in) {
+            check_operand(operand);
+            from_source = from_source || operand.place == Place::source;
+        }
+        for (const Operand& operand : instruction.out) check_operand(operand);
+        // What reads a source is checked when a run brings it, all else once.
+        if (from_source != (request != nullptr)) continue;
+        const std::vector<Instruction> one{instruction};
+        const RunRequest none;
+        const BoundList bound = bind(one, request ? *request : none, parts_.capacity);
+        check_call(op, bound.calls[0].call);
+    }
+}
+
+TensorView Program::bind(const Operand& operand, const RunRequest* request, Index rows) const {
+    switch (operand.place) {
+        case Place::arena:
+            return view_of(operand, arena_.as<char>() + operand.offset, rows);
+        case Place::buffer: {
+            const Buffer& buffer = parts_.buffers[static_cast<std::size_t>(operand.index)];
+            return view_of(operand, static_cast<char*>(buffer.data) + operand.offset, rows);
+        }
+        case Place::source:
+            return request->sources[static_cast<std::size_t>(operand.index)];
+        case Place::absent:
+            break;
+    }
+    return {};
+}
+
+Program::BoundList Program::bind(const std::vector<Instruction>& list, const RunRequest& request,
+                                 Index rows) const {
+    BoundList bound;
+    std::size_t count = 0;
+    for (const Instruction& i : list) count += i.in.size() + i.out.size();
+    bound.views.reserve(count);  // calls point into it
+    bound.calls.reserve(list.size());
+    for (const Instruction& i : list) {
+        const TensorView* in = bound.views.data() + bound.views.size();
+        for (const Operand& operand : i.in) bound.views.push_back(bind(operand, &request, rows));
+        const TensorView* out = bound.views.data() + bound.views.size();
+        for (const Operand& operand : i.out) bound.views.push_back(bind(operand, &request, rows));
+        const Call call{in,
+                        static_cast<int>(i.in.size()),
+                        out,
+                        static_cast<int>(i.out.size()),
+                        i.attrs.data(),
+                        nullptr};
+        const OpEntry& op = op_table()[static_cast<std::size_t>(i.op)];
+        bound.calls.push_back({select_kernel(op, call), call, i.barrier});
+    }
+    return bound;
+}
+
+void Program::check_request(const RunRequest& request) const {
+    require(request.batch_size > 0 && request.batch_size <= parts_.capacity,
+            "Program.run: batch_size must be between 1 and ", parts_.capacity, ", got ",
+            request.batch_size);
+    require(request.results.size() == parts_.rows.size(), "Program.run: expects ",
+            parts_.rows.size(), " result arrays, got ", request.results.size());
+    Index source_rows = kNever;
+    for (const Instruction& instruction : parts_.step)
+        for (const Operand& operand : instruction.in) {
+            if (operand.place != Place::source) continue;
+            const auto index = static_cast<std::size_t>(operand.index);
+            require(index < request.sources.size(), "Program.run: expects a source ", index,
+                    ", got ", request.sources.size(), " sources");
+            const TensorView& source = request.sources[index];
+            const bool fits = source.dtype == operand.dtype && source.rank == operand.rank &&
+                              std::equal(source.shape + 1, source.shape + source.rank,
+                                         operand.shape + 1);
+            require(fits, "Program.run: source ", index,
+                    " differs in dtype or row shape from what was traced");
+            source_rows = std::min(source_rows, source.rows());
+        }
+    for (Index i = 0; i < request.count; ++i)
+        require(request.order[i] >= 0 && request.order[i] < source_rows, "Program.run: order[", i,
+                "] = ", request.order[i], ", but the sources have ", source_rows, " rows");
+    check_instructions(parts_.step, &request);
+}
+
+RunResult Program::run(const RunRequest& request) {
+    check_request(request);
+    if (running_.test_and_set())
+        throw Error("Program.run: this Program is running already in another thread");
+    struct Release {
+        std::atomic_flag& flag;
+        ~Release() { flag.clear(); }
+    } release{running_};
+
+    const Index steps = ceil_div(request.count, request.batch_size);
+    if (steps == 0) return {};
+    const Index last_rows = request.count - (steps - 1) * request.batch_size;
+    Session session{request, bind(parts_.prologue, request, request.batch_size), {}, {}, {}, {},
+                    steps,   last_rows, Clock::now() + kInterruptInterval};
+    session.full = bind(parts_.step, request, request.batch_size);
+    if (last_rows != request.batch_size) session.last = bind(parts_.step, request, last_rows);
+    for (const Operand& o : parts_.scalars) session.scalars.push_back(bind(o, &request, 1));
+    for (const Operand& o : parts_.rows)
+        session.rows.push_back(bind(o, &request, request.batch_size));
+
+    run_team(request.threads, [&](const Team& team) { loop(team, session); });
+
+    RunResult result{steps, session.stop};
+    const Index stop_after = session.stop_after.load();
+    if (stop_after != kNever) result.steps = stop_after + 1;
+    return result;
+}
+
+void Program::loop(const Team& team, Session& session) const {
+    const FlushDenormals flush;
+    const RunRequest& request = session.request;
+    StepContext context;
+    context.seed = request.seed;
+
+    const auto execute = [&](const BoundList& list) {
+        for (const Bound& bound : list.calls) {
+            if (bound.barrier) team.wait();
+            Call call = bound.call;
+            call.step = &context;
+            bound.kernel(call, team);
+        }
+    };
+    execute(session.prologue);
+    team.wait();
+    for (Index step = 0; step < session.steps; ++step) {
+        const Index first = step * request.batch_size;
+        const bool is_last = step + 1 == session.steps;
+        context.rows = is_last ? session.last_rows : request.batch_size;
+        context.step = request.first_step + step;
+        context.order = request.order + first;
+        if (request.scalars != nullptr)
+            context.scalars = request.scalars + step * request.scalars_per_step;
+        execute(context.rows == request.batch_size ? session.full : session.last);
+        store_rows(team, session, first, context.rows);
+        if (team.rank() == 0 && !record(session, step)) session.stop_after.store(step);
+        team.wait();
+        if (session.stop_after.load() <= step) return;
+    }
+}
+
+/// Copies this thread's slice of every per-row output to its place among all rows.
+void Program::store_rows(const Team& team, const Session& session, Index first, Index rows) const {
+    const Range slice = team.slice(rows);
+    if (slice.empty()) return;
+    for (std::size_t i = 0; i < session.rows.size(); ++i) {
+        const TensorView& value = session.rows[i];
+        const auto row_bytes =
+            static_cast<std::size_t>(value.row_size()) * dtype_size(value.dtype);
+        std::memcpy(static_cast<char*>(session.request.results[i]) +
+                        static_cast<std::size_t>(first + slice.begin) * row_bytes,
+                    value.as<char>() + static_cast<std::size_t>(slice.begin) * row_bytes,
+                    static_cast<std::size_t>(slice.size()) * row_bytes);
+    }
+}
+
+/// Rank 0 notes the scalar outputs and decides whether to go on. It wrote them itself (a scalar has
+/// one slice), so no barrier comes before.
+bool Program::record(Session& session, Index step) const {
+    const RunRequest& request = session.request;
+    const auto count = static_cast<Index>(session.scalars.size());
+    for (Index i = 0; i < count; ++i)
+        request.values[step * count + i] =
+            scalar_value(session.scalars[static_cast<std::size_t>(i)]);
+    if (request.stop_on_nonfinite && count > 0 && !std::isfinite(request.values[step * count])) {
+        session.stop = Stop::nonfinite;
+        return false;
+    }
+    if (request.interrupted) {
+        const auto now = Clock::now();
+        if (now >= session.next_poll) {
+            session.next_poll = now + kInterruptInterval;
+            if (request.interrupted()) {
+                session.stop = Stop::interrupt;
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+}  // namespace fastprop

@@ -1,0 +1,109 @@
+#pragma once
+/// @file
+/// @brief A whole training step as a flat list of instructions over one arena, and the loop that runs it.
+
+#include <atomic>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/aligned_buffer.h"
+#include "program/op.h"
+
+namespace fastprop {
+
+/// Where an operand lives.
+enum class Place : std::uint8_t { absent, arena, buffer, source };
+
+struct Operand {
+    Place place = Place::absent;
+    int index = 0;           ///< which buffer or source
+    std::size_t offset = 0;  ///< bytes from the start of the arena or buffer
+    DType dtype = DType::f32;
+    int rank = 0;
+    Index shape[kMaxRank] = {};
+    bool batched = false;  ///< shape[0] is the capacity; a run gives the actual number of rows
+};
+
+struct Instruction {
+    int op = 0;  ///< index into op_table()
+    std::vector<Operand> in;
+    std::vector<Operand> out;
+    std::vector<double> attrs;
+    bool barrier = false;  ///< wait for the whole team before it
+};
+
+/// Memory that outlives the Program: parameters, optimizer state, constants.
+struct Buffer {
+    void* data = nullptr;
+    std::size_t bytes = 0;
+};
+
+struct RunRequest {
+    std::vector<TensorView> sources;
+    const std::int64_t* order = nullptr;  ///< rows of the sources, in the order they are visited
+    Index count = 0;                      ///< length of order
+    Index batch_size = 0;                 ///< rows of a step, at most the capacity; the last may be shorter
+    const double* scalars = nullptr;      ///< [steps, scalars_per_step] for the optimizer
+    Index scalars_per_step = 0;
+    std::int64_t first_step = 0;
+    std::uint64_t seed = 0;
+    int threads = 1;
+    double* values = nullptr;    ///< [steps, number of scalar outputs], written
+    std::vector<void*> results;  ///< [count, …] for each per-row output, written
+    bool stop_on_nonfinite = false;
+    std::function<bool()> interrupted;  ///< asked by the calling thread about every 20 ms
+};
+
+enum class Stop : std::uint8_t { done, nonfinite, interrupt };
+
+struct RunResult {
+    Index steps = 0;  ///< complete steps
+    Stop stop = Stop::done;
+};
+
+class Program {
+public:
+    struct Parts {
+        std::size_t arena_bytes = 0;
+        Index capacity = 0;
+        std::vector<Buffer> buffers;
+        std::vector<Instruction> prologue;  ///< once a run: packs the weights
+        std::vector<Instruction> step;
+        std::vector<Operand> scalars;  ///< 0-d outputs, recorded after every step
+        std::vector<Operand> rows;     ///< batched outputs, stored row by row
+    };
+
+    /// Throws Error if an operand lies outside its buffer or an instruction is malformed.
+    explicit Program(Parts parts);
+
+    /// Runs ceil(count / batch_size) steps. Throws Error before any work if the request does not fit.
+    RunResult run(const RunRequest& request);
+
+private:
+    struct Bound {  ///< an instruction with pointers, for one number of rows
+        Kernel kernel;
+        Call call;
+        bool barrier;
+    };
+    struct BoundList {
+        std::vector<TensorView> views;
+        std::vector<Bound> calls;
+    };
+    struct Session;
+
+    void check_instructions(const std::vector<Instruction>& list, const RunRequest* request) const;
+    void check_operand(const Operand& operand) const;
+    void check_request(const RunRequest& request) const;
+    TensorView bind(const Operand& operand, const RunRequest* request, Index rows) const;
+    BoundList bind(const std::vector<Instruction>& list, const RunRequest& request, Index rows) const;
+    void loop(const Team& team, Session& session) const;
+    void store_rows(const Team& team, const Session& session, Index first, Index rows) const;
+    bool record(Session& session, Index step) const;
+
+    Parts parts_;
+    AlignedBuffer arena_;
+    std::atomic_flag running_ = ATOMIC_FLAG_INIT;
+};
+
+}  // namespace fastprop

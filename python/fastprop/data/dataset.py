@@ -1,0 +1,66 @@
+"""Checked arrays of one length, and which of their rows are meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop.data.sampler import RowOrder
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a Program reads: inputs, then targets, then sample weights if there are any.
+
+    Attributes:
+        inputs: One array for each argument of the model's ``forward``.
+        targets: One array for each target of the loss.
+        weight: One non-negative number a row, or ``None``.
+        rows: The rows that belong to it, or ``None`` for all.
+    """
+
+    inputs: tuple[NDArray[Any], ...]
+    targets: tuple[NDArray[Any], ...] = ()
+    weight: NDArray[Any] | None = None
+    rows: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs[0]) if self.rows is None else len(self.rows)
+
+    @property
+    def sources(self) -> list[NDArray[Any]]:
+        """The arrays in the order of the Program's placeholders."""
+        return [*self.inputs, *self.targets, *([] if self.weight is None else [self.weight])]
+
+    def take(self, rows: NDArray[np.int64]) -> Dataset:
+        """The same arrays, restricted to some rows; nothing is copied."""
+        return replace(self, rows=rows)
+
+    def order(self, *, shuffle: bool, seed: int) -> RowOrder:
+        return RowOrder(len(self), self.rows, shuffle=shuffle, seed=seed)
+
+
+def same_length(where: str, named: Sequence[tuple[str, NDArray[Any]]]) -> int:
+    """The one length of all arrays.
+
+    Raises:
+        ValueError: An array is a scalar, they have different lengths, or they are empty.
+    """
+    for name, array in named:
+        if array.ndim == 0:
+            raise ValueError(
+                f"{where}: {name} is a single number; wanted is an array with one row a sample"
+            )
+    first, reference = named[0]
+    for name, array in named[1:]:
+        if len(array) != len(reference):
+            raise ValueError(f"{where}: {first} has {len(reference)} rows, {name} has {len(array)}")
+    if len(reference) == 0:
+        raise ValueError(
+            f"{where}: {first} is empty (shape {reference.shape}); wanted is at least one row"
+        )
+    return len(reference)

@@ -1,0 +1,90 @@
+"""Functions on Tensors. They take arrays and numbers too, and run at once or are recorded."""
+
+from fastprop.graph.loss_rows import (
+    binary_cross_entropy_rows,
+    cross_entropy_rows,
+    gaussian_nll_rows,
+    hinge_rows,
+    huber_rows,
+    mae_rows,
+    mse_rows,
+    poisson_nll_rows,
+)
+from fastprop.graph.ops_activation import (
+    ACTIVATIONS,
+    activation,
+    celu,
+    elu,
+    gelu,
+    gelu_tanh,
+    hard_sigmoid,
+    hard_swish,
+    identity,
+    leaky_relu,
+    mish,
+    prelu,
+    relu,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+    softsign,
+    tanh,
+)
+from fastprop.graph.ops_data import binary_correct, gather_rows, top_k_correct
+from fastprop.graph.ops_elementwise import (
+    abs,
+    add,
+    copy,
+    cos,
+    div,
+    equal,
+    erf,
+    exp,
+    expm1,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    not_equal,
+    pow,
+    reciprocal,
+    rsqrt,
+    sign,
+    sin,
+    sqrt,
+    square,
+    sub,
+    where,
+)
+from fastprop.graph.ops_linear import dense, matmul
+from fastprop.graph.ops_reduction import argmax, broadcast_to, max, mean, min, sum
+from fastprop.graph.ops_shape import cast, reshape, stop_gradient, transpose
+from fastprop.graph.ops_softmax import log_softmax, softmax
+
+__all__ = [
+    # elementwise
+    "add", "sub", "mul", "div", "pow", "maximum", "minimum", "neg", "abs", "sign", "square",
+    "reciprocal", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "sin", "cos", "erf", "copy",
+    "greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "where",
+    # reductions and shapes
+    "sum", "mean", "max", "min", "argmax", "broadcast_to", "reshape", "transpose", "cast",
+    "stop_gradient",
+    # linear
+    "matmul", "dense",
+    # activations
+    "ACTIVATIONS", "activation", "identity", "relu", "leaky_relu", "prelu", "elu", "selu", "celu",
+    "gelu", "gelu_tanh", "silu", "mish", "softplus", "softsign", "sigmoid", "hard_sigmoid",
+    "hard_swish", "tanh", "softmax", "log_softmax",
+    # losses by row
+    "mse_rows", "mae_rows", "huber_rows", "hinge_rows", "poisson_nll_rows", "gaussian_nll_rows",
+    "binary_cross_entropy_rows", "cross_entropy_rows",
+    # data
+    "gather_rows", "top_k_correct", "binary_correct",
+]  # fmt: skip

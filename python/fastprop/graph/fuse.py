@@ -1,0 +1,227 @@
+"""Rewrites that save passes over memory: several instructions become one fused kernel.
+
+Each function takes the list and gives a new one; a pattern matches only where the values in between have
+no other use, so nothing is computed twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fastprop.graph.ir import Instruction, Value, consumers, instruction
+
+LOSSES = (
+    "mse",
+    "mae",
+    "huber",
+    "hinge",
+    "poisson_nll",
+    "binary_cross_entropy",
+    "cross_entropy",
+    "cross_entropy_probs",
+)
+_IDENTITY = {"activation": 0.0, "p0": 0.0, "p1": 0.0}
+
+
+def fuse(instructions: list[Instruction], kept: Iterable[Value]) -> list[Instruction]:
+    """All rewrites, in the order in which one makes way for the next.
+
+    Args:
+        instructions: In dependency order.
+        kept: Values that somebody outside reads: recorded outputs, stored rows.
+    """
+    kept_bases = {v.base for v in kept}
+    for rewrite in (fuse_bias, fuse_activation, fuse_backward_data, fuse_losses, name_products):
+        instructions = rewrite(instructions, kept_bases)
+    return instructions
+
+
+def _single_use(value: Value, users: dict[Value, list[Instruction]], kept: set[Value]) -> bool:
+    return value not in kept and len(users.get(value, ())) == 1
+
+
+def _is_plain_product(item: Instruction | None) -> bool:
+    """x @ W with a matrix W that does not vary with the batch."""
+    return (
+        item is not None
+        and item.name == "matmul"
+        and not item.attrs["transpose_a"]
+        and not item.attrs["transpose_b"]
+        and _is_matrix(item.inputs[1])
+    )
+
+
+def _is_matrix(value: Value | None) -> bool:
+    return value is not None and len(value.shape) == 2 and not value.batched
+
+
+def _producers(instructions: Sequence[Instruction]) -> dict[Value, Instruction]:
+    return {out: item for item in instructions for out in item.outputs}
+
+
+def _aliased(instructions: Sequence[Instruction]) -> set[Value]:
+    """Values that are also read under another shape, which use counts do not see."""
+    found: set[Value] = set()
+    for item in instructions:
+        for value in item.inputs:
+            while value is not None and value.alias is not None:
+                value = value.alias
+                found.add(value)
+    return found
+
+
+def fuse_bias(instructions: list[Instruction], kept: set[Value]) -> list[Instruction]:
+    """add(matmul(x, W), b) is dense(x, W, b)."""
+    users, made_by = consumers(instructions), _producers(instructions)
+    kept = kept | _aliased(instructions)
+    replaced: dict[Instruction, Instruction | None] = {}
+    for item in instructions:
+        if item.name != "add":
+            continue
+        for product, bias in (item.inputs, item.inputs[::-1]):
+            assert product is not None and bias is not None
+            source = made_by.get(product)
+            fits = bias.shape == product.shape[-1:] and not bias.batched
+            if fits and source and _is_plain_product(source) and _single_use(product, users, kept):
+                replaced[source] = None
+                replaced[item] = instruction(
+                    "dense", [*source.inputs, bias], item.outputs, dict(_IDENTITY), own=source.own
+                )
+                break
+    return _replace(instructions, replaced)
+
+
+def fuse_activation(instructions: list[Instruction], kept: set[Value]) -> list[Instruction]:
+    """activation(dense(x, W, b)) is one instruction with an epilogue; z is stored if it is read again."""
+    users, made_by = consumers(instructions), _producers(instructions)
+    kept = kept | _aliased(instructions)
+    replaced: dict[Instruction, Instruction | None] = {}
+    for item in instructions:
+        if item.name != "activation":
+            continue
+        z = item.inputs[0]
+        assert z is not None
+        source = made_by.get(z)
+        if source is None or source in replaced:
+            continue
+        if _is_plain_product(source):
+            inputs = [*source.inputs, None]
+        elif source.name == "dense" and source.attrs["activation"] == 0:
+            inputs = source.inputs
+        else:
+            continue
+        outputs = [*item.outputs]
+        if not _single_use(z, users, kept):
+            outputs.append(z)
+        attrs = {"activation": item.attrs["kind"], "p0": item.attrs["p0"], "p1": item.attrs["p1"]}
+        replaced[source] = instruction("dense", inputs, outputs, attrs, own=source.own)
+        replaced[item] = None
+    return _replace(instructions, replaced)
+
+
+def fuse_backward_data(instructions: list[Instruction], kept: set[Value]) -> list[Instruction]:
+    """activation_backward(h, dz W^T) is one instruction that multiplies by f'(h) in its epilogue."""
+    users = consumers(instructions)
+    kept = kept | _aliased(instructions)
+    replaced: dict[Instruction, Instruction | None] = {}
+    for item in instructions:
+        if item.name != "matmul" or item.attrs["transpose_a"] or not item.attrs["transpose_b"]:
+            continue
+        if not _is_matrix(item.inputs[1]):
+            continue
+        dx = item.outputs[0]
+        user = users[dx][0] if _single_use(dx, users, kept) else None
+        if user is not None and user.name == "activation_backward" and user.inputs[1] is dx:
+            attrs = {"activation": user.attrs["kind"], "p0": user.attrs["p0"], "p1": user.attrs["p1"]}
+            h, outputs = user.inputs[0], user.outputs
+            own = (*item.own, 2)
+            replaced[item] = None
+            replaced[user] = instruction(
+                "dense_backward_data", [*item.inputs, h], outputs, attrs, own=own
+            )
+        else:
+            replaced[item] = instruction(
+                "dense_backward_data", [*item.inputs, None], [dx], dict(_IDENTITY), own=item.own
+            )
+    return _replace(instructions, replaced)
+
+
+def fuse_losses(instructions: list[Instruction], kept: set[Value]) -> list[Instruction]:
+    """A loss and its gradient on the same operands are one pass."""
+    made_by = _producers(instructions)
+    forward = {
+        (i.name, *map(id, i.inputs), *i.attrs.values()): i for i in instructions if i.name in LOSSES
+    }
+    replaced: dict[Instruction, Instruction | None] = {}
+    for item in instructions:
+        name = item.name.removesuffix("_backward")
+        if name == item.name or name not in LOSSES:
+            continue
+        pred, target, g, *aux = item.inputs
+        value = forward.get((name, *map(id, [pred, target, *aux]), *item.attrs.values()))
+        if value is None or value in replaced or _depends(g, value.outputs[0], made_by):
+            continue
+        outputs = [value.outputs[0], item.outputs[0]]
+        replaced[value] = None
+        replaced[item] = instruction(f"{name}_fused", item.inputs, outputs, item.attrs, own=item.own)
+    return _sorted(_replace(instructions, replaced))
+
+
+def name_products(instructions: list[Instruction], kept: set[Value]) -> list[Instruction]:
+    """x @ W is dense without a bias, x^T @ dz the gradient of weights: the names that have packed forms."""
+    replaced: dict[Instruction, Instruction | None] = {}
+    for item in instructions:
+        if item.name != "matmul":
+            continue
+        if _is_plain_product(item):
+            inputs = [*item.inputs, None]
+            replaced[item] = instruction("dense", inputs, item.outputs, dict(_IDENTITY), own=item.own)
+        elif item.attrs["transpose_a"] and not item.attrs["transpose_b"]:
+            a, b = item.inputs
+            assert a is not None and b is not None
+            if a.batched and b.batched and len(a.shape) == len(b.shape) == 2:
+                replaced[item] = instruction("dense_backward_weights", [a, b], item.outputs)
+    return _replace(instructions, replaced)
+
+
+def _replace(
+    instructions: list[Instruction], replaced: dict[Instruction, Instruction | None]
+) -> list[Instruction]:
+    out = (replaced.get(item, item) for item in instructions)
+    return [item for item in out if item is not None]
+
+
+def _depends(value: Value | None, on: Value, made_by: dict[Value, Instruction]) -> bool:
+    """True if computing `value` needs `on`."""
+    stack, seen = [value], set()
+    while stack:
+        current = stack.pop()
+        if current is None or current in seen:
+            continue
+        if current.base is on.base:
+            return True
+        seen.add(current)
+        source = made_by.get(current.base)
+        stack.extend(source.inputs if source else ())
+    return False
+
+
+def _sorted(instructions: list[Instruction]) -> list[Instruction]:
+    """Dependency order again, otherwise as it was; what overwrites memory stays at the end."""
+    made_by = {v.base: i for i in instructions if not i.overwrites for v in i.outputs}
+    ordered: list[Instruction] = []
+    done: set[Instruction] = set()
+    for root in instructions:
+        stack = [(root, False)]
+        while stack:
+            item, expanded = stack.pop()
+            if expanded:
+                ordered.append(item)
+            elif item not in done:
+                done.add(item)
+                stack.append((item, True))
+                needed = [made_by.get(v.base) for v in item.inputs if v is not None]
+                stack.extend((n, False) for n in reversed(needed) if n is not None and n not in done)
+    return ordered
+
+

@@ -1,0 +1,128 @@
+"""The instructions of a Program while they are being arranged: values, and what reads and writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop import _core
+
+if TYPE_CHECKING:
+    from fastprop.graph.tensor import Parameter
+
+BATCH = -1
+"""Slice key of batched values; other values are keyed by the extent of their first axis."""
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """A contiguous array inside a Program.
+
+    Attributes:
+        shape: Extents; the first one is the capacity if `batched`.
+        array: Memory outside the arena (parameter, optimizer state, constant), else None.
+        source: Number of the run-time source that it is, else None.
+        alias: The value whose memory it shares under another shape, else None.
+        persistent: Keeps its place in the arena from step to step (packed weights).
+        offset: Bytes from the start of the arena, once planned.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    batched: bool = False
+    array: NDArray[Any] | None = None
+    source: int | None = None
+    alias: Value | None = None
+    parameter: Parameter | None = None
+    persistent: bool = False
+    offset: int = -1
+
+    @property
+    def base(self) -> Value:
+        value = self
+        while value.alias is not None:
+            value = value.alias
+        return value
+
+    @property
+    def in_arena(self) -> bool:
+        return self.array is None and self.source is None and self.alias is None
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    @property
+    def key(self) -> int:
+        """Two instructions with one key give each thread the same indices of the first axis."""
+        if self.batched:
+            return BATCH
+        return self.shape[0] if self.shape else 1
+
+
+@cache
+def kernel(name: str) -> tuple[int, tuple[str, ...]]:
+    """Code and attribute names of an op in the C++ table."""
+    code, attributes = _core.op_info(name)
+    return code, tuple(attributes)
+
+
+@dataclass(eq=False, slots=True)
+class Instruction:
+    """One call of a kernel.
+
+    Attributes:
+        name: Op in the C++ table.
+        own: Positions of the inputs of which a thread reads its own slice only.
+        key: How it is sliced; by default as its first output.
+        overwrites: It writes memory that held something before (updates, repacking).
+        inplace: The output may take the place of one of the inputs of its shape.
+    """
+
+    name: str
+    inputs: list[Value | None]
+    outputs: list[Value]
+    attrs: dict[str, float]
+    own: tuple[int, ...] = ()
+    key: int = field(default=0)
+    overwrites: bool = False
+    inplace: bool = False
+
+    def reads(self) -> list[tuple[Value, bool]]:
+        """Base values that it reads, and whether only its own slice of them."""
+        return [
+            (value.base, i in self.own) for i, value in enumerate(self.inputs) if value is not None
+        ]
+
+    def writes(self) -> list[Value]:
+        return [value.base for value in self.outputs]
+
+    def encoded_attrs(self) -> list[float]:
+        return [float(self.attrs[name]) for name in kernel(self.name)[1]]
+
+
+def instruction(
+    name: str,
+    inputs: Sequence[Value | None],
+    outputs: Sequence[Value],
+    attrs: dict[str, float] | None = None,
+    **options: Any,
+) -> Instruction:
+    """An Instruction that is sliced as its first output unless a key is given."""
+    options.setdefault("key", outputs[0].key)
+    return Instruction(name, list(inputs), list(outputs), attrs or {}, **options)
+
+
+def consumers(instructions: Sequence[Instruction]) -> dict[Value, list[Instruction]]:
+    """Who reads each value (not its aliases)."""
+    found: dict[Value, list[Instruction]] = {}
+    for item in instructions:
+        for value in item.inputs:
+            if value is not None:
+                found.setdefault(value, []).append(item)
+    return found

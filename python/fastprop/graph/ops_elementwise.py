@@ -1,0 +1,196 @@
+"""Elementwise ops: one line an op, with its derivative rule beside it.
+
+Operands broadcast as in NumPy; a rule then sums over what was repeated (:func:`sum_to`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from fastprop.graph import infer
+from fastprop.graph.op import Vjp, apply, register
+from fastprop.graph.ops_reduction import sum_to
+from fastprop.graph.ops_shape import cast
+from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
+
+_UNARY_DOC = """{summary}, element by element.
+
+    Args:
+        x: Tensor, array or number; float32 or float64.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+
+    Raises:
+        TypeError: `x` is not of a floating dtype.
+    """
+_BINARY_DOC = """{summary}, element by element.
+
+    Args:
+        x: Tensor, array or number; float32 or float64.
+        y: The same, of the same dtype; the shapes broadcast as in NumPy.
+
+    Returns:
+        Tensor of the broadcast shape.{note}
+
+    Raises:
+        TypeError: The dtypes differ or are not floating ones.
+        ValueError: The shapes do not broadcast.
+    """
+
+
+def unary(name: str, summary: str, vjp: Vjp | None) -> Callable[[TensorLike], Tensor]:
+    """Register an op of one operand; gives the function that users call."""
+    op = register(name, infer.elementwise, vjp, rowwise=True, inplace=True)
+
+    def function(x: TensorLike) -> Tensor:
+        return apply(op, as_tensor(x))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = _UNARY_DOC.format(summary=summary)
+    return function
+
+
+def binary(
+    name: str, summary: str, *vjps: Vjp, note: str = ""
+) -> Callable[[TensorLike, TensorLike], Tensor]:
+    """Register an op of two operands; its rules need not care for broadcasting."""
+    op = register(name, infer.elementwise, *_summed(vjps), rowwise=True, inplace=True)
+
+    def function(x: TensorLike, y: TensorLike) -> Tensor:
+        return apply(op, *as_operands(x, y))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = _BINARY_DOC.format(summary=summary, note=f" {note}" if note else "")
+    return function
+
+
+def _summed(vjps: Sequence[Vjp]) -> list[Vjp]:
+    """The rules, each followed by the sum over the axes along which its operand was broadcast."""
+
+    def wrap(position: int, vjp: Vjp) -> Vjp:
+        def rule(dy: Tensor, z: Tensor, *inputs: Tensor) -> Tensor | None:
+            d = vjp(dy, z, *inputs)
+            return None if d is None else sum_to(d, inputs[position])
+
+        return rule
+
+    return [wrap(i, vjp) for i, vjp in enumerate(vjps)]
+
+
+def as_operands(*values: TensorLike) -> list[Tensor]:
+    """Tensors of the values; numbers take the dtype of the first operand that has one."""
+    like = next((v for v in values if isinstance(v, Tensor)), None)
+    if like is None:
+        like = next((as_tensor(v) for v in values if isinstance(v, np.ndarray)), None)
+    return [as_tensor(v, like=like) for v in values]
+
+
+def _pow_base(dy: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
+    """y x^(y-1); exactly zero where y is, also at x = 0, where the power is infinite."""
+    if y.size == 1 and not y.symbolic and not y.requires_grad:
+        exponent = float(y.data.item())
+        return None if exponent == 0 else dy * (exponent * pow(x, exponent - 1))
+    nonzero = not_equal(y, 0)
+    return dy * where(nonzero, y * pow(x, y - 1), 0)
+
+
+def _pow_exponent(dy: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """x^y log(x); zero where the base is 0 and the power is 0 too."""
+    vanishes = equal(x, 0) * greater_equal(y, 0)
+    return dy * where(vanishes, 0, z * log(where(vanishes, 1, x)))
+
+
+_SQRT_PI = math.sqrt(math.pi)
+_BOOLEAN = "1 where it holds, else 0, in the operands' dtype."
+
+# name               the op       what it is                     dx = vjp(dy, y, x)
+neg = unary("neg", "-x", lambda dy, y, x: -dy)
+exp = unary("exp", "e to the power of x", lambda dy, y, x: dy * y)
+log = unary("log", "Natural logarithm of x", lambda dy, y, x: dy / x)
+sqrt = unary("sqrt", "Square root of x", lambda dy, y, x: dy * (0.5 / y))
+rsqrt = unary("rsqrt", "1 / sqrt(x)", lambda dy, y, x: dy * (-0.5 * y / x))
+square = unary("square", "x * x", lambda dy, y, x: dy * (2 * x))
+reciprocal = unary("reciprocal", "1 / x", lambda dy, y, x: -dy * square(y))
+abs = unary("abs", "Absolute value of x (derivative 0 at 0)", lambda dy, y, x: dy * sign(x))
+sign = unary("sign", "-1, 0 or 1, as x is negative, zero or positive", None)
+sin = unary("sin", "Sine of x", lambda dy, y, x: dy * cos(x))
+cos = unary("cos", "Cosine of x", lambda dy, y, x: -dy * sin(x))
+erf = unary("erf", "Error function of x", lambda dy, y, x: dy * (2 / _SQRT_PI * exp(-square(x))))
+log1p = unary("log1p", "log(1 + x), exact for small x", lambda dy, y, x: dy / (1 + x))
+expm1 = unary("expm1", "e to the power of x, minus 1, exact for small x", lambda dy, y, x: dy * exp(x))
+copy = unary("copy", "A copy of x", lambda dy, y, x: dy)
+
+#                                                dx = vjp(dy, z, x, y)      dy = vjp(dy, z, x, y)
+add = binary("add", "x + y", lambda dy, z, x, y: dy, lambda dy, z, x, y: dy)
+sub = binary("sub", "x - y", lambda dy, z, x, y: dy, lambda dy, z, x, y: -dy)
+mul = binary("mul", "x * y", lambda dy, z, x, y: dy * y, lambda dy, z, x, y: dy * x)
+div = binary("div", "x / y", lambda dy, z, x, y: dy / y, lambda dy, z, x, y: -dy * (z / y))
+_pow = binary("pow", "x to the power of y", _pow_base, _pow_exponent)
+maximum = binary(
+    "maximum",
+    "The larger of x and y",
+    lambda dy, z, x, y: dy * _share(x, y),
+    lambda dy, z, x, y: dy * _share(y, x),
+    note="Where both are equal, each gets half of the derivative.",
+)
+minimum = binary(
+    "minimum",
+    "The smaller of x and y",
+    lambda dy, z, x, y: dy * _share(y, x),
+    lambda dy, z, x, y: dy * _share(x, y),
+    note="Where both are equal, each gets half of the derivative.",
+)
+greater = binary("greater", "x > y", note=_BOOLEAN)
+greater_equal = binary("greater_equal", "x >= y", note=_BOOLEAN)
+less = binary("less", "x < y", note=_BOOLEAN)
+less_equal = binary("less_equal", "x <= y", note=_BOOLEAN)
+equal = binary("equal", "x == y", note=_BOOLEAN)
+not_equal = binary("not_equal", "x != y", note=_BOOLEAN)
+
+_WHERE = register(
+    "where",
+    infer.elementwise,
+    None,
+    lambda dy, z, c, x, y: sum_to(where(c, dy, 0), x),
+    lambda dy, z, c, x, y: sum_to(where(c, 0, dy), y),
+    rowwise=True,
+    inplace=True,
+)
+
+
+def _share(winner: Tensor, loser: Tensor) -> Tensor:
+    """1 where the winner is larger, 1/2 where both are equal, 0 where it is smaller."""
+    return 0.5 * (greater(winner, loser) + greater_equal(winner, loser))
+
+
+def pow(x: TensorLike, y: TensorLike) -> Tensor:
+    return square(x) if isinstance(y, int | float) and y == 2 else _pow(x, y)
+
+
+pow.__doc__ = _pow.__doc__
+
+
+def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
+    """`x` where the condition is not zero, else `y`; the three broadcast.
+
+    Args:
+        condition: Tensor or array; booleans and integers are converted to the dtype of `x` and `y`.
+        x: Tensor, array or number; float32 or float64.
+        y: The same, of the same dtype.
+
+    Raises:
+        TypeError: The dtypes of `x` and `y` differ or are not floating ones.
+        ValueError: The shapes do not broadcast.
+    """
+    if isinstance(condition, Tensor) and not isinstance(x, Tensor) and not isinstance(y, Tensor):
+        like = condition if condition.dtype.kind == "f" else None
+        x, y = as_tensor(x, like=like), as_tensor(y, like=like)
+    x, y = as_operands(x, y)
+    chosen = as_tensor(condition, like=x)
+    if chosen.dtype.kind == "i":
+        chosen = cast(chosen, x.dtype)
+    return apply(_WHERE, chosen, x, y)

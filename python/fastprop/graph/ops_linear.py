@@ -1,0 +1,123 @@
+"""Products of matrices, and the dense layer y = x W + b."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastprop.graph import infer
+from fastprop.graph.op import Spec, apply, register
+from fastprop.graph.ops_elementwise import as_operands
+from fastprop.graph.ops_reduction import sum as reduce_sum
+from fastprop.graph.ops_shape import reshape
+from fastprop.graph.tensor import Tensor, TensorLike
+
+
+def infer_dense(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
+    """x [..., in], W [in, out], b [out] or none → y [..., out]."""
+    x, W, *rest = specs
+    dtype = infer.float_dtype(name, specs)
+    if len(W.shape) != 2 or W.batched:
+        raise ValueError(f"{name}: W must have the shape [in, out], got {W.shape}")
+    if len(x.shape) < 2:
+        raise ValueError(f"{name}: x must have the shape [..., {W.shape[0]}], got {x.shape}")
+    if x.shape[-1] != W.shape[0]:
+        raise ValueError(f"{name}: x has {x.shape[-1]} columns, W expects {W.shape[0]}")
+    if rest and rest[0].shape != W.shape[1:]:
+        raise ValueError(f"{name}: b has shape {rest[0].shape}, W gives {W.shape[1]} columns")
+    return Spec((*x.shape[:-1], W.shape[1]), dtype, x.batched)
+
+
+def infer_dense_weights(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
+    """x [..., in], dz [..., out] → dW [in, out]."""
+    x, dz = specs
+    dtype = infer.float_dtype(name, specs)
+    if len(x.shape) < 2 or x.shape[:-1] != dz.shape[:-1] or x.batched != dz.batched:
+        raise ValueError(
+            f"{name}: x and dz must have the same axes but the last, got {x.shape} and {dz.shape}"
+        )
+    return Spec((x.shape[-1], dz.shape[-1]), dtype)
+
+
+def _matmul(a: Tensor, b: Tensor, ta: bool = False, tb: bool = False) -> Tensor:
+    return apply(_MATMUL, a, b, transpose_a=ta, transpose_b=tb)
+
+
+def _matmul_da(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    ta, tb = y.attrs["transpose_a"], y.attrs["transpose_b"]
+    return _matmul(b, dy, ta=tb, tb=True) if ta else _matmul(dy, b, tb=not tb)
+
+
+def _matmul_db(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    ta, tb = y.attrs["transpose_a"], y.attrs["transpose_b"]
+    if a.ndim > 2 and b.ndim == 2:  # the same b for all leading indices: summed over all of them
+        return apply(_WEIGHTS, dy, a) if tb else apply(_WEIGHTS, a, dy)
+    return _matmul(dy, a, ta=True, tb=ta) if tb else _matmul(a, dy, ta=not ta)
+
+
+def _dense_db(dy: Tensor, y: Tensor, x: Tensor, W: Tensor, b: Tensor) -> Tensor:
+    return reduce_sum(dy, tuple(range(dy.ndim - 1)))
+
+
+_MATMUL = register("matmul", infer.matmul, _matmul_da, _matmul_db, rowwise=(0,))
+_WEIGHTS = register(
+    "dense_backward_weights",
+    infer_dense_weights,
+    lambda g, dW, x, dz: _matmul(dz, g, tb=True),
+    lambda g, dW, x, dz: _matmul(x, g),
+)
+_DENSE = register(
+    "dense",
+    infer_dense,
+    lambda dy, y, x, W, *b: _matmul(dy, W, tb=True),
+    lambda dy, y, x, W, *b: apply(_WEIGHTS, x, dy),
+    _dense_db,
+    rowwise=(0,),
+)
+
+
+def matmul(a: TensorLike, b: TensorLike) -> Tensor:
+    """Matrix product; also ``a @ b``.
+
+    Args:
+        a: ``[..., m, k]``, or ``[k]``, which counts as one row.
+        b: ``[k, n]``, or ``[..., k, n]`` with the leading axes of `a`, or ``[k]``, one column.
+
+    Returns:
+        ``[..., m, n]``, without the axis of an operand that had only one.
+
+    Raises:
+        TypeError: The dtypes differ or are not floating ones.
+        ValueError: The shapes do not fit.
+    """
+    a, b = as_operands(a, b)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError(f"matmul: operands need an axis, got {a.shape} and {b.shape}")
+    row = reshape(a, (1, *a.shape)) if a.ndim == 1 else a
+    column = reshape(b, (*b.shape, 1)) if b.ndim == 1 else b
+    y = _matmul(row, column)
+    if row is a and column is b:
+        return y
+    rows = () if a.ndim == 1 else (y.shape[-2],)
+    columns = () if b.ndim == 1 else (y.shape[-1],)
+    return reshape(y, (*y.shape[:-2], *rows, *columns))
+
+
+def dense(x: TensorLike, W: TensorLike, b: TensorLike | None = None) -> Tensor:
+    r"""The dense layer, :math:`y = x W + b`.
+
+    Args:
+        x: ``[..., in]``.
+        W: ``[in, out]``.
+        b: ``[out]``, or none.
+
+    Returns:
+        ``[..., out]``.
+
+    Raises:
+        TypeError: The dtypes differ or are not floating ones.
+        ValueError: The shapes do not fit.
+    """
+    x, W, *rest = as_operands(x, W) if b is None else as_operands(x, W, b)
+    matrix = reshape(x, (1, *x.shape)) if x.ndim == 1 else x
+    y = apply(_DENSE, matrix, W, *rest, activation=0, p0=0.0, p1=0.0)
+    return y if matrix is x else reshape(y, y.shape[1:])

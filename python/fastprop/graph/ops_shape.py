@@ -1,0 +1,133 @@
+"""Ops that arrange elements without computing: views, transposition, broadcasting, conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fastprop.graph import infer
+from fastprop.graph.op import Spec, apply, register
+from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
+
+MAX_AXES = 8
+"""Axes of an array that a kernel can take."""
+
+
+def _same(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
+    return specs[0]
+
+
+def _infer_cast(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
+    return specs[0]._replace(dtype=attrs["dtype"])
+
+
+def infer_broadcast(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
+    """Output of `broadcast_to`: the shape in ``attrs``, batched as ``attrs`` says."""
+    (x,) = specs
+    out = Spec(tuple(attrs["shape"]), infer.float_dtype(name, specs), bool(attrs["batched"]))
+    try:
+        fits = np.broadcast_shapes(x.shape, out.shape) == out.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{name}: shape {x.shape} does not broadcast to {out.shape}")
+    if x.batched and not (out.batched and len(x.shape) == len(out.shape)):
+        raise ValueError(f"{name}: the batch axis of {x.shape} must stay the first one of {out.shape}")
+    return out
+
+
+def broadcast_axes(x: Tensor | Spec, y: Tensor | Spec) -> tuple[int, ...]:
+    """Axes of `y` along which `x` was repeated to give its shape."""
+    extra = len(y.shape) - len(x.shape)
+    repeated = list(range(extra))
+    for i, n in enumerate(x.shape, start=extra):
+        is_batch = i == 0 and y.batched and not x.batched
+        if n == 1 and (y.shape[i] != 1 or is_batch):
+            repeated.append(i)
+    return tuple(repeated)
+
+
+def transpose_attributes(axes: Sequence[int]) -> dict[str, Any]:
+    """A permutation for Python, and as the kernel's attributes ``perm0`` … ``perm7``."""
+    padded = [*axes, *range(len(axes), MAX_AXES)]
+    return {"axes": tuple(axes), **{f"perm{i}": a for i, a in enumerate(padded)}}
+
+
+# The rules. Views run no kernel; `alias` marks a place to differentiate at, `stop_gradient` ends the graph.
+_RESHAPE = register(
+    "reshape",
+    infer.reshape,
+    lambda dy, y, x: reshape(dy, x.shape),
+    view=lambda x, shape: x.reshape(shape),
+)
+_ALIAS = register("alias", _same, lambda dy, y, x: dy, view=lambda x: x)
+_STOP = register("stop_gradient", _same, view=lambda x: x)
+_TRANSPOSE = register(
+    "transpose", infer.transpose, lambda dy, y, x: transpose(dy, np.argsort(y.attrs["axes"]).tolist())
+)
+_CAST = register("cast", _infer_cast, lambda dy, y, x: cast(dy, x.dtype), rowwise=True)
+
+
+def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
+    """The same elements, in row-major order, under another shape. Never copies.
+
+    Args:
+        x: Any Tensor.
+        shape: Extents; one of them may be -1, which stands for what is left. The batch axis of a
+            Program must stay the first one: write ``-1`` for it.
+
+    Raises:
+        ValueError: The number of elements would change.
+    """
+    x = as_tensor(x)
+    wanted = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    if any(n < -1 for n in wanted) or wanted.count(-1) > 1:
+        raise ValueError(f"reshape: shape {wanted} may have one -1 and no other negative extent")
+    if -1 in wanted:
+        rest = int(np.prod([n for n in wanted if n != -1], dtype=np.int64))
+        if rest == 0 or x.size % rest:
+            raise ValueError(f"reshape: cannot reshape {x.shape} to {wanted}")
+        wanted = tuple(x.size // rest if n == -1 else n for n in wanted)
+    return apply(_RESHAPE, x, shape=tuple(int(n) for n in wanted))
+
+
+def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
+    """Axes in another order; without `axes`, reversed.
+
+    Args:
+        x: Tensor of float32 or float64 with up to eight axes.
+        axes: Axis *i* of the result is axis ``axes[i]`` of `x`.
+
+    Raises:
+        ValueError: `axes` is not a permutation, or moves the batch axis of a Program.
+    """
+    x = as_tensor(x)
+    order = range(x.ndim)[::-1] if axes is None else [int(a) + x.ndim * (a < 0) for a in axes]
+    if list(order) == list(range(x.ndim)):
+        return x
+    return apply(_TRANSPOSE, x, **transpose_attributes(order))
+
+
+def stop_gradient(x: TensorLike) -> Tensor:
+    """The same value, as a constant to derivatives."""
+    return apply(_STOP, as_tensor(x))
+
+
+def alias(x: Tensor) -> Tensor:
+    """The same value as a Tensor of its own, so that one use of `x` can be differentiated by itself."""
+    return apply(_ALIAS, x)
+
+
+def cast(x: TensorLike, dtype: DTypeLike) -> Tensor:
+    """`x` as float32 or float64.
+
+    Raises:
+        TypeError: Another dtype is asked for.
+    """
+    x, wanted = as_tensor(x), np.dtype(dtype)
+    if wanted not in (np.float32, np.float64):
+        raise TypeError(f"cast: dtype must be float32 or float64, got {wanted}")
+    return x if x.dtype == wanted else apply(_CAST, x, dtype=wanted)

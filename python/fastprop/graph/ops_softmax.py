@@ -1,0 +1,77 @@
+"""Softmax and its logarithm. The kernels normalize the last axis; another one is moved there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastprop.graph import infer
+from fastprop.graph.op import Op, Spec, apply, register
+from fastprop.graph.ops_elementwise import exp
+from fastprop.graph.ops_reduction import sum as reduce_sum
+from fastprop.graph.ops_shape import reshape, transpose
+from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
+
+
+def _infer(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
+    out = infer.softmax_like(name, specs, attrs)
+    if len(out.shape) < 2:
+        raise ValueError(f"{name}: expects two or more axes, got shape {out.shape}")
+    return out
+
+
+def _total(x: Tensor) -> Tensor:
+    return reduce_sum(x, -1, keepdims=True)
+
+
+_SOFTMAX = register(
+    "softmax", _infer, lambda dy, y, x: apply(_SOFTMAX_BACKWARD, y, dy), rowwise=True
+)
+_SOFTMAX_BACKWARD = register(  # dx = y (dy - sum(y dy))
+    "softmax_backward",
+    _infer,
+    lambda g, dx, y, dy: g * (dy - _total(y * dy)) - dy * _total(g * y),
+    lambda g, dx, y, dy: apply(_SOFTMAX_BACKWARD, y, g),
+    rowwise=True,
+)
+_LOG_SOFTMAX = register(
+    "log_softmax", _infer, lambda dy, y, x: apply(_LOG_SOFTMAX_BACKWARD, y, dy), rowwise=True
+)
+_LOG_SOFTMAX_BACKWARD = register(  # dx = dy - exp(y) sum(dy)
+    "log_softmax_backward",
+    _infer,
+    lambda g, dx, y, dy: -g * exp(y) * _total(dy),
+    lambda g, dx, y, dy: g - _total(g * exp(y)),
+    rowwise=True,
+)
+
+
+def _along(op: Op, x: TensorLike, axis: int) -> Tensor:
+    x = as_tensor(x)
+    (last,) = infer.normalize_axes(op.name, axis, x.ndim)
+    if x.batched and last == 0:
+        raise ValueError(f"{op.name}: axis {axis} of {x.shape} is the batch, which cannot be normalized")
+    if x.ndim == 1:
+        return reshape(apply(op, reshape(x, (1, *x.shape))), x.shape)
+    if last == x.ndim - 1:
+        return apply(op, x)
+    swap = [*range(x.ndim)]
+    swap[last], swap[-1] = swap[-1], swap[last]
+    return transpose(apply(op, transpose(x, swap)), swap)
+
+
+def softmax(x: TensorLike, axis: int = -1) -> Tensor:
+    r"""Exponentials that sum to one, :math:`y_i = e^{x_i} / \sum_j e^{x_j}`, without overflow.
+
+    Args:
+        x: Tensor of float32 or float64 with at least one axis.
+        axis: The axis along which the result sums to one.
+
+    Raises:
+        ValueError: `axis` is out of range, or the batch axis of a Program.
+    """
+    return _along(_SOFTMAX, x, axis)
+
+
+def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
+    r"""Logarithm of :func:`softmax`, :math:`y_i = x_i - \log \sum_j e^{x_j}`, without cancellation."""
+    return _along(_LOG_SOFTMAX, x, axis)

@@ -1,0 +1,261 @@
+"""Program: a whole training step, lowered from symbolic Tensors to instructions over one arena."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop import _core
+from fastprop.graph import cost
+from fastprop.graph.fuse import fuse
+from fastprop.graph.ir import Instruction, Value, instruction, kernel
+from fastprop.graph.lower import Lowering
+from fastprop.graph.memory import plan
+from fastprop.graph.packing import pack_gradients, pack_weights
+from fastprop.graph.schedule import Schedule, schedule
+from fastprop.graph.tensor import Parameter, Tensor
+
+if TYPE_CHECKING:
+    from fastprop.optim import Optimizer
+
+_ARENA, _BUFFER, _SOURCE = 1, 2, 3
+_STOPS: tuple[Literal["done", "nonfinite", "interrupt"], ...] = ("done", "nonfinite", "interrupt")
+
+Operand = tuple[int, int, int, str, tuple[int, ...], bool]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run did.
+
+    Attributes:
+        values: The recorded outputs of every complete step, float64 [steps_done, number of scalars].
+        steps_done: Complete steps. A step whose loss turned non-finite counts, its update included.
+        stopped: Why it ended.
+        error: The exception that a signal handler raised, if it was interrupted.
+    """
+
+    values: NDArray[np.float64]
+    steps_done: int
+    stopped: Literal["done", "nonfinite", "interrupt"]
+    error: BaseException | None = None
+
+
+class Program:
+    """Computes outputs, and updates parameters, for batches of rows taken from arrays.
+
+    Args:
+        inputs: Placeholders whose first axis is the batch; its extent is the capacity.
+        scalars: 0-d outputs that every step records.
+        rows: Outputs whose first axis is the batch, stored for every row.
+        updates: Parameters and their gradients.
+        optimizer: Gives the update's op, its hyper-parameters and its state.
+        threads: Size of the team; None lets the cost model choose. Results do not depend on it.
+        check_loss: Stop after a step whose first scalar is NaN or infinite.
+
+    Attributes:
+        capacity: Largest number of rows in a step.
+        threads: Size of the team.
+        arena_bytes: Memory for all values, packed weights included.
+        num_instructions: Instructions in a step.
+        barriers: Times that the threads wait for each other in a step.
+
+    Raises:
+        ValueError: Placeholders without a common batch axis, an output of the wrong kind.
+        RuntimeError: A symbolic Tensor that is not among the inputs.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Tensor],
+        scalars: Sequence[Tensor] = (),
+        rows: Sequence[Tensor] = (),
+        updates: Sequence[tuple[Parameter, Tensor]] = (),
+        optimizer: Optimizer | None = None,
+        threads: int | None = None,
+        check_loss: bool = False,
+    ) -> None:
+        self.capacity = _common_capacity(inputs)
+        self._check_loss = check_loss
+        self._num_scalars = len(scalars)
+        self._rows_spec = [(t.shape[1:], t.dtype) for t in rows]
+        _check_outputs(scalars, rows)
+        if updates and optimizer is None:
+            raise ValueError("Program: updates need an optimizer")
+
+        lowered = Lowering(inputs, [*scalars, *rows, *(g for _, g in updates)])
+        recorded = [lowered.value(t) for t in scalars]
+        stored = [lowered.value(t) for t in rows]
+        items = lowered.instructions
+        if optimizer is not None:
+            items = items + _updates(updates, lowered, optimizer)
+        items = fuse(items, [*recorded, *stored])
+        prologue, items = pack_weights(items)
+        self._schedule = schedule(pack_gradients(items))
+        # Recorded scalars keep a place of their own: rank 0 reads them while others start the next step.
+        for value in recorded:
+            value.base.persistent = value.base.in_arena
+        persistent = [v for p in prologue for v in p.outputs]
+        persistent += list(dict.fromkeys(v.base for v in recorded if v.base.in_arena))
+        self.arena_bytes = plan(self._schedule, persistent, [*recorded, *stored])
+        self.threads = threads or cost.choose_threads(self._schedule, self.capacity)
+        self._build(prologue, recorded, stored)
+
+    @property
+    def num_instructions(self) -> int:
+        return len(self._schedule.instructions)
+
+    @property
+    def barriers(self) -> int:
+        return self._schedule.barriers
+
+    def _build(self, prologue: list[Instruction], recorded: list[Value], stored: list[Value]) -> None:
+        assembler = _Assembler()
+        before = [assembler.instruction(p, i == 0) for i, p in enumerate(prologue)]
+        step = []
+        phase = 0
+        for item, item_phase in zip(self._schedule.instructions, self._schedule.phases, strict=True):
+            step.append(assembler.instruction(item, item_phase != phase))
+            phase = item_phase
+        outputs = [[assembler.operand(v) for v in values] for values in (recorded, stored)]
+        self._program = _core.Program(
+            self.arena_bytes, self.capacity, assembler.buffers, before, step, *outputs
+        )
+
+    def run(
+        self,
+        sources: Sequence[NDArray[Any]],
+        order: NDArray[np.int64],
+        *,
+        batch_size: int,
+        step_scalars: NDArray[np.float64] | None = None,
+        first_step: int = 0,
+        seed: int = 0,
+        results: Sequence[NDArray[Any]] = (),
+    ) -> RunResult:
+        """Run ``ceil(len(order) / batch_size)`` steps; the GIL is released meanwhile.
+
+        Args:
+            sources: One contiguous array [N, …] for each placeholder, of its dtype and row shape.
+            order: Rows in the order in which they are visited; the last batch may be short.
+            batch_size: Rows of a step, at most the capacity.
+            step_scalars: The optimizer's numbers for each step, float64 [steps, k].
+            first_step: Number of the first of these steps.
+            seed: Seed of whatever is random in the Program.
+            results: Arrays [len(order), …] that receive the per-row outputs.
+
+        Raises:
+            ValueError: Something does not fit; raised before any work.
+        """
+        values, steps, stop, error = self._program.run(
+            list(sources), order, batch_size, step_scalars, first_step, seed, self.threads,
+            list(results), self._check_loss,
+        )  # fmt: skip
+        return RunResult(values[:steps], steps, _STOPS[stop], error)
+
+    def empty_results(self, count: int) -> list[NDArray[Any]]:
+        """Arrays for the per-row outputs of `count` rows."""
+        return [np.empty((count, *shape), dtype) for shape, dtype in self._rows_spec]
+
+    def describe(self) -> str:
+        """The instructions, one a line, with a rule where the threads wait for each other."""
+        lines = []
+        phase = 0
+        for item, item_phase in zip(self._schedule.instructions, self._schedule.phases, strict=True):
+            if item_phase != phase:
+                lines.append("---- barrier ----")
+                phase = item_phase
+            operands = ", ".join("-" if v is None else _shape_text(v) for v in item.inputs)
+            results = ", ".join(_shape_text(v) for v in item.outputs)
+            lines.append(f"{item.name}({operands}) -> {results}")
+        return "\n".join(lines)
+
+
+def _shape_text(value: Value) -> str:
+    extents = ["batch" if value.batched and i == 0 else str(n) for i, n in enumerate(value.shape)]
+    return f"[{', '.join(extents)}]"
+
+
+class _Assembler:
+    """Turns values and instructions into the tuples that C++ takes."""
+
+    def __init__(self) -> None:
+        self.buffers: list[NDArray[Any]] = []
+        self._numbers: dict[int, int] = {}
+
+    def operand(self, value: Value | None) -> Operand | None:
+        if value is None:
+            return None
+        base = value.base
+        place, index, offset = _ARENA, 0, base.offset
+        if base.source is not None:
+            place, index, offset = _SOURCE, base.source, 0
+        elif base.array is not None:
+            place, index, offset = _BUFFER, self._buffer(base.array), 0
+        return (place, index, offset, str(value.dtype), value.shape, value.batched)
+
+    def instruction(self, item: Instruction, barrier: bool) -> tuple[Any, ...]:
+        code, _ = kernel(item.name)
+        inputs = [self.operand(v) for v in item.inputs]
+        outputs = [self.operand(v) for v in item.outputs]
+        return (code, inputs, outputs, item.encoded_attrs(), barrier)
+
+    def _buffer(self, array: NDArray[Any]) -> int:
+        if id(array) not in self._numbers:
+            self._numbers[id(array)] = len(self.buffers)
+            self.buffers.append(array)
+        return self._numbers[id(array)]
+
+
+def _updates(
+    updates: Sequence[tuple[Parameter, Tensor]], lowered: Lowering, optimizer: Optimizer
+) -> list[Instruction]:
+    attrs = {**optimizer.attributes(), "scalars": 0.0}
+    positions = {id(p): i for i, p in enumerate(optimizer.parameters)}
+    items = []
+    for parameter, gradient in updates:
+        if id(parameter) not in positions:
+            raise ValueError(f"Program: {parameter!r} is not among the optimizer's parameters")
+        weights = Value(parameter.shape, parameter.dtype, array=parameter.data, parameter=parameter)
+        known = lowered.values.get(id(parameter))
+        if known is not None:
+            weights = known
+        arrays = [optimizer.state[name][positions[id(parameter)]] for name in optimizer.state_names]
+        state = [Value(a.shape, a.dtype, array=a) for a in arrays]
+        items.append(
+            instruction(
+                optimizer.op, [lowered.value(gradient)], [weights, *state], attrs, own=(0,), overwrites=True
+            )
+        )
+    return items
+
+
+def _common_capacity(inputs: Sequence[Tensor]) -> int:
+    if not inputs:
+        raise ValueError("Program: expects at least one placeholder")
+    for tensor in inputs:
+        if not (tensor.symbolic and tensor.batched):
+            raise ValueError("Program: inputs must be batched placeholders")
+    capacities = {t.shape[0] for t in inputs}
+    if len(capacities) != 1:
+        raise ValueError(f"Program: placeholders differ in capacity, {sorted(capacities)}")
+    return capacities.pop()
+
+
+def _check_outputs(scalars: Sequence[Tensor], rows: Sequence[Tensor]) -> None:
+    for tensor in scalars:
+        if tensor.size != 1 or tensor.batched or tensor.dtype.kind != "f":
+            raise ValueError(f"Program: a recorded output must be a scalar, got shape {tensor.shape}")
+    for tensor in rows:
+        if not tensor.batched:
+            raise ValueError(
+                f"Program: an output of shape {tensor.shape} does not vary with the batch; "
+                "every output must have one row for each row of the input"
+            )
+
+
+__all__ = ["Program", "RunResult", "Schedule"]

@@ -1,0 +1,303 @@
+"""Module: parameters and a function on Tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastprop.graph.tensor import Parameter, Tensor
+from fastprop.registry import type_name
+
+M = TypeVar("M", bound="Module")
+
+_OWN = ("_parameters", "_modules", "training")
+
+
+class LoadResult(NamedTuple):
+    """What :meth:`Module.load_state_dict` passed over."""
+
+    missing: list[str]
+    unexpected: list[str]
+
+
+class Module:
+    r"""Parameters, other modules, and a function on Tensors that uses them.
+
+    Derive from it, call ``super().__init__()``, assign Parameters and modules to attributes, and
+    write :meth:`forward`. Everything assigned is found by :meth:`parameters` and :meth:`state_dict`
+    under the attribute's name; a module used in two places is shared, and its parameters count
+    once.
+
+    >>> class Residual(nn.Module):
+    ...     def __init__(self, width):
+    ...         super().__init__()
+    ...         self.inner = nn.Dense(width, width, activation="tanh")
+    ...
+    ...     def forward(self, x):
+    ...         return x + self.inner(x)
+
+    Attributes:
+        training: True unless :meth:`eval` was called; modules that behave differently then look at
+            it.
+    """
+
+    training: bool
+    _parameters: dict[str, Parameter]
+    _modules: dict[str, Module]
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "_parameters", {})
+        object.__setattr__(self, "_modules", {})
+        object.__setattr__(self, "training", True)
+
+    # -- what users write and call ---
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """Outputs for the inputs; subclasses define it.
+
+        Returns:
+            A Tensor, or a tuple of Tensors.
+        """
+        raise NotImplementedError(f"{type_name(self)}: define forward(self, ...)")
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """:meth:`forward`; arrays among the arguments become Tensors of the parameters' dtype.
+
+        Raises:
+            TypeError: An array is complex or holds objects or strings.
+            ValueError: The inputs do not fit the module.
+        """
+        return self.forward(
+            *(self._as_input(value) for value in inputs),
+            **{name: self._as_input(value) for name, value in options.items()},
+        )
+
+    def _as_input(self, value: Any) -> Any:
+        if isinstance(value, Tensor) or not hasattr(value, "__array__"):
+            return value
+        return Tensor(_real_array(type_name(self), value), dtype=self.parameter_dtype())
+
+    # -- registration ---
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Parameter):
+            self._modules.pop(name, None)
+            self._parameters[name] = value
+        elif isinstance(value, Module):
+            self._parameters.pop(name, None)
+            self._modules[name] = value
+        else:
+            if isinstance(value, list | tuple | dict):
+                self._refuse_hidden(name, value)
+            self._forget(name)
+        object.__setattr__(self, name, value)
+
+    def _forget(self, name: str) -> None:
+        for table in ("_parameters", "_modules"):
+            self.__dict__.get(table, {}).pop(name, None)
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        self._forget(name)
+
+    def __getattr__(self, name: str) -> Any:
+        # Only reached when the attribute does not exist.
+        if name in _OWN:
+            raise RuntimeError(
+                f"{type_name(self)}.__init__: call super().__init__() before assigning parameters "
+                "or modules"
+            )
+        raise AttributeError(f"{type_name(self)!r} object has no attribute {name!r}")
+
+    def _refuse_hidden(
+        self, name: str, value: list[Any] | tuple[Any, ...] | dict[Any, Any]
+    ) -> None:
+        """Parameters in a plain container would silently not be trained."""
+        items = value.values() if isinstance(value, dict) else value
+        found = [item for item in items if isinstance(item, Module | Parameter)]
+        if not found:
+            return
+        known = {id(item) for item in (*self._modules.values(), *self._parameters.values())}
+        for item in found:
+            if id(item) not in known:
+                what = "modules" if isinstance(item, Module) else "parameters"
+                advice = (
+                    "use nn.ModuleList"
+                    if isinstance(item, Module)
+                    else "assign each to an attribute of its own"
+                )
+                raise TypeError(
+                    f"{type_name(self)}.{name}: a {type_name(value)} hides its {what} from "
+                    f"training; {advice}"
+                )
+
+    # -- what is inside ---
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module (its name is ``prefix``) and all modules below, each once."""
+        seen: set[int] = set()
+        for name, module in self._walk(prefix):
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all modules below, each once."""
+        return (module for _, module in self.named_modules())
+
+    def children(self) -> Iterator[Module]:
+        """The modules assigned to this module itself."""
+        return iter(self._modules.values())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Names such as ``"0.weight"`` and the parameters, each once, in the order of assignment.
+
+        Also gives ``parameter.name`` the name seen from the outermost module that was asked.
+        """
+        seen: set[int] = set()
+        for name, parameter in self._walk_parameters():
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                if not parameter.name or name.endswith(f".{parameter.name}"):
+                    parameter.name = name
+                yield name, parameter
+
+    def parameters(self) -> Iterator[Parameter]:
+        """The parameters of this module and of all below, each once."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def count_parameters(self) -> int:
+        """How many numbers training changes."""
+        return sum(parameter.size for parameter in self.parameters())
+
+    def parameter_dtype(self) -> np.dtype[Any]:
+        """dtype of the first parameter; float32 if there is none."""
+        for parameter in self.parameters():
+            return parameter.dtype
+        return np.dtype(np.float32)
+
+    def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:
+        """Every path to every module. A module inside itself is left out where the path closes."""
+        stack: list[tuple[str, Module, tuple[int, ...]]] = [(prefix, self, ())]
+        while stack:
+            name, module, above = stack.pop()
+            if id(module) in above:
+                continue
+            yield name, module
+            below = [
+                (_join(name, child), item, (*above, id(module)))
+                for child, item in module._modules.items()
+            ]
+            stack.extend(reversed(below))
+
+    def _walk_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Every path to every parameter."""
+        for prefix, module in self._walk(""):
+            for name, parameter in module._parameters.items():
+                yield _join(prefix, name), parameter
+
+    # -- state ---
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Copies of all parameters by name; a shared one appears under each of its names."""
+        return {name: parameter.data.copy() for name, parameter in self._walk_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike], strict: bool = True) -> LoadResult:
+        """Set the parameters from arrays by name. All are checked before the first one is set.
+
+        Args:
+            state: What :meth:`state_dict` gave, or arrays under the same names.
+            strict: Every name must be there, and no other; else what does not match is passed over.
+
+        Returns:
+            The names that were missing or unexpected (both empty if ``strict``).
+
+        Raises:
+            ValueError: Missing or unexpected names, or wrong shapes; the message lists them all.
+            TypeError: `state` is no mapping, or an array does not hold real numbers.
+        """
+        where = f"{type_name(self)}.load_state_dict"
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"{where}: expects a mapping of names to arrays, got {type_name(state)}"
+            )
+        mine = dict(self._walk_parameters())
+        result = LoadResult(
+            [name for name in mine if name not in state],
+            [str(name) for name in state if name not in mine],
+        )
+        problems = []
+        if strict:
+            problems += [f"missing {name!r}" for name in result.missing]
+            problems += [f"unexpected {name!r}" for name in result.unexpected]
+        arrays = {
+            name: _real_array(f"{where}: {name!r}", state[name]) for name in mine if name in state
+        }
+        problems += [
+            f"{name!r} has shape {array.shape}, expected {mine[name].shape}"
+            for name, array in arrays.items()
+            if array.shape != mine[name].shape
+        ]
+        if problems:
+            raise ValueError(f"{where}: nothing was loaded: {'; '.join(problems)}")
+        converted = {name: array.astype(mine[name].dtype) for name, array in arrays.items()}
+        for name, array in converted.items():
+            mine[name].data = array
+        return result
+
+    def train(self: M, mode: bool = True) -> M:
+        """Set ``training`` here and in all modules below."""
+        for module in self.modules():
+            object.__setattr__(module, "training", bool(mode))
+        return self
+
+    def eval(self: M) -> M:
+        """``train(False)``."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    # -- printing ---
+
+    def extra_repr(self) -> str:
+        """Arguments to show in ``repr``, such as ``"64, 128, activation='relu'"``."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = self._repr_lines("")
+        lines[0] += f"  # {_count(self)}"
+        return "\n".join(lines)
+
+    def _repr_lines(self, label: str) -> list[str]:
+        head = f"{label}{type_name(self)}({self.extra_repr()}"
+        if not self._modules:
+            return [f"{head})"]
+        lines = [head]
+        for name, module in self._modules.items():
+            inner = module._repr_lines(f"({name}): ")
+            if module._parameters or module._modules:
+                inner[0] += f"  # {_count(module)}"
+            lines += [f"  {line}" for line in inner]
+        return [*lines, ")"]
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _count(module: Module) -> str:
+    count = module.count_parameters()
+    return f"{count:,} parameter{'' if count == 1 else 's'}"
+
+
+def _real_array(where: str, value: Any) -> NDArray[Any]:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{where}: expects real numbers, got dtype {array.dtype}")
+    return array

@@ -1,0 +1,30 @@
+"""Optimizers: hyper-parameters and state; the arithmetic is C++."""
+
+from collections.abc import Callable
+
+from fastprop.optim.adam import Adam, AdamW
+from fastprop.optim.optimizer import Optimizer
+from fastprop.optim.sgd import SGD
+from fastprop.registry import lookup
+
+OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+
+
+def get(optimizer: str | Optimizer, where: str = "optim.get") -> Optimizer:
+    """The optimizer that a name stands for, with its defaults; an Optimizer is given back.
+
+    Raises:
+        ValueError: An unknown name; the message lists the known ones and has the nearest.
+        TypeError: Something else.
+    """
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, str):
+        return lookup(where, "optimizer", optimizer, OPTIMIZERS)()
+    raise TypeError(
+        f"{where}: optimizer must be a name or an Optimizer such as optim.Adam(lr=1e-3), "
+        f"got {optimizer!r}"
+    )
+
+
+__all__ = ["Optimizer", "SGD", "Adam", "AdamW", "OPTIMIZERS", "get"]

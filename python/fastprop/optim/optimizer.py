@@ -1,0 +1,301 @@
+"""What all optimizers share: parameters, state, the learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop import _core
+from fastprop.graph.storage import flat_views
+from fastprop.graph.tensor import Tensor
+from fastprop.registry import type_name
+
+LearningRate = float | Callable[[int], float]
+
+
+class Optimizer:
+    """Base of all optimizers. The arithmetic is one op of the C++ table that updates in place.
+
+    Args:
+        params: Tensors to train, as ``model.parameters()`` gives them; None if a Trainer will bind
+            them.
+        lr: Learning rate, or a function of the step (counted from 0) that gives it.
+
+    Attributes:
+        op: Name of the update op.
+        state_names: Names of the arrays that it keeps for each parameter.
+        parameters: The Tensors, in the order in which they were given.
+        state: For each name, one array for each parameter.
+    """
+
+    op: ClassVar[str] = ""
+    hyper_parameters: ClassVar[tuple[str, ...]] = ("lr",)
+
+    def __init__(self, params: Iterable[Tensor] | None, lr: LearningRate) -> None:
+        self.lr = lr
+        self.parameters: list[Tensor] = []
+        self.state: dict[str, list[NDArray[Any]]] = {}
+        self._steps: list[int] = []
+        if params is not None:
+            self.bind(params)
+
+    # -- what each optimizer defines ---
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Names of the arrays kept for each parameter, in the op's order."""
+        return ()
+
+    def attributes(self) -> dict[str, float]:
+        """The op's attributes: all hyper-parameters that do not change from step to step."""
+        raise NotImplementedError(f"{type_name(self)}: define attributes(self)")
+
+    def _scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What changes from step to step, float64 [len(steps), k]."""
+        raise NotImplementedError(f"{type_name(self)}: define _scalars(self, steps, rates)")
+
+    # -- the learning rate ---
+
+    @property
+    def lr(self) -> LearningRate:
+        """Learning rate, or the function of the step that gives it. May be assigned at any time."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: LearningRate) -> None:
+        self._lr = value if callable(value) else self._check("lr", value)
+
+    def learning_rates(self, first_step: int, count: int) -> NDArray[np.float64]:
+        """Learning rates of the steps ``first_step, …, first_step + count - 1``.
+
+        Raises:
+            ValueError: The function of the step gives a negative or non-finite rate.
+        """
+        if not callable(self._lr):
+            return np.full(count, self._lr)
+        steps = range(first_step, first_step + count)
+        return np.array([self._check(f"lr({t})", self._lr(t)) for t in steps], dtype=np.float64)
+
+    def step_scalars(
+        self, first_step: int, count: int, learning_rates: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """The numbers that the op reads anew in every step.
+
+        Args:
+            first_step: Number of the first step, from 0.
+            count: How many steps.
+            learning_rates: Their learning rates; :meth:`learning_rates` if left out.
+
+        Returns:
+            Array float64 ``[count, k]``.
+        """
+        if learning_rates is None:
+            learning_rates = self.learning_rates(first_step, count)
+        rates = np.asarray(learning_rates, dtype=np.float64)
+        if rates.shape != (count,):
+            raise ValueError(
+                f"{type_name(self)}.step_scalars: {count} steps but learning rates of shape "
+                f"{rates.shape}"
+            )
+        return self._scalars(np.arange(first_step, first_step + count, dtype=np.int64), rates)
+
+    # -- parameters and state ---
+
+    def bind(self, params: Iterable[Tensor]) -> None:
+        """Take on parameters, with all state at zero. Binding the same ones again changes nothing.
+
+        Raises:
+            TypeError: Something that is no Tensor, or has no gradient.
+            ValueError: No parameters, one of them twice, or others than those bound before.
+        """
+        name = type_name(self)
+        if isinstance(params, Tensor):
+            raise TypeError(f"{name}: params must be a list of Tensors, got one; write [tensor]")
+        if not isinstance(params, Iterable) or isinstance(params, str | Mapping):
+            raise TypeError(f"{name}: params must be a list of Tensors, got {type_name(params)}")
+        new = list(params)
+        _check_parameters(name, new)
+        if self.parameters:
+            if [id(p) for p in new] != [id(p) for p in self.parameters]:
+                raise ValueError(f"{name}: has other parameters already; make one for each model")
+            self._add_state()
+            return
+        self.parameters = new
+        self._steps = [0] * len(new)
+        self._add_state()
+
+    def _add_state(self) -> None:
+        """Zeroed arrays for names that have none: at first, or where momentum comes in later."""
+        for key in self.state_names:
+            if key not in self.state:
+                self.state[key] = flat_views([p.data for p in self.parameters])
+
+    @property
+    def steps(self) -> int:
+        """Updates done so far. (A parameter that never had a gradient was left out of them.)"""
+        return max(self._steps, default=0)
+
+    @steps.setter
+    def steps(self, value: int) -> None:
+        self._steps = [int(value)] * len(self.parameters)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient, in place.
+
+        Raises:
+            RuntimeError: There are no parameters yet.
+            ValueError: A gradient has not its parameter's shape or dtype; nothing is updated then.
+        """
+        name = type_name(self)
+        if not self.parameters:
+            raise RuntimeError(
+                f"{name}.step: no parameters; pass them, as {name}(model.parameters())"
+            )
+        self._add_state()
+        due = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        gradients = [self._gradient(i) for i in due]
+        rate = self.learning_rates(self.steps, 1)
+        code, names = _core.op_info(self.op)
+        attrs = {**self.attributes(), "scalars": 0.0}
+        encoded = [float(attrs[key]) for key in names]
+        for i, gradient in zip(due, gradients, strict=True):
+            scalars = self._scalars(np.array([self._steps[i]], dtype=np.int64), rate)[0]
+            arrays = [self.state[key][i] for key in self.state_names]
+            outputs = [self.parameters[i].data, *arrays]
+            _core.execute(code, [gradient], outputs, encoded, scalars.tolist())
+            self._steps[i] += 1
+
+    def _gradient(self, i: int) -> NDArray[Any]:
+        parameter = self.parameters[i]
+        gradient = parameter.grad
+        assert gradient is not None
+        if gradient.shape != parameter.shape or gradient.dtype != parameter.dtype:
+            raise ValueError(
+                f"{type_name(self)}.step: parameter {i} is {parameter.dtype} {parameter.shape}, "
+                f"its gradient {gradient.dtype} {gradient.shape}"
+            )
+        return gradient.data
+
+    # -- saving ---
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that is needed to go on: ``{"type", "hyper_parameters", "steps", "state"}``.
+
+        Arrays are copies. A learning rate that is a function is left out.
+        """
+        hyper = {key: getattr(self, key) for key in self.hyper_parameters}
+        if callable(hyper["lr"]):
+            del hyper["lr"]
+        state = {
+            key: [a.copy() for a in self.state[key]] for key in self.state_names if self.parameters
+        }
+        return {
+            "type": type_name(self),
+            "hyper_parameters": hyper,
+            "steps": list(self._steps),
+            "state": state,
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Continue from what :meth:`state_dict` gave; all of it is checked before anything changes.
+
+        Raises:
+            ValueError: State of another optimizer, or of other parameters.
+            RuntimeError: There are no parameters yet.
+        """
+        where = f"{type_name(self)}.load_state_dict"
+        if not self.parameters:
+            raise RuntimeError(f"{where}: no parameters yet; bind them first")
+        try:
+            kind, hyper, steps, state = (
+                saved[key] for key in ("type", "hyper_parameters", "steps", "state")
+            )
+        except (KeyError, TypeError, IndexError):
+            raise ValueError(f"{where}: expects what state_dict gave") from None
+        if kind != type_name(self):
+            raise ValueError(f"{where}: this is the state of {kind}")
+        unknown = set(hyper) - set(self.hyper_parameters)
+        if unknown:
+            raise ValueError(f"{where}: unknown hyper-parameters {sorted(unknown)}")
+        current = {key: getattr(self, key) for key in self.hyper_parameters}
+        like = type(self)(None, **{**current, **hyper})
+        arrays = self._checked_state(where, like.state_names, steps, state)
+        for key in self.hyper_parameters:
+            setattr(self, key, getattr(like, key))
+        # Arrays are written into, not replaced: a Program may hold them.
+        self._add_state()
+        for key, values in arrays.items():
+            for mine, value in zip(self.state[key], values, strict=True):
+                mine[...] = value
+        self._steps = [int(n) for n in steps]
+
+    def _checked_state(
+        self, where: str, names: tuple[str, ...], steps: Any, state: Mapping[str, Any]
+    ) -> dict[str, list[NDArray[Any]]]:
+        if set(state) != set(names):
+            raise ValueError(f"{where}: expects the arrays {sorted(names)}, got {sorted(state)}")
+        if len(steps) != len(self.parameters) or any(int(n) < 0 for n in steps):
+            raise ValueError(
+                f"{where}: expects a count of steps for each of {len(self.parameters)} parameters"
+            )
+        checked = {}
+        for key in names:
+            values = [np.asarray(a) for a in state[key]]
+            shapes = [a.shape for a in values]
+            wanted = [p.shape for p in self.parameters]
+            if shapes != wanted:
+                raise ValueError(f"{where}: {key} has shapes {shapes}, the parameters {wanted}")
+            checked[key] = [
+                np.array(a, dtype=p.dtype) for a, p in zip(values, self.parameters, strict=True)
+            ]
+        return checked
+
+    # -- checks and printing ---
+
+    def _check(self, name: str, value: Any, upper: float = math.inf) -> float:
+        """`value` as a float in [0, upper).
+
+        Raises:
+            TypeError: It is no number.
+            ValueError: It is outside, or NaN.
+        """
+        if isinstance(value, bool | np.bool_):
+            raise TypeError(f"{type_name(self)}: {name} must be a number, got {value}")
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise TypeError(f"{type_name(self)}: {name} must be a number, got {value!r}") from None
+        if not 0.0 <= number < upper:
+            wanted = "a finite number, not negative" if upper == math.inf else f"in [0, {upper:g})"
+            raise ValueError(f"{type_name(self)}: {name} must be {wanted}, got {number}")
+        return number
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{key}={getattr(self, key)!r}" for key in self.hyper_parameters)
+        return f"{type_name(self)}({settings})"
+
+
+def _check_parameters(name: str, parameters: list[Any]) -> None:
+    if not parameters:
+        raise ValueError(f"{name}: got no parameters")
+    seen: set[int] = set()
+    for i, parameter in enumerate(parameters):
+        if not isinstance(parameter, Tensor):
+            raise TypeError(f"{name}: params[{i}] must be a Tensor, got {type_name(parameter)}")
+        if not parameter.requires_grad or parameter.op is not None:
+            raise TypeError(
+                f"{name}: params[{i}] of shape {parameter.shape} is not a parameter: "
+                "it was computed, or does not require a gradient"
+            )
+        if id(parameter) in seen:
+            raise ValueError(f"{name}: params[{i}] of shape {parameter.shape} is there twice")
+        seen.add(id(parameter))

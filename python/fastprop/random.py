@@ -1,0 +1,181 @@
+"""Random numbers that depend on (seed, purpose, step, index) alone.
+
+Philox is counter-based (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011):
+there is no hidden state that a draw advances, so a result depends neither on the number of threads
+nor on what else was drawn, and a resumed run continues bit for bit.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Sequence
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from fastprop import _core
+
+# A stream is a 32-bit number. Its upper four bits name the purpose, the rest tells apart
+# what draws for that purpose (parameters, dropout layers, …).
+STREAMS_PER_PURPOSE = 1 << 28
+INIT = 0 * STREAMS_PER_PURPOSE
+SHUFFLE = 1 * STREAMS_PER_PURPOSE
+DROPOUT = 2 * STREAMS_PER_PURPOSE
+NOISE = 3 * STREAMS_PER_PURPOSE
+SPLIT = 4 * STREAMS_PER_PURPOSE
+
+
+def check_seed(where: str, seed: SupportsIndex) -> int:
+    """`seed` as an int.
+
+    Raises:
+        TypeError: It is no integer.
+        ValueError: It is not in [0, 2**64).
+    """
+    if isinstance(seed, bool | np.bool_):
+        raise TypeError(f"{where}: seed must be an integer, got {seed}")
+    try:
+        value = operator.index(seed)
+    except TypeError:
+        raise TypeError(f"{where}: seed must be an integer, got {type(seed).__name__}") from None
+    if not 0 <= value < 1 << 64:
+        raise ValueError(f"{where}: seed must be in [0, 2**64), got {value}")
+    return value
+
+
+class Generator:
+    """A source of random arrays; every draw takes the next stream of the purpose "initialization".
+
+    Args:
+        seed: Integer in [0, 2**64).
+
+    Attributes:
+        seed: The seed.
+        counter: Number of the next stream.
+
+    The pair is the whole state: ``generator.state = other.state`` makes both draw the same from
+    there on.
+    """
+
+    def __init__(self, seed: SupportsIndex = 0) -> None:
+        self.seed = check_seed("Generator", seed)
+        self.counter = 0
+        self._lock = threading.Lock()
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """``(seed, counter)``."""
+        return self.seed, self.counter
+
+    @state.setter
+    def state(self, value: tuple[int, int]) -> None:
+        seed, counter = value
+        seed = check_seed("Generator.state", seed)
+        counter = operator.index(counter)
+        if not 0 <= counter <= STREAMS_PER_PURPOSE:
+            raise ValueError(
+                f"Generator.state: counter must be in [0, {STREAMS_PER_PURPOSE}], got {counter}"
+            )
+        with self._lock:
+            self.seed, self.counter = seed, counter
+
+    def uniform(
+        self, shape: Sequence[int], lo: float = 0.0, hi: float = 1.0, dtype: DTypeLike = "float32"
+    ) -> NDArray[Any]:
+        r"""Uniform numbers on :math:`[lo, hi)`.
+
+        Args:
+            shape: Shape of the result.
+            lo: Lower end.
+            hi: Upper end.
+            dtype: float32 (24 random bits a number) or float64 (53).
+        """
+        return self._draw("random_uniform", shape, dtype, lo=lo, hi=hi)
+
+    def normal(
+        self,
+        shape: Sequence[int],
+        mean: float = 0.0,
+        std: float = 1.0,
+        dtype: DTypeLike = "float32",
+    ) -> NDArray[Any]:
+        r"""Normal numbers :math:`\mathcal N(mean, std^2)`, by Box and Muller's method (1958).
+
+        Args:
+            shape: Shape of the result.
+            mean: Mean.
+            std: Standard deviation.
+            dtype: float32 or float64.
+        """
+        return self._draw("random_normal", shape, dtype, mean=mean, std=std)
+
+    def __repr__(self) -> str:
+        return f"Generator(seed={self.seed}, counter={self.counter})"
+
+    def _next_stream(self) -> tuple[int, int]:
+        with self._lock:
+            if self.counter >= STREAMS_PER_PURPOSE:
+                raise RuntimeError(
+                    f"Generator: all {STREAMS_PER_PURPOSE} streams of seed {self.seed} are used "
+                    "up; take another seed"
+                )
+            stream = INIT + self.counter
+            self.counter += 1
+            return self.seed, stream
+
+    def _draw(
+        self, op: str, shape: Sequence[int], dtype: DTypeLike, **parameters: float
+    ) -> NDArray[Any]:
+        for name, value in parameters.items():
+            if not np.isfinite(value):
+                raise ValueError(f"{op}: {name} must be finite, got {value}")
+        out = np.empty(tuple(shape), check_float_dtype(op, dtype))
+        seed, stream = self._next_stream()
+        if out.size:
+            attrs = {
+                "seed_lo": seed & 0xFFFFFFFF,
+                "seed_hi": seed >> 32,
+                "stream": stream,
+                "step": 0,
+                **parameters,
+            }
+            code, names = _core.op_info(op)
+            _core.execute(code, [], [out], [float(attrs[name]) for name in names])
+        return out
+
+
+def check_float_dtype(where: str, dtype: DTypeLike) -> np.dtype[Any]:
+    """`dtype` as float32 or float64.
+
+    Raises:
+        TypeError: It is anything else.
+    """
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"{where}: dtype must be float32 or float64, got {dtype!r}") from None
+    if dtype is None or wanted not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise TypeError(f"{where}: dtype must be float32 or float64, got {dtype!r}")
+    return wanted
+
+
+_default = Generator(0)
+
+
+def default_generator() -> Generator:
+    """The generator that modules draw their initial parameters from."""
+    return _default
+
+
+def seed(value: SupportsIndex) -> None:
+    """Start the default generator anew, so that the next model gets the same initial parameters.
+
+    Without a call the seed is 0.
+
+    Raises:
+        TypeError: `value` is no integer.
+        ValueError: `value` is not in [0, 2**64).
+    """
+    _default.state = (check_seed("seed", value), 0)

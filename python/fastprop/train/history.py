@@ -1,0 +1,77 @@
+"""What happened in every epoch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+
+class History(Mapping[str, list[float]]):
+    """A mapping from names (``loss``, ``val_loss``, ``accuracy``, …) to one number an epoch.
+
+    Attributes:
+        epoch: Numbers of the epochs, from 1; a second ``fit`` of the same Trainer goes on counting.
+        seconds: Wall time of each epoch's training, without validation and callbacks.
+        notes: What was done to the data on its way in, such as conversions.
+    """
+
+    def __init__(self) -> None:
+        self.epoch: list[int] = []
+        self.seconds: list[float] = []
+        self.notes: list[str] = []
+        self._series: dict[str, list[float]] = {}
+
+    def append(self, epoch: int, logs: Mapping[str, float], seconds: float = 0.0) -> None:
+        """Add an epoch. A name that other epochs lack is NaN there."""
+        before = len(self.epoch)
+        self.epoch.append(epoch)
+        self.seconds.append(seconds)
+        for name, value in logs.items():
+            series = self._series.get(name)
+            if series is None:
+                series = self._series[name] = [float("nan")] * before
+            series.append(float(value))
+        for series in self._series.values():
+            if len(series) <= before:
+                series.append(float("nan"))
+
+    def __getitem__(self, name: str) -> list[float]:
+        try:
+            return self._series[name]
+        except KeyError:
+            known = ", ".join(self._series) or "nothing, no epoch has ended"
+            raise KeyError(f"History: no series {name!r}; recorded are: {known}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._series)
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def __repr__(self) -> str:
+        if not self.epoch:
+            return "History(no epochs)"
+        last = ", ".join(f"{name}={series[-1]:.4g}" for name, series in self._series.items())
+        return f"History({len(self.epoch)} epochs; last: {last})"
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """A plain dict of lists, ``epoch`` included; ready for JSON or a data frame."""
+        return {
+            "epoch": [float(e) for e in self.epoch],
+            **{name: list(series) for name, series in self._series.items()},
+        }
+
+    def plot(self, path: str | os.PathLike[str]) -> Path:
+        """Draw the learning curves into a picture file; see :func:`fastprop.inspect.plot_history`.
+
+        Returns:
+            The file's path.
+
+        Raises:
+            ImportError: matplotlib is not installed; the message says how to get it.
+            ValueError: No epoch was recorded.
+        """
+        from fastprop.inspect.curves import plot_history
+
+        return plot_history(self, path)

@@ -1,0 +1,156 @@
+"""The arguments of ``fit``, ``evaluate`` and ``predict``: checked, and turned into Datasets."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop import losses
+from fastprop.data import Dataset, check_finite, to_array
+from fastprop.data.dataset import same_length
+from fastprop.train.objective import Objective
+from fastprop.train.programs import Programs, positional_arguments
+
+Array = NDArray[Any]
+
+
+class Reader:
+    """Turns what users hold into Datasets that fit one model and one loss.
+
+    Args:
+        model: The module; its parameters' dtype is what inputs are converted to.
+        objective: Says what targets have to be.
+        programs: Says what the model's outputs look like.
+    """
+
+    def __init__(self, model: Any, objective: Objective, programs: Programs) -> None:
+        self._model = model
+        self._objective = objective
+        self._programs = programs
+
+    def inputs(self, where: str, x: Any, finite: bool, notes: list[str]) -> tuple[Array, ...]:
+        """Inputs, one array for each argument of ``forward``, of the model's dtype."""
+        values = self._inputs_of(x)
+        dtype = self._model.parameter_dtype()
+        names = ["x"] if len(values) == 1 else [f"x[{i}]" for i in range(len(values))]
+        arrays = []
+        for name, value in zip(names, values, strict=True):
+            array = to_array(f"{where}: {name}", value, dtype, notes)
+            arrays.append(array)
+        same_length(where, list(zip(names, arrays, strict=True)))
+        self._programs.outputs(
+            where, arrays
+        )  # before a long look at the numbers: do they fit at all?
+        if finite:
+            for name, array, value in zip(names, arrays, values, strict=True):
+                check_finite(f"{where}: {name}", array, value)
+        return tuple(arrays)
+
+    def dataset(
+        self, where: str, x: Any, y: Any, sample_weight: Any, finite: bool, notes: list[str]
+    ) -> Dataset:
+        """Inputs, targets and weights of one length."""
+        inputs = self.inputs(where, x, finite, notes)
+        outputs = self._programs.outputs(where, inputs)
+        values = [] if y is None else targets_of(y)
+        if not values and self._objective.loss.is_known:
+            raise ValueError(
+                f"{where}: the loss {self._objective.loss.name} needs targets, and y is None"
+            )
+        for i, value in enumerate(values):
+            rows = rows_of(value)
+            if rows is not None and rows != len(inputs[0]):
+                name = "y" if len(values) == 1 else f"y[{i}]"
+                raise ValueError(f"{where}: x has {len(inputs[0])} rows, {name} has {rows}")
+        targets = self._objective.targets(where, values, outputs, notes) if values else ()
+        names = ["y"] if len(targets) == 1 else [f"y[{i}]" for i in range(len(targets))]
+        same_length(where, [("x", inputs[0]), *zip(names, targets, strict=True)])
+        if finite:
+            for name, array, value in zip(names, targets, values, strict=True):
+                check_finite(f"{where}: {name}", array, value)
+        weight = None
+        if sample_weight is not None:
+            given = to_array(f"{where}: sample_weight", sample_weight, keep_dtype=True)
+            weight = losses.check_sample_weight(where, given, len(inputs[0]), outputs[0].dtype)
+        return Dataset(inputs, targets, weight)
+
+    def _inputs_of(self, x: Any) -> list[Any]:
+        """A tuple holds several inputs; a list does where ``forward`` takes several."""
+        if isinstance(x, tuple):
+            return list(x)
+        if isinstance(x, list) and positional_arguments(self._model) != 1:
+            return list(x)
+        return [x]
+
+
+def targets_of(y: Any) -> list[Any]:
+    """A tuple holds several targets, and so does a list of arrays."""
+    if isinstance(y, tuple):
+        return list(y)
+    if isinstance(y, list) and y and all(hasattr(v, "shape") and len(v.shape) > 0 for v in y):
+        return list(y)
+    return [y]
+
+
+def rows_of(value: Any) -> int | None:
+    try:
+        return len(value)
+    except TypeError:
+        return None
+
+
+def check_batch_size(where: str, batch_size: SupportsIndex | None, rows: int) -> int:
+    """Rows of a step, at most all of them; ``None`` means all.
+
+    Raises:
+        TypeError: Not an integer.
+        ValueError: Less than 1.
+    """
+    if batch_size is None:
+        return rows
+    return min(_positive(where, "batch_size", batch_size, 1), rows)
+
+
+def check_epochs(where: str, epochs: SupportsIndex) -> int:
+    """A number of epochs, 0 or more."""
+    return _positive(where, "epochs", epochs, 0)
+
+
+def _positive(where: str, name: str, value: SupportsIndex, least: int) -> int:
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{where}: {name} must be an integer, got {value}")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{where}: {name} must be an integer, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{where}: {name} must be at least {least}, got {number}")
+    return number
+
+
+def check_fraction(where: str, validation_split: float) -> float:
+    """A share of the rows, at least 0 and below 1."""
+    if not isinstance(validation_split, int | float | np.number) or isinstance(
+        validation_split, bool
+    ):
+        raise TypeError(f"{where}: validation_split must be a number, got {validation_split!r}")
+    if not 0.0 <= validation_split < 1.0:
+        raise ValueError(
+            f"{where}: validation_split must be at least 0 and below 1, got {validation_split}"
+        )
+    return float(validation_split)
+
+
+def validation_parts(where: str, validation_data: Any) -> Sequence[Any]:
+    """``(x, y)`` or ``(x, y, sample_weight)`` as three parts."""
+    if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+        raise ValueError(
+            f"{where}: validation_data must be (x, y) or (x, y, sample_weight), got "
+            f"{type(validation_data).__name__}"
+            + (f" of {len(validation_data)}" if isinstance(validation_data, tuple | list) else "")
+        )
+    return [*validation_data, *([None] * (3 - len(validation_data)))]

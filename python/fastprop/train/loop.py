@@ -1,0 +1,201 @@
+"""Epochs: one run of a Program each, or a few where an epoch is long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop.data import Dataset, RowOrder
+from fastprop.graph.program import RunResult
+from fastprop.train.callbacks import CallbackList
+from fastprop.train.errors import NonFiniteError
+from fastprop.train.programs import TracedProgram
+from fastprop.train.progress import Progress
+from fastprop.train.recovery import Recovery, Segment
+
+if TYPE_CHECKING:
+    from fastprop.graph.tensor import Tensor
+    from fastprop.optim import Optimizer
+
+# How long Python stays away. Every run packs the weights anew, so short runs of large models cost.
+_WATCHED_SECONDS = 0.2
+_UNWATCHED_SECONDS = 2.0
+
+
+class EpochRunner:
+    """Trains whole epochs on one Dataset. Weights do not depend on how an epoch is cut into runs.
+
+    Args:
+        traced: The training Program.
+        data: What it reads.
+        batch_size: Rows of a step.
+        drop_last: Leave out a last batch that would be short.
+        shuffle: New order in every epoch.
+        seed: Of the order and of everything random in the Program.
+        parameters: What training changes.
+        optimizer: Its state goes on from where it is.
+        callbacks: Told after every run.
+        progress: Moved after every run, or ``None``.
+    """
+
+    def __init__(
+        self,
+        traced: TracedProgram,
+        data: Dataset,
+        *,
+        batch_size: int,
+        drop_last: bool,
+        shuffle: bool,
+        seed: int,
+        parameters: Sequence[Tensor],
+        optimizer: Optimizer,
+        callbacks: CallbackList,
+        progress: Progress | None,
+    ) -> None:
+        self._traced = traced
+        self._sources = data.sources
+        self._order: RowOrder = data.order(shuffle=shuffle, seed=seed)
+        self._batch = batch_size
+        self._seed = seed
+        self._optimizer = optimizer
+        self._callbacks = callbacks
+        self._progress = progress
+        self.rows = len(data) - len(data) % batch_size if drop_last else len(data)
+        self.steps = -(-self.rows // batch_size)
+        watched = progress is not None or callbacks.watches_steps
+        self._run_seconds = _WATCHED_SECONDS if watched else _UNWATCHED_SECONDS
+        self._recovery = Recovery(parameters, optimizer, self._replay)
+        self._first_step = optimizer.steps
+        self.stop_requested = False
+
+    def run(self, epoch: int, epochs_done: int) -> NDArray[np.float64] | None:
+        """Train one epoch.
+
+        Args:
+            epoch: Its number; decides the order of the rows.
+            epochs_done: Epochs done in this ``fit``, for the progress bar.
+
+        Returns:
+            What the steps recorded, ``[steps, scalars]``; ``None`` if :attr:`stop_requested` ended
+            it early.
+
+        Raises:
+            NonFiniteError: A loss was NaN or infinite; the last good parameters are back.
+            KeyboardInterrupt: Ctrl-C (or what another signal handler raised), after a whole step.
+        """
+        order = self._order(epoch)
+        self._recovery.before_run(always=self._callbacks.watches_epochs)
+        values = None
+        first = 0
+        while first < self.steps:
+            count = self._next_count(self.steps - first)
+            if first:
+                self._recovery.before_run()
+            part = self._run(order, epoch, first, count)
+            if count == self.steps:
+                values = part
+            else:
+                if values is None:
+                    values = np.empty((self.steps, part.shape[1]))
+                values[first : first + count] = part
+            first += count
+            self._tell(part, epochs_done, first)
+            if self.stop_requested and first < self.steps:
+                return None
+        return values
+
+    def check_parameters(self, epoch: int) -> None:
+        """After the last step: no loss comes to show what the last update did.
+
+        Raises:
+            NonFiniteError: It made a parameter NaN or infinite; the parameters before it are back.
+        """
+        if not self._recovery.parameters_finite():
+            self._recovery.roll_back(self._optimizer.steps - 1)
+            raise NonFiniteError(
+                f"Trainer.fit: a parameter is not finite after the update of epoch {epoch}, step "
+                f"{self.steps}; the parameters before it are kept. {_ADVICE}",
+                epoch,
+                self.steps,
+                float("nan"),
+            )
+
+    # -- runs -----------------------------------------------------------------------------------
+
+    def _next_count(self, remaining: int) -> int:
+        """Steps of the next run."""
+        seconds = self._traced.step_seconds
+        count = 1 if seconds is None else max(1, int(self._run_seconds / seconds))
+        return remaining if 2 * remaining <= 3 * count else count  # no stub at the end
+
+    def _run(
+        self, order: NDArray[np.int64], epoch: int, first: int, count: int
+    ) -> NDArray[np.float64]:
+        optimizer = self._optimizer
+        step = optimizer.steps
+        scalars = optimizer.step_scalars(step, count)
+        started = time.perf_counter()
+        result = self._execute(order, first, count, step, scalars)
+        self._traced.step_seconds = (time.perf_counter() - started) / max(result.steps_done, 1)
+        optimizer.steps = step + result.steps_done
+        if result.stopped != "done":
+            self._stopped(result, Segment(epoch, first, count, step, scalars))
+        self._recovery.add(Segment(epoch, first, count, step, scalars))
+        return result.values
+
+    def _execute(
+        self,
+        order: NDArray[np.int64],
+        first: int,
+        count: int,
+        step: int,
+        scalars: NDArray[np.float64],
+    ) -> RunResult:
+        begin = first * self._batch
+        return self._traced.program.run(
+            self._sources,
+            order[begin : min(begin + count * self._batch, self.rows)],
+            batch_size=self._batch,
+            step_scalars=scalars,
+            first_step=step,
+            seed=self._seed,
+        )
+
+    def _replay(self, segment: Segment, count: int) -> None:
+        order = self._order(segment.epoch)
+        result = self._execute(order, segment.first, count, segment.step, segment.scalars[:count])
+        if result.stopped == "interrupt":
+            self._optimizer.steps = segment.step + result.steps_done
+            raise result.error or KeyboardInterrupt
+
+    def _stopped(self, result: RunResult, segment: Segment) -> None:
+        """Raise what ended a run early."""
+        if result.stopped == "interrupt":
+            raise result.error or KeyboardInterrupt
+        bad = result.steps_done - 1
+        self._recovery.add(segment)
+        self._recovery.roll_back(segment.step + bad - 1)
+        step, value = segment.first + bad + 1, float(result.values[bad, 0])
+        known_good = segment.step + bad > self._first_step
+        kept = "the last good parameters" if known_good else "the parameters from before this call"
+        raise NonFiniteError(
+            f"Trainer.fit: the loss is {value} in epoch {segment.epoch}, step {step} of "
+            f"{self.steps}; {kept} are kept. {_ADVICE}",
+            segment.epoch,
+            step,
+            value,
+        )
+
+    def _tell(self, values: NDArray[np.float64], epochs_done: int, done: int) -> None:
+        if self._callbacks.watches_steps:
+            first_step = self._optimizer.steps - len(values)
+            self._callbacks.steps_end(first_step, values[:, 0].copy())
+        if self._progress is not None and done < self.steps:
+            self._progress.steps_done(epochs_done, done, self.steps)
+
+
+_ADVICE = "A smaller learning rate, or inputs and targets scaled to about 1, usually help"

@@ -1,0 +1,170 @@
+"""What a model is judged by: the loss, with the checks of its targets, and the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop import functional as F
+from fastprop import losses
+from fastprop import metrics as metric_module
+from fastprop.data.arrays import note_conversion, to_array
+from fastprop.graph.op import Spec
+from fastprop.graph.tensor import Tensor
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Traced:
+    """The symbolic numbers that a step records.
+
+    Attributes:
+        loss: Mean loss of the batch.
+        weight: Sum of the batch's sample weights, or ``None`` where every row counts alike.
+        sums: What the metrics add up over batches, metric by metric.
+    """
+
+    loss: Tensor
+    weight: Tensor | None
+    sums: list[tuple[Tensor, ...]]
+
+    @property
+    def scalars(self) -> list[Tensor]:
+        weight = [] if self.weight is None else [self.weight]
+        return [self.loss, *weight, *(s for group in self.sums for s in group)]
+
+    @property
+    def columns(self) -> Columns:
+        return Columns(self.weight is not None, tuple(len(group) for group in self.sums))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the recorded numbers of a step are: loss, sum of weights if any, sums of each metric."""
+
+    weighted: bool
+    sums: tuple[int, ...]
+
+
+class Objective:
+    """Loss and metrics, found by name or given as objects.
+
+    Args:
+        where: Who asks; starts the messages.
+        loss: A name of :mod:`fastprop.losses`, one of its functions, a
+            :class:`fastprop.losses.Loss`, or any function ``(outputs, targets) -> scalar Tensor``.
+        metrics: Names of :mod:`fastprop.metrics` or objects like those there.
+
+    Raises:
+        ValueError: Unknown name, or two metrics of one name.
+        TypeError: Neither a name nor something callable.
+    """
+
+    def __init__(self, where: str, loss: Any, metrics: Any = ()) -> None:
+        self.loss = losses.get(loss, where)
+        self.metrics = metric_module.get_all(metrics, where)
+        if any(metric.name == "loss" for metric in self.metrics):
+            raise ValueError(f"{where}: a metric may not be called 'loss'")
+
+    def targets(
+        self, where: str, values: Sequence[Any], outputs: Sequence[Spec], notes: list[str]
+    ) -> tuple[Array, ...]:
+        """Targets as the loss takes them: checked, converted, and of the outputs' rank.
+
+        Raises:
+            ValueError: Labels out of range, a shape that does not fit the outputs.
+            TypeError: Not numbers, or fractions where class numbers are meant.
+        """
+        if not self.loss.is_known:
+            names = ["y"] if len(values) == 1 else [f"y[{i}]" for i in range(len(values))]
+            specs = [outputs[min(i, len(outputs) - 1)] for i in range(len(values))]
+            return tuple(
+                _own_target(f"{where}: {name}", value, spec, notes)
+                for name, value, spec in zip(names, values, specs, strict=True)
+            )
+        if len(values) != 1:
+            raise ValueError(
+                f"{where}: the loss {self.loss.name} takes one array of targets, got "
+                f"{len(values)}; for several, give a function (outputs, targets) -> scalar Tensor"
+            )
+        y = to_array(f"{where}: y", values[0], keep_dtype=True)
+        try:
+            checked = self.loss.check_targets(y, outputs[0].shape, outputs[0].dtype)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"{where}: {error}") from None
+        if checked.dtype != y.dtype:
+            note_conversion(f"{where}: y", y, checked.dtype, notes)
+        return (checked,)
+
+    def trace(
+        self, outputs: Sequence[Tensor], targets: Sequence[Tensor], weight: Tensor | None
+    ) -> Traced:
+        """Record loss and metrics of a batch."""
+        pred, target = _one_or_all(outputs), _one_or_all(targets)
+        loss = self.loss(pred, target, weight)
+        loss = loss if loss.ndim == 0 else F.reshape(loss, ())
+        sums = [tuple(metric.sums(pred, target)) for metric in self.metrics]
+        return Traced(loss, None if weight is None else F.sum(weight), sums)
+
+    def summarize(
+        self, values: NDArray[np.float64], columns: Columns, rows: int, batch: int
+    ) -> dict[str, float]:
+        """Loss and metrics of all steps together, a row counting as a row whatever its batch was.
+
+        Args:
+            values: What each step recorded, ``[steps, scalars]``.
+            columns: What the numbers are.
+            rows: Rows of all steps.
+            batch: Rows of every step but perhaps the last.
+        """
+        logs = {"loss": _mean_loss(values, columns.weighted, rows, batch)}
+        if self.metrics:
+            sums = values.sum(axis=0)
+            start = 1 + columns.weighted
+            for metric, count in zip(self.metrics, columns.sums, strict=True):
+                logs[metric.name] = float(metric.finalize(sums[start : start + count]))
+                start += count
+        return logs
+
+
+def _mean_loss(values: NDArray[np.float64], weighted: bool, rows: int, batch: int) -> float:
+    step_losses = values[:, 0]
+    if weighted:
+        weights = values[:, 1]
+        used = weights > 0  # a batch without weight has no mean
+        total = float(weights.sum())
+        return float(step_losses[used] @ weights[used]) / total if total > 0 else float("nan")
+    last = rows - (len(values) - 1) * batch
+    if last == batch:
+        return float(step_losses.sum()) / len(values)
+    return float(step_losses[:-1].sum() * batch + step_losses[-1] * last) / rows
+
+
+def match_rank(array: Array, output: Spec) -> Array:
+    """The array with axes of extent 1 added or dropped at the end, if that makes it fit."""
+    want, have = output.shape[1:], array.shape[1:]
+    if have != want and np.prod(have, dtype=int) == np.prod(want, dtype=int):
+        longer, shorter = (have, want) if len(have) > len(want) else (want, have)
+        if longer[: len(shorter)] == shorter:
+            return array.reshape(len(array), *want)
+    return array
+
+
+def _own_target(name: str, value: Any, output: Spec, notes: list[str]) -> Array:
+    """For a loss of the user's own: integers stay integers, the rest takes the outputs' dtype."""
+    array = to_array(name, value, keep_dtype=True)
+    if array.dtype.kind != "f":
+        return to_array(name, array, np.int64, notes)
+    return match_rank(to_array(name, array, output.dtype, notes), output)
+
+
+def _one_or_all(tensors: Sequence[Tensor]) -> Any:
+    """What a loss gets: the Tensor if there is one, a tuple of several, ``None`` if none."""
+    if not tensors:
+        return None
+    return tensors[0] if len(tensors) == 1 else tuple(tensors)

@@ -1,0 +1,268 @@
+"""The Programs of a Trainer: traced when they are needed, kept while they fit."""
+
+from __future__ import annotations
+
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop.data import Dataset
+from fastprop.graph.autodiff import grad
+from fastprop.graph.op import Spec, grad_mode, tracing
+from fastprop.graph.program import Program
+from fastprop.graph.tensor import Parameter, Tensor
+from fastprop.train.objective import Columns, Objective, Traced
+
+if TYPE_CHECKING:
+    from fastprop.nn import Module
+    from fastprop.optim import Optimizer
+
+_KEPT = 8  # Programs; a ninth shape throws out the one that was used least recently
+# Rows of a step when nothing is learned: enough to fill the machine, few enough to stay in its
+# caches. One row and a few rows have Programs of their own, so that a single prediction is not made
+# by a team.
+_EVALUATION_ROWS = (1, 32, 512)
+
+Signature = tuple[tuple[tuple[int, ...], str], ...]
+
+
+@dataclass
+class TracedProgram:
+    """A Program, what its recorded numbers are, and how long its steps take."""
+
+    program: Program
+    columns: Columns = field(default_factory=lambda: Columns(False, ()))
+    outputs: int = 1
+    step_seconds: float | None = None
+
+
+def evaluation_rows(count: int) -> int:
+    """Capacity of a Program that evaluates `count` rows."""
+    return next((rows for rows in _EVALUATION_ROWS if count <= rows), _EVALUATION_ROWS[-1])
+
+
+class Programs:
+    """Makes and keeps the Programs of one model.
+
+    Args:
+        model: The module.
+        objective: Its loss and metrics.
+        optimizer: Its optimizer, bound to the model's parameters.
+        threads: Threads of every Program; ``None`` lets each choose.
+    """
+
+    def __init__(
+        self, model: Module, objective: Objective, optimizer: Optimizer, threads: int | None
+    ) -> None:
+        self._model = model
+        self._objective = objective
+        self._optimizer = optimizer
+        self._threads = threads
+        self._kept: OrderedDict[tuple[Any, ...], TracedProgram] = OrderedDict()
+        self._specs: dict[tuple[Any, ...], list[Spec]] = {}
+
+    # -- what the model gives -------------------------------------------------------------------
+
+    def outputs(self, where: str, inputs: Sequence[NDArray[Any]]) -> list[Spec]:
+        """How the model's outputs look for such inputs.
+
+        Raises:
+            ValueError: The model does not take them; the message has the shapes.
+        """
+        key = (_signature(inputs), self._parameter_key())
+        if key not in self._specs:
+            placeholders = _placeholders(inputs, 2, "x")
+            with tracing(), grad_mode(False), _mode(self._model, training=False):
+                outputs = self._forward(where, placeholders)
+            self._specs.clear()
+            self._specs[key] = [t.spec for t in outputs]
+        return self._specs[key]
+
+    def _forward(self, where: str, placeholders: Sequence[Tensor]) -> list[Tensor]:
+        try:
+            result = self._model(*placeholders)
+        except (ValueError, TypeError) as error:
+            raise type(error)(_misfit(where, self._model, placeholders, error)) from error
+        outputs = list(result) if isinstance(result, tuple | list) else [result]
+        name = type(self._model).__name__
+        for output in outputs:
+            if not isinstance(output, Tensor):
+                raise TypeError(
+                    f"{where}: {name}.forward must give a Tensor or a tuple of Tensors, "
+                    f"got {type(output).__name__}"
+                )
+            if not output.batched:
+                raise ValueError(
+                    f"{where}: {name}.forward gave an output of shape {output.shape} that does not "
+                    "have one row for each row of x"
+                )
+        return outputs
+
+    # -- Programs -------------------------------------------------------------------------------
+
+    def training(self, where: str, data: Dataset, capacity: int) -> TracedProgram:
+        """A Program that learns from batches of up to `capacity` rows."""
+        hyper = tuple(sorted(self._optimizer.attributes().items()))
+        key = ("training", self._signature_of(data), capacity, hyper, id(self._optimizer))
+        return self._find(key, lambda: self._trace(where, data, capacity, training=True))
+
+    def evaluation(self, where: str, data: Dataset, capacity: int) -> TracedProgram:
+        """A Program that records loss and metrics."""
+        key = ("evaluation", self._signature_of(data), capacity)
+        return self._find(key, lambda: self._trace(where, data, capacity, training=False))
+
+    def prediction(
+        self, where: str, inputs: Sequence[NDArray[Any]], capacity: int
+    ) -> TracedProgram:
+        """A Program that gives the outputs for every row."""
+
+        def build() -> TracedProgram:
+            placeholders = _placeholders(inputs, capacity, "x")
+            with tracing(), grad_mode(False), _mode(self._model, training=False):
+                outputs = self._forward(where, placeholders)
+            program = Program(placeholders, rows=outputs, threads=self._threads)
+            return TracedProgram(program, outputs=len(outputs))
+
+        key = ("prediction", _signature(inputs), self._parameter_key(), capacity)
+        return self._find(key, build)
+
+    def _trace(self, where: str, data: Dataset, capacity: int, *, training: bool) -> TracedProgram:
+        inputs = _placeholders(data.inputs, capacity, "x")
+        targets = _placeholders(data.targets, capacity, "y")
+        weight = None
+        if data.weight is not None:
+            weight = _placeholders([data.weight], capacity, "sample_weight")[0]
+        with tracing(), grad_mode(training), _mode(self._model, training=training):
+            outputs = self._forward(where, inputs)
+            traced = self._judge(where, outputs, targets, weight)
+            updates = self._updates(where, traced.loss) if training else []
+        program = Program(
+            [*inputs, *targets, *([] if weight is None else [weight])],
+            scalars=traced.scalars,
+            updates=updates,
+            optimizer=self._optimizer if training else None,
+            threads=self._threads,
+            check_loss=training,
+        )
+        return TracedProgram(program, traced.columns)
+
+    def _judge(
+        self, where: str, outputs: list[Tensor], targets: list[Tensor], weight: Tensor | None
+    ) -> Traced:
+        try:
+            return self._objective.trace(outputs, targets, weight)
+        except (ValueError, TypeError) as error:
+            raise type(error)(
+                f"{where}: loss or metrics do not take outputs of shape {_shapes(outputs)} with "
+                f"targets of shape {_shapes(targets)}: {error}"
+            ) from error
+
+    def _updates(self, where: str, loss: Tensor) -> list[tuple[Parameter, Tensor]]:
+        if not loss.requires_grad:
+            raise ValueError(f"{where}: the loss does not depend on any parameter of the model")
+        parameters = [p for p in self._optimizer.parameters if isinstance(p, Parameter)]
+        gradients = grad(loss, parameters, allow_unused=True)
+        assert isinstance(gradients, list)
+        found = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+        if not found:
+            raise ValueError(
+                f"{where}: the loss does not depend on any parameter of the optimizer; "
+                "was it made for another model?"
+            )
+        return found
+
+    # -- keeping --------------------------------------------------------------------------------
+
+    def _find(self, key: tuple[Any, ...], build: Callable[[], TracedProgram]) -> TracedProgram:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        made = build()
+        self._kept[key] = made
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return made
+
+    def _signature_of(self, data: Dataset) -> tuple[Any, ...]:
+        weighted = data.weight is not None
+        return (_signature(data.inputs), _signature(data.targets), weighted, self._parameter_key())
+
+    def _parameter_key(self) -> tuple[int, ...]:
+        """Changes when the user puts another parameter into the model."""
+        return tuple(id(p) for p in self._model.parameters())
+
+
+def _signature(arrays: Sequence[NDArray[Any]]) -> Signature:
+    return tuple((a.shape[1:], a.dtype.str) for a in arrays)
+
+
+def _placeholders(arrays: Sequence[NDArray[Any]], capacity: int, name: str) -> list[Tensor]:
+    return [
+        Tensor.placeholder((capacity, *a.shape[1:]), a.dtype, batched=True, name=name)
+        for a in arrays
+    ]
+
+
+@contextmanager
+def _mode(model: Module, *, training: bool) -> Iterator[None]:
+    """Inside the block every module is in training mode, or none is; after it as before."""
+    before = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            object.__setattr__(module, "training", mode)
+
+
+def _shapes(tensors: Sequence[Tensor]) -> str:
+    """Shapes of batched Tensors; the number of rows says nothing."""
+    if not tensors:
+        return "nothing"
+    texts = [f"({', '.join(['N', *map(str, t.shape[1:])])})" for t in tensors]
+    return texts[0] if len(texts) == 1 else ", ".join(texts)
+
+
+def _misfit(where: str, model: Module, inputs: Sequence[Tensor], error: Exception) -> str:
+    """Why the model does not take its inputs, in terms of x where that can be told."""
+    count = positional_arguments(model)
+    if count is not None and count != len(inputs):
+        given = "1 array" if len(inputs) == 1 else f"{len(inputs)} arrays"
+        return f"{where}: x holds {given}, {type(model).__name__}.forward takes {count}"
+    width = _width_of_first_layer(model)
+    x = inputs[0]
+    if len(inputs) == 1 and width is not None:
+        if x.ndim == 1:
+            return (
+                f"{where}: x has 1 axis, the model takes rows of {width} columns; "
+                "reshape x to (rows, columns)"
+            )
+        if x.shape[-1] != width:
+            columns = "1 column" if x.shape[-1] == 1 else f"{x.shape[-1]} columns"
+            return f"{where}: x has {columns}, the model takes {width}"
+    return f"{where}: the model does not take x of shape {_shapes(inputs)}: {error}"
+
+
+def _width_of_first_layer(model: Module) -> int | None:
+    """Columns that a model takes whose first module says so, as ``Dense`` does."""
+    while not hasattr(model, "in_features"):
+        first = next(iter(model.children()), None) if type(model).__name__ == "Sequential" else None
+        if first is None:
+            return None
+        model = first
+    width = model.in_features
+    return int(width) if isinstance(width, int | np.integer) else None
+
+
+def positional_arguments(model: Module) -> int | None:
+    """How many inputs ``forward`` takes, or ``None`` if that is open."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return None
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)

@@ -1,0 +1,66 @@
+"""The progress bar of ``fit``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+_REFRESH_SECONDS = 0.1
+_BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+
+
+class Progress:
+    """A bar over epochs that moves with the steps inside them, redrawn by the clock."""
+
+    def __init__(self, epochs: int) -> None:
+        from tqdm import tqdm  # only when somebody looks
+
+        self._epochs = epochs
+        self._shown = 0.0
+        self._text = ""
+        self._latest: tuple[int, Mapping[str, float]] = (0, {})
+        self._bar: Any = tqdm(
+            total=epochs,
+            bar_format=_BAR_FORMAT,
+            mininterval=0,
+            maxinterval=float("inf"),
+            dynamic_ncols=True,
+            file=sys.stderr,
+            leave=True,
+        )
+        self._draw(0.0)
+
+    @classmethod
+    def wanted(cls, verbose: bool | None) -> bool:
+        """True if asked for, or if nothing was said and a person is at the other end."""
+        if verbose is not None:
+            return verbose
+        return sys.stderr is not None and sys.stderr.isatty()
+
+    def steps_done(self, epochs_done: int, step: int, steps: int) -> None:
+        if time.perf_counter() - self._shown >= _REFRESH_SECONDS:
+            self._draw(epochs_done + step / steps, f", step {step}/{steps}{self._text}")
+
+    def epoch_done(self, epochs_done: int, logs: Mapping[str, float]) -> None:
+        self._latest = epochs_done, logs
+        if time.perf_counter() - self._shown >= _REFRESH_SECONDS:
+            self._draw_latest()
+
+    def close(self) -> None:
+        self._draw_latest()
+        self._bar.close()
+
+    def _draw_latest(self) -> None:
+        epochs_done, logs = self._latest
+        self._text = "".join(f", {name} {value:.4g}" for name, value in logs.items())
+        self._draw(float(epochs_done), self._text)
+
+    def _draw(self, position: float, text: str = "") -> None:
+        bar = self._bar
+        bar.n = min(position, float(self._epochs))
+        bar.set_description_str(f"epoch {int(position)}/{self._epochs}", refresh=False)
+        bar.postfix = text.removeprefix(", ") or None
+        bar.refresh()
+        self._shown = time.perf_counter()

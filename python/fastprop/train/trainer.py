@@ -1,0 +1,388 @@
+"""Trainer: runs Programs over data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop import optim
+from fastprop.data import Dataset, split_rows
+from fastprop.graph.storage import flatten
+from fastprop.nn import Module
+from fastprop.optim import Optimizer
+from fastprop.random import check_seed
+from fastprop.registry import type_name
+from fastprop.train.callbacks import Callback, CallbackList, check_callbacks
+from fastprop.train.errors import NonFiniteError
+from fastprop.train.history import History
+from fastprop.train.inputs import (
+    Reader,
+    check_batch_size,
+    check_epochs,
+    check_fraction,
+    validation_parts,
+)
+from fastprop.train.loop import EpochRunner
+from fastprop.train.objective import Objective
+from fastprop.train.programs import Programs, evaluation_rows
+from fastprop.train.progress import Progress
+
+if TYPE_CHECKING:
+    from fastprop.graph.program import Program
+
+Array = NDArray[Any]
+
+
+class Trainer:
+    r"""Trains a model on arrays: a whole epoch of steps in one call of C++.
+
+    Args:
+        model: A module. Its ``forward`` may take and return several Tensors.
+        loss: A name (``"cross_entropy"``, ``"mse"``, …), one of :mod:`fastprop.losses`, or a
+            function ``(outputs, targets) -> scalar Tensor``.
+        optimizer: One of :mod:`fastprop.optim`, or its name. Without parameters of its own it takes
+            the model's.
+        metrics: Names of :mod:`fastprop.metrics`, or objects like those.
+        seed: Of the order of rows and of everything random in the model; the same seed gives the
+            same weights, bit by bit, whatever the number of threads.
+        threads: Threads of a run; ``None`` takes as many as pay for this model, at most what the
+            process may use (``FASTPROP_NUM_THREADS``, ``OMP_NUM_THREADS``, CPU affinity, the
+            cgroup's quota).
+
+    Attributes:
+        epoch: Epochs trained so far; a second ``fit`` goes on counting.
+        history: :class:`History` of the latest ``fit``, also if that ended in an error.
+        program: The latest training Program, or ``None``; has ``threads``, ``arena_bytes``, ….
+
+    Inputs are arrays, frames or anything with ``__dlpack__``, one row a sample, converted once to
+    the model's dtype; a tuple of them for a model with several inputs, and the same for targets.
+    Parameters that the loss does not depend on are left as they are.
+
+    Raises:
+        TypeError: Something that is no module, no optimizer or no loss.
+        ValueError: Unknown names; the message lists the known ones.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Any,
+        optimizer: Optimizer | str,
+        metrics: Sequence[Any] = (),
+        seed: SupportsIndex = 0,
+        threads: int | None = None,
+    ) -> None:
+        if not isinstance(model, Module):
+            raise TypeError(f"Trainer: model must be an nn.Module, got {type_name(model)}")
+        self.model = model
+        self.optimizer = optim.get(optimizer, "Trainer")
+        self.seed = check_seed("Trainer", seed)
+        self.threads = _check_threads(threads)
+        self.epoch = 0
+        self.history = History()
+        self.program: Program | None = None
+        self._objective = Objective("Trainer", loss, metrics)
+        parameters = list(model.parameters())
+        flatten(parameters)
+        if not self.optimizer.parameters:
+            self.optimizer.bind(parameters)
+        self._programs = Programs(model, self._objective, self.optimizer, self.threads)
+        self._reader = Reader(model, self._objective, self._programs)
+        self._runner: EpochRunner | None = None
+
+    @property
+    def loss(self) -> Any:
+        return self._objective.loss
+
+    @property
+    def metrics(self) -> list[Any]:
+        return self._objective.metrics
+
+    # -- training -------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        epochs: int = 1,
+        batch_size: int | None = 32,
+        validation_data: Any = None,
+        validation_split: float = 0.0,
+        sample_weight: Any = None,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        callbacks: Sequence[Callback] | Callback = (),
+        verbose: bool | None = None,
+        check_finite: bool = True,
+    ) -> History:
+        """Train for some epochs; a second call goes on where the first one ended.
+
+        Args:
+            x: Inputs ``[rows, …]``, or a tuple of arrays for a model with several.
+            y: Targets: class numbers ``[rows]`` or what the loss takes; 1-d numbers fit an output
+                of one column. May be left out if the loss is a function that needs none (it gets
+                ``None``).
+            epochs: How often every row is used.
+            batch_size: Rows of a step; 1 for stochastic, ``None`` for full-batch gradient descent.
+                More rows than there are make one batch.
+            validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after every epoch.
+            validation_split: Or a random share of the rows, which is then not trained on.
+            sample_weight: A weight of 0 or more for each row.
+            shuffle: Take the rows in a new order in every epoch.
+            drop_last: Leave out the last batch if it is short; else it is a step like any other.
+            callbacks: :class:`Callback` objects.
+            verbose: Progress bar; ``None`` shows one on a terminal only.
+            check_finite: Look for NaN and infinity in all data first.
+
+        Returns:
+            The epochs' losses and metrics. Those of training are the means over the steps as they
+            went, ``val_…`` are taken after the epoch.
+
+        Raises:
+            ValueError: Data that do not fit the model, the loss or each other; nothing was done
+                then.
+            TypeError: Data that are not real numbers, or not integers where class numbers are
+                meant.
+            NonFiniteError: The loss became NaN or infinite; the last good parameters are kept.
+            KeyboardInterrupt: Ctrl-C. The model is as after the latest whole step.
+        """
+        where = "Trainer.fit"
+        epochs = check_epochs(where, epochs)
+        fraction = check_fraction(where, validation_split)
+        called = CallbackList(self, check_callbacks(where, callbacks))
+        history = History()
+        data = self._reader.dataset(where, x, y, sample_weight, check_finite, history.notes)
+        data, held_out = self._split(
+            where, data, validation_data, fraction, check_finite, history.notes
+        )
+        batch = check_batch_size(where, batch_size, len(data))
+        if drop_last and batch_size is not None and len(data) < int(batch_size):
+            raise ValueError(
+                f"{where}: drop_last leaves no batch, with {len(data)} rows and "
+                f"batch_size {batch_size}"
+            )
+        traced = self._programs.training(where, data, batch)
+        self.history = history
+        self.program = traced.program
+        progress = Progress(epochs) if Progress.wanted(verbose) else None
+        self._runner = EpochRunner(
+            traced,
+            data,
+            batch_size=batch,
+            drop_last=drop_last,
+            shuffle=shuffle,
+            seed=self.seed,
+            parameters=self.optimizer.parameters,
+            optimizer=self.optimizer,
+            callbacks=called,
+            progress=progress,
+        )
+        try:
+            called.train_begin()
+            self._epochs(self._runner, traced.columns, batch, epochs, held_out, called, progress)
+        finally:
+            self._runner = None
+            if progress is not None:
+                progress.close()
+            called.train_end()
+        return history
+
+    def _epochs(
+        self,
+        runner: EpochRunner,
+        columns: Any,
+        batch: int,
+        epochs: int,
+        held_out: Dataset | None,
+        called: CallbackList,
+        progress: Progress | None,
+    ) -> None:
+        for done in range(epochs):
+            if runner.stop_requested:
+                break
+            started = time.perf_counter()
+            values = runner.run(self.epoch + 1, done)
+            if values is None:
+                break
+            seconds = time.perf_counter() - started
+            self.epoch += 1
+            logs = self._objective.summarize(values, columns, runner.rows, batch)
+            if held_out is not None:
+                found = self._evaluate("Trainer.fit", held_out, None)
+                logs.update({f"val_{name}": value for name, value in found.items()})
+            if called.watches_epochs:
+                called.epoch_end(self.epoch, logs)
+            self.history.append(self.epoch, logs, seconds)
+            if progress is not None:
+                progress.epoch_done(done + 1, logs)
+        runner.check_parameters(self.epoch)
+
+    def stop(self) -> None:
+        """End the present ``fit`` after the run that is going on; may be called from anywhere."""
+        if self._runner is not None:
+            self._runner.stop_requested = True
+
+    def train_step(self, x: Any, y: Any = None, *, sample_weight: Any = None) -> float:
+        """One step on one batch; returns its loss, taken before the update.
+
+        Raises:
+            ValueError: As for :meth:`fit`.
+            TypeError: As for :meth:`fit`.
+            NonFiniteError: The loss is NaN or infinite; the parameters are as before the call.
+        """
+        where = "Trainer.train_step"
+        data = self._reader.dataset(where, x, y, sample_weight, True, [])
+        rows = len(data)
+        traced = self._programs.training(where, data, rows)
+        self.program = traced.program
+        optimizer = self.optimizer
+        before = [a.copy() for a in self._trained_arrays()]
+        step = optimizer.steps
+        result = traced.program.run(
+            data.sources,
+            np.arange(rows, dtype=np.int64),
+            batch_size=rows,
+            step_scalars=optimizer.step_scalars(step, 1),
+            first_step=step,
+            seed=self.seed,
+        )
+        if result.stopped == "nonfinite":
+            for array, saved in zip(self._trained_arrays(), before, strict=True):
+                np.copyto(array, saved)
+            raise NonFiniteError(
+                f"{where}: the loss is {result.values[0, 0]}; the parameters are as before",
+                self.epoch + 1,
+                1,
+                float(result.values[0, 0]),
+            )
+        optimizer.steps = step + result.steps_done
+        if result.stopped == "interrupt":
+            raise result.error or KeyboardInterrupt
+        return float(result.values[0, 0])
+
+    def _trained_arrays(self) -> list[Array]:
+        state = (a for arrays in self.optimizer.state.values() for a in arrays)
+        return [*(p.data for p in self.optimizer.parameters), *state]
+
+    def _split(
+        self,
+        where: str,
+        data: Dataset,
+        validation_data: Any,
+        fraction: float,
+        finite: bool,
+        notes: list[str],
+    ) -> tuple[Dataset, Dataset | None]:
+        """The rows to train on, and those to validate with."""
+        if validation_data is not None:
+            if fraction:
+                raise ValueError(f"{where}: give validation_data or validation_split, not both")
+            x, y, weight = validation_parts(where, validation_data)
+            return data, self._reader.dataset(
+                f"{where}: validation_data", x, y, weight, finite, notes
+            )
+        if not fraction:
+            return data, None
+        train, held_out = split_rows(len(data), fraction, self.seed)
+        if not len(train) or not len(held_out):
+            raise ValueError(
+                f"{where}: validation_split {fraction} of {len(data)} rows leaves "
+                f"{len(train)} to train on and {len(held_out)} to validate with"
+            )
+        return data.take(train), data.take(held_out)
+
+    # -- using ----------------------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int | None = None,
+        *,
+        sample_weight: Any = None,
+        check_finite: bool = True,
+    ) -> dict[str, float]:
+        """Loss and metrics of the model as it is, ``{"loss": …, "accuracy": …}``.
+
+        Args:
+            x: Inputs.
+            y: Targets.
+            batch_size: Rows that are computed at once; ``None`` chooses.
+            sample_weight: Weights of the rows in the loss; metrics count all rows alike.
+            check_finite: Look for NaN and infinity in the data first.
+
+        Raises:
+            ValueError: As for :meth:`fit`.
+            TypeError: As for :meth:`fit`.
+        """
+        where = "Trainer.evaluate"
+        data = self._reader.dataset(where, x, y, sample_weight, check_finite, [])
+        return self._evaluate(where, data, batch_size)
+
+    def _evaluate(self, where: str, data: Dataset, batch_size: int | None) -> dict[str, float]:
+        batch = evaluation_rows(len(data))
+        if batch_size is not None:
+            batch = check_batch_size(where, batch_size, len(data))
+        traced = self._programs.evaluation(where, data, batch)
+        result = traced.program.run(
+            data.sources,
+            data.order(shuffle=False, seed=0)(0),
+            batch_size=batch,
+            seed=self.seed,
+        )
+        if result.stopped == "interrupt":
+            raise result.error or KeyboardInterrupt
+        return self._objective.summarize(result.values, traced.columns, len(data), batch)
+
+    def predict(
+        self, x: Any, batch_size: int | None = None, *, check_finite: bool = True
+    ) -> Array | tuple[Array, ...]:
+        """The model's outputs for every row of `x`; a tuple where the model has several outputs.
+
+        Args:
+            x: Inputs.
+            batch_size: Rows that are computed at once; ``None`` chooses.
+            check_finite: Look for NaN and infinity in the data first.
+
+        Raises:
+            ValueError: As for :meth:`fit`.
+            TypeError: As for :meth:`fit`.
+        """
+        where = "Trainer.predict"
+        inputs = self._reader.inputs(where, x, check_finite, [])
+        rows = len(inputs[0])
+        batch = evaluation_rows(rows)
+        if batch_size is not None:
+            batch = check_batch_size(where, batch_size, rows)
+        traced = self._programs.prediction(where, inputs, batch)
+        results = traced.program.empty_results(rows)
+        order = np.arange(rows, dtype=np.int64)
+        result = traced.program.run(
+            inputs, order, batch_size=batch, seed=self.seed, results=results
+        )
+        if result.stopped == "interrupt":
+            raise result.error or KeyboardInterrupt
+        return results[0] if traced.outputs == 1 else tuple(results)
+
+    def __repr__(self) -> str:
+        names = [m.name for m in self.metrics]
+        return (
+            f"Trainer({type_name(self.model)}, loss={self.loss.name!r}, "
+            f"optimizer={self.optimizer!r}, metrics={names}, seed={self.seed}, "
+            f"threads={self.threads})"
+        )
+
+
+def _check_threads(threads: int | None) -> int | None:
+    if threads is None:
+        return None
+    if isinstance(threads, bool) or not isinstance(threads, int | np.integer):
+        raise TypeError(f"Trainer: threads must be an integer or None, got {threads!r}")
+    if threads < 1:
+        raise ValueError(f"Trainer: threads must be at least 1, got {threads}")
+    return int(threads)

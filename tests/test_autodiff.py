@@ -1,0 +1,216 @@
+"""The chain rule over graphs: accumulation, sharing, order, what is pruned, messages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastprop import functional as F
+from fastprop.graph import Parameter, Tensor, grad, no_grad, tensor
+from fastprop.graph.op import OPS, tracing
+from helpers import gradcheck, uniform
+
+
+def _leaf(*shape: int, seed: int = 0) -> Tensor:
+    return tensor(uniform(shape, 0.5, 2, seed=seed), requires_grad=True)
+
+
+def test_backward_accumulates() -> None:
+    x = _leaf(3)
+    (x * x).sum().backward()
+    np.testing.assert_allclose(x.grad.data, 2 * x.data)
+    (x * x).sum().backward()
+    np.testing.assert_allclose(x.grad.data, 4 * x.data)
+
+
+def test_a_value_that_is_used_twice() -> None:
+    x = _leaf(3)
+    y = x * x
+    z = (y * y + y).sum()
+    np.testing.assert_allclose(grad(z, x).data, 4 * x.data**3 + 2 * x.data)
+
+
+def test_backward_of_an_array_needs_a_gradient() -> None:
+    x = _leaf(2, 3)
+    y = x * x
+    with pytest.raises(ValueError, match="not a scalar; give its gradient"):
+        y.backward()
+    with pytest.raises(ValueError, match=r"gradient has shape \(3,\), the output has \(2, 3\)"):
+        y.backward(np.ones(3))
+    y.backward(np.full((2, 3), 0.5))
+    np.testing.assert_allclose(x.grad.data, x.data)
+
+
+def test_several_outputs_and_inputs() -> None:
+    x, y = _leaf(3), _leaf(3, seed=1)
+    dx, dy = grad([(x * y).sum(), x], [x, y], [None, Tensor(np.full(3, 2.0))])
+    np.testing.assert_allclose(dx.data, y.data + 2)
+    np.testing.assert_allclose(dy.data, x.data)
+    with pytest.raises(ValueError, match="2 outputs but 1 grad_outputs"):
+        grad([x.sum(), y.sum()], x, [None])
+
+
+def test_unused_inputs() -> None:
+    x, y = _leaf(3), _leaf(3, seed=1)
+    with pytest.raises(RuntimeError, match="do not depend on input 1"):
+        grad(x.sum(), [x, y])
+    assert grad(x.sum(), [x, y], allow_unused=True)[1] is None
+    with pytest.raises(RuntimeError, match="does not depend on any Tensor that requires a gradient"):
+        grad(tensor(np.ones(1)), x)
+
+
+def test_a_flat_path_gives_zeros() -> None:
+    x = _leaf(2, 2)
+    for f in (F.sign, lambda t: F.relu(t) * 0.0, lambda t: F.where(t, 1.0, 2.0) * F.sign(t)):
+        np.testing.assert_array_equal(grad(f(x).sum(), x).data, np.zeros((2, 2)))
+    F.sign(x).sum().backward()
+    np.testing.assert_array_equal(x.grad.data, np.zeros((2, 2)))
+    d = grad(F.relu(x).sum(), x, create_graph=True)
+    np.testing.assert_array_equal(grad(d.sum(), x).data, np.zeros((2, 2)))
+
+
+def test_derivative_by_an_intermediate_value() -> None:
+    x = _leaf(3)
+    y = x * x
+    z = (y * y).sum()
+    np.testing.assert_allclose(grad(z, y).data, 2 * y.data)
+    dy, dx = grad(z, [y, x])
+    np.testing.assert_allclose(dx.data, dy.data * 2 * x.data)
+
+
+def test_only_what_is_asked_for_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, W = _leaf(4, 3), _leaf(3, 2, seed=1)
+    y = (x @ W).sum()
+    op = OPS["matmul"]
+    calls = []
+
+    def counted(*args):
+        calls.append(1)
+        return op.vjps[1](*args)
+
+    # Op is frozen, so a copy with a counting rule stands in for it in this graph.
+    from dataclasses import replace
+
+    y.inputs[0].op = replace(op, vjps=(op.vjps[0], counted))
+    grad(y, x)
+    assert not calls
+    grad(y, [x, W])
+    assert len(calls) == 1
+
+
+def test_no_grad() -> None:
+    x = _leaf(3)
+    with no_grad():
+        y = x * x
+    assert not y.requires_grad
+    assert y.op is None
+    z = (x * x).sum()
+    d = grad(z, x)
+    assert not d.requires_grad
+    assert grad(z, x, create_graph=True).requires_grad
+
+
+def test_detach_and_integers() -> None:
+    x = _leaf(3)
+    y = x.detach()
+    assert not y.requires_grad
+    assert np.shares_memory(y.data, x.data)
+    with pytest.raises(TypeError, match="only float Tensors can require a gradient"):
+        tensor(np.arange(3), requires_grad=True)
+
+
+def test_high_orders_of_a_known_function() -> None:
+    x = tensor(np.array([0.3]), requires_grad=True)
+    y = F.sin(x).sum()
+    values = [np.cos(0.3), -np.sin(0.3), -np.cos(0.3), np.sin(0.3), np.cos(0.3)]
+    for value in values:
+        y = grad(y, x, create_graph=True).sum()
+        np.testing.assert_allclose(y.data, value, rtol=1e-13)
+
+
+def test_third_derivative_of_tanh() -> None:
+    x = tensor(np.linspace(-2, 2, 9), requires_grad=True)
+    d = F.tanh(x)
+    for _ in range(3):
+        d = grad(d.sum(), x, create_graph=True)
+    t = np.tanh(x.data)
+    np.testing.assert_allclose(d.data, (1 - t**2) * (6 * t**2 - 2), rtol=1e-12, atol=1e-14)
+
+
+def test_third_derivative_of_gelu() -> None:
+    x = tensor(np.linspace(-2, 2, 9), requires_grad=True)
+    d = F.gelu(x)
+    for _ in range(3):
+        d = grad(d.sum(), x, create_graph=True)
+    phi = np.exp(-0.5 * x.data**2) / np.sqrt(2 * np.pi)
+    np.testing.assert_allclose(d.data, phi * (x.data**3 - 4 * x.data), rtol=1e-12, atol=1e-14)
+
+
+def test_hessian_vector_product_of_a_network() -> None:
+    x, t = uniform((5, 3)), uniform((5, 2), seed=9)
+    W1, W2 = uniform((3, 4), seed=1), uniform((4, 2), seed=2)
+    b1, b2 = uniform((4,), seed=3), uniform((2,), seed=4)
+
+    def loss(W1: Tensor, b1: Tensor, W2: Tensor, b2: Tensor) -> Tensor:
+        hidden = F.tanh(F.dense(x, W1, b1))
+        return F.mse_rows(F.dense(hidden, W2, b2), t)
+
+    gradcheck(loss, W1, b1, W2, b2, order=2, tolerance=1e-6)
+
+
+def test_second_derivative_of_a_network_by_its_input_differentiates_by_its_weights() -> None:
+    """What physics-informed networks do: the residual of u'' as a loss."""
+    x = uniform((4, 1))
+
+    def residual(W1: Tensor, b1: Tensor, W2: Tensor) -> Tensor:
+        points = tensor(x, requires_grad=True)
+        u = F.dense(F.tanh(F.dense(points, W1, b1)), W2)
+        du = grad(u.sum(), points, create_graph=True)
+        ddu = grad(du.sum(), points, create_graph=True)
+        return F.square(ddu + u).mean()
+
+    weights = uniform((1, 3), seed=1), uniform((3,), seed=2), uniform((3, 1), seed=3)
+    arrays = [tensor(w, requires_grad=True) for w in weights]
+    ours = grad(residual(*arrays), arrays)
+    for i, d in enumerate(ours):
+        for index in np.ndindex(weights[i].shape):
+            values = []
+            for sign in (1, -1):
+                moved = [w.copy() for w in weights]
+                moved[i][index] += sign * 1e-5
+                values.append(residual(*[Tensor(w) for w in moved]).item())
+            assert abs(d.data[index] - (values[0] - values[1]) / 2e-5) < 1e-7
+
+
+def test_the_batch_size_is_not_baked_into_a_traced_gradient() -> None:
+    x = Tensor.placeholder((8, 3), "float64", batched=True)
+    W = Parameter(uniform((3, 2)))
+    with tracing():
+        y = F.tanh(x @ W)
+        loss = F.mean(y * y) + F.mean(F.softmax(y))
+        d = grad(loss, W)
+    assert d.symbolic
+    assert d.spec == (W.shape, W.dtype, False)
+
+
+def test_deep_graphs_need_no_recursion() -> None:
+    x = _leaf(1)
+    y = x
+    for _ in range(3000):
+        y = y + 1.0
+    assert grad(y.sum(), x).item() == 1.0
+
+
+def test_broadcasting_against_the_batch() -> None:
+    x = Tensor.placeholder((4, 3), "float64", batched=True)
+    b = Parameter(np.ones(3))
+    row = Parameter(np.ones((1, 3)))
+    scalar = Parameter(np.ones(()))
+    one = Tensor.placeholder((1, 3), "float64", batched=True)
+    with tracing():
+        for batch in (x, one):
+            total = F.sum(batch * b + row * batch + scalar)
+            for parameter, d in zip((b, row, scalar), grad(total, [b, row, scalar]), strict=True):
+                assert d.spec == (parameter.shape, parameter.dtype, False)
+    with pytest.raises(ValueError, match="batch axis"):
+        x + np.ones((4, 3))

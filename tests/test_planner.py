@@ -1,0 +1,171 @@
+"""The order, the barriers and the memory of a Program, checked against what they must guarantee."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from fastprop.graph.ir import BATCH, Instruction, Value, instruction
+from fastprop.graph.memory import align, plan
+from fastprop.graph.schedule import Schedule, schedule
+
+F32 = np.dtype(np.float32)
+CAPACITY = 12
+
+
+def value(*shape: int, batched: bool = True) -> Value:
+    return Value(shape, F32, batched)
+
+
+def random_program(seed: int, length: int) -> tuple[list[Instruction], list[Value]]:
+    """Random ops on batched values, sums over the batch, and updates of parameters at the end."""
+    rng = random.Random(seed)
+    weights = [Value((n, 4), F32, array=np.zeros((n, 4), np.float32)) for n in (3, 8, 8)]
+    source = Value((CAPACITY, 4), F32, source=0)
+    items = [instruction("gather_rows", [source], [value(CAPACITY, 4)])]
+    batched = [items[0].outputs[0]]
+    summed: list[Value] = []
+    for _ in range(length):
+        kind = rng.choice(["map", "map", "product", "sum", "free"])
+        a, b = rng.choice(batched), rng.choice(batched)
+        if kind == "map":
+            out = value(CAPACITY, 4)
+            items.append(instruction("add", [a, b], [out], own=(0, 1), inplace=True))
+            batched.append(out)
+        elif kind == "product":
+            out = value(CAPACITY, 4)
+            items.append(instruction("dense", [a, rng.choice(weights)], [out], own=(0,)))
+            batched.append(out)
+        elif kind == "sum":
+            out = value(rng.choice([3, 8]), 4, batched=False)
+            items.append(instruction("dense_backward_weights", [a, b], [out]))
+            summed.append(out)
+        elif summed:
+            s = rng.choice(summed)
+            out = value(*s.shape, batched=False)
+            items.append(instruction("square", [s], [out], own=(0,), inplace=True))
+            summed.append(out)
+    for w in weights:
+        fitting = [s for s in summed if s.shape == w.shape]
+        if fitting:
+            gradient = rng.choice(fitting)
+            items.append(instruction("sgd_update", [gradient], [w], own=(0,), overwrites=True))
+    return items, [batched[-1], *summed[-1:]]
+
+
+def conflicts(first: Instruction, second: Instruction) -> bool:
+    """True if two threads that run both without a barrier in between could disagree."""
+
+    def touched(item: Instruction) -> list[tuple[Value, bool, bool]]:
+        reads = [(v, own, False) for v, own in item.reads()]
+        return reads + [(v, True, True) for v in item.writes()]
+
+    for a, own_a, writes_a in touched(first):
+        for b, own_b, writes_b in touched(second):
+            if not (writes_a or writes_b):
+                continue
+            if a is b:
+                if not (own_a and own_b and first.key == second.key):
+                    return True
+            elif a.in_arena and b.in_arena and overlap(a, b):
+                same_slices = a.offset == b.offset and a.nbytes == b.nbytes and a.key == b.key
+                sliced = first.key == a.key and second.key == b.key
+                if not (own_a and own_b and same_slices and sliced):
+                    return True
+    return False
+
+
+def overlap(a: Value, b: Value) -> bool:
+    if min(a.offset, b.offset) < 0:
+        return False
+    return a.offset < b.offset + align(b.nbytes) and b.offset < a.offset + align(a.nbytes)
+
+
+def check_order(given: list[Instruction], arranged: Schedule) -> None:
+    assert sorted(map(id, given)) == sorted(map(id, arranged.instructions))
+    assert arranged.phases == sorted(arranged.phases)
+    position = {id(item): i for i, item in enumerate(arranged.instructions)}
+    for i, first in enumerate(given):
+        for second in given[i + 1 :]:
+            shared = set(first.writes()) & {v for v, _ in second.reads()}
+            shared |= {v for v, _ in first.reads()} & set(second.writes())
+            if shared:
+                assert position[id(first)] < position[id(second)]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_two_threads_can_disagree(seed: int) -> None:
+    items, kept = random_program(seed, 5 + seed)
+    arranged = schedule(items)
+    check_order(items, arranged)
+    plan(arranged, [], kept)
+    for i, first in enumerate(arranged.instructions):
+        for j in range(i + 1, len(arranged.instructions)):
+            if arranged.phases[i] == arranged.phases[j]:
+                assert not conflicts(first, arranged.instructions[j])
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_live_value_is_overwritten(seed: int) -> None:
+    items, kept = random_program(seed, 5 + seed)
+    arranged = schedule(items)
+    total = plan(arranged, [], kept)
+    born: dict[Value, int] = {}
+    dies: dict[Value, int] = {}
+    for position, item in enumerate(arranged.instructions):
+        for v in item.writes():
+            if v.in_arena:
+                born[v] = dies[v] = position
+        for v, _ in item.reads():
+            if v.in_arena:
+                dies[v] = position
+    for v in kept:
+        dies[v] = len(items)
+    for v in born:
+        assert v.offset % 64 == 0
+        assert 0 <= v.offset
+        assert v.offset + v.nbytes <= total
+        for w in born:
+            both_live = born[v] < born[w] <= dies[v]
+            if v is not w and both_live and overlap(v, w):
+                # Only an op that works in place may take the memory of an input that dies with it.
+                assert dies[v] == born[w]
+                assert arranged.instructions[born[w]].inplace
+
+
+def test_a_stack_of_layers_needs_two_barriers() -> None:
+    """Forward and dx share one phase; dW and updates the next; one more wait ends the step."""
+    x = value(CAPACITY, 4)
+    items = [instruction("gather_rows", [Value(x.shape, F32, source=0)], [x])]
+    weights = [Value((4, 4), F32, array=np.zeros((4, 4), np.float32)) for _ in range(5)]
+    hidden = [x]
+    for w in weights:
+        hidden.append(value(CAPACITY, 4))
+        items.append(instruction("dense", [hidden[-2], w], [hidden[-1]], own=(0,)))
+    dz = value(CAPACITY, 4)
+    items.append(instruction("mse_backward", [hidden[-1], x], [dz], own=(0, 1)))
+    updates = []
+    for w, h in zip(reversed(weights), reversed(hidden[:-1]), strict=True):
+        dw = value(4, 4, batched=False)
+        items.append(instruction("dense_backward_weights", [h, dz], [dw]))
+        updates.append(instruction("sgd_update", [dw], [w], own=(0,), overwrites=True))
+        below = value(CAPACITY, 4)
+        items.append(instruction("dense_backward_data", [dz, w, h], [below], own=(0, 2)))
+        dz = below
+    arranged = schedule(items + updates)
+    assert arranged.barriers == 2
+    for item in arranged.instructions:
+        assert arranged.phases[arranged.instructions.index(item)] == (item.key != BATCH)
+
+
+def test_buffers_of_equal_layers_are_used_again_within_a_phase() -> None:
+    values = [value(CAPACITY, 4)]
+    items = [instruction("gather_rows", [Value((CAPACITY, 4), F32, source=0)], [values[0]])]
+    w = Value((4, 4), F32, array=np.zeros((4, 4), np.float32))
+    for _ in range(10):
+        values.append(value(CAPACITY, 4))
+        items.append(instruction("dense", [values[-2], w], [values[-1]], own=(0,)))
+    total = plan(schedule(items), [], [values[-1]])
+    assert total == 2 * align(values[0].nbytes)

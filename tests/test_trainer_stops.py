@@ -1,0 +1,234 @@
+"""Training that ends early: a loss that is no number, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastprop as fp
+from fastprop import functional as F
+from fastprop import nn, optim
+from fastprop.train import loop, recovery
+from fastprop.train.recovery import Recovery
+
+STEPS = 12  # batches of the data below
+
+
+def problem(bad_step: int | None = None):
+    """Rows of which one batch has a target that makes the loss of `explosive` infinite."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4 * STEPS, 3)).astype(np.float32)
+    y = rng.normal(size=(4 * STEPS, 1)).astype(np.float32)
+    if bad_step is not None:
+        y[4 * bad_step + 1] = 1e30
+    return x, y
+
+
+def model() -> nn.Module:
+    fp.seed(0)
+    return nn.Sequential(nn.Dense(3, 8, "tanh"), nn.Dense(8, 1))
+
+
+def weights_of(m: nn.Module) -> list[np.ndarray]:
+    return list(m.state_dict().values())
+
+
+def state_of(trainer: fp.Trainer) -> list[np.ndarray]:
+    optimizer = trainer.optimizer
+    arrays = [a.copy() for group in optimizer.state.values() for a in group]
+    return [*weights_of(trainer.model), *arrays, np.array(optimizer.steps)]
+
+
+def after(steps: int, optimizer: Any = "adam") -> list[np.ndarray]:
+    """Parameters and state after some good steps, one by one."""
+    x, y = problem()
+    trainer = fp.Trainer(model(), "mse", optimizer)
+    for i in range(steps):
+        batch = slice(4 * (i % STEPS), 4 * (i % STEPS) + 4)
+        trainer.train_step(x[batch], y[batch])
+    return state_of(trainer)
+
+
+def assert_same(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("bad_step", [0, 1, 2, 7, 11])
+def test_last_good_parameters_are_kept(bad_step: int) -> None:
+    """Step j (from 0) has no finite loss: kept is what gave the loss of step j - 1."""
+    x, y = problem(bad_step)
+    trainer = fp.Trainer(model(), "mse", "adam")
+    with pytest.raises(fp.NonFiniteError, match=rf"inf in epoch 1, step {bad_step + 1} of 12") as e:
+        trainer.fit(x, y, batch_size=4, shuffle=False)
+    assert isinstance(e.value, FloatingPointError)
+    assert (e.value.epoch, e.value.step, e.value.value) == (1, bad_step + 1, np.inf)
+    expected = after(max(bad_step - 1, 0))
+    if bad_step < 2:  # no state yet
+        expected[2:] = state_of(trainer)[2:]
+        assert trainer.optimizer.steps == 0
+    assert_same(state_of(trainer), expected)
+
+
+@pytest.mark.parametrize("hook", [False, True])
+@pytest.mark.parametrize("copies", ["often", "once"])
+@pytest.mark.parametrize("step", [22, 23, 24, 30])
+def test_in_a_later_epoch(step: int, copies: str, hook: bool, monkeypatch) -> None:
+    """The learning rate explodes, so the next step has no finite loss; steps 24 to 35 are epoch 3."""
+    monkeypatch.setattr(recovery, "_LEAST_SECONDS", 0.0 if copies == "often" else 1e9)
+    monkeypatch.setattr(recovery, "_COST_SHARE", 0.0)
+    x, y = problem()
+    optimizer = optim.SGD(lr=lambda t: 1e30 if t == step else 0.01, momentum=0.9)
+    trainer = fp.Trainer(model(), "mse", optimizer)
+    callbacks = [Nothing()] if hook else []
+    bad = step + 1
+    with pytest.raises(fp.NonFiniteError) as e:
+        trainer.fit(x, y, epochs=5, batch_size=4, shuffle=False, callbacks=callbacks)
+    assert (e.value.epoch, e.value.step) == (bad // STEPS + 1, bad % STEPS + 1)
+    assert trainer.epoch == bad // STEPS
+    assert trainer.history.epoch == list(range(1, trainer.epoch + 1))
+    assert_same(state_of(trainer), after(step, optim.SGD(lr=0.01, momentum=0.9)))
+
+
+class Nothing(fp.Callback):
+    def on_epoch_end(self, trainer, epoch, logs):
+        return False
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_runs_of_few_steps(shuffle: bool, monkeypatch) -> None:
+    """An epoch cut into runs of about a step each comes back to the same parameters."""
+    found = []
+    for seconds in (1e-9, 10.0):
+        monkeypatch.setattr(loop, "_UNWATCHED_SECONDS", seconds)
+        x, y = problem()
+        optimizer = optim.SGD(lr=lambda t: 1e30 if t == 30 else 0.01, momentum=0.9)
+        trainer = fp.Trainer(model(), "mse", optimizer)
+        with pytest.raises(fp.NonFiniteError, match="epoch 3, step 8"):
+            trainer.fit(x, y, epochs=5, batch_size=4, shuffle=shuffle)
+        assert trainer.optimizer.steps == 30
+        found.append(state_of(trainer))
+    assert_same(*found)
+
+
+def test_training_can_go_on() -> None:
+    x, y = problem(5)
+    trainer = fp.Trainer(model(), "mse", "adam")
+    with pytest.raises(fp.NonFiniteError):
+        trainer.fit(x, y, batch_size=4)
+    x, y = problem()
+    history = trainer.fit(x, y, epochs=50, batch_size=4)
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_last_update_breaks_the_parameters() -> None:
+    """There is no further loss to show it."""
+    x, y = problem()
+    trainer = fp.Trainer(model(), "mse", optim.SGD(lr=lambda step: 1e38 if step == 11 else 0.01))
+    with pytest.raises(fp.NonFiniteError, match="a parameter is not finite after the update"):
+        trainer.fit(x * 100, y * 100, batch_size=4, shuffle=False)
+    assert trainer.optimizer.steps == 11
+    assert all(np.isfinite(w).all() for w in weights_of(trainer.model))
+
+
+def test_train_step() -> None:
+    x, y = problem(0)
+    trainer = fp.Trainer(model(), "mse", "adam")
+    before = state_of(trainer)
+    with pytest.raises(fp.NonFiniteError, match="the parameters are as before"):
+        trainer.train_step(x[:4], y[:4])
+    assert_same(state_of(trainer), before)
+
+
+def test_nan_loss_of_a_function() -> None:
+    x, y = problem()
+    trainer = fp.Trainer(model(), lambda p, t: F.mean(F.log(p - t)), "sgd")
+    before = weights_of(trainer.model)
+    with pytest.raises(
+        fp.NonFiniteError, match=r"nan in epoch 1, step 1.*parameters from before this call"
+    ):
+        trainer.fit(x, y)
+    assert_same(weights_of(trainer.model), before)
+
+
+def test_copies_are_rare() -> None:
+    parameter = next(iter(model().parameters()))
+    kept = Recovery([parameter], optim.SGD([parameter], lr=0.1), lambda segment, count: None)
+    copies = set()
+    for _ in range(1000):
+        kept.before_run()
+        copies.add(id(kept._copies[-1]))
+    assert len(copies) == 1
+
+
+# -- Ctrl-C ----------------------------------------------------------------------------------------
+
+needs_signals = pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")
+
+
+def interrupt_after(seconds: float) -> threading.Timer:
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    return timer
+
+
+@needs_signals
+@pytest.mark.parametrize("size", ["many short epochs", "one long epoch"])
+def test_interrupt(size: str) -> None:
+    rows, epochs = (64, 10**7) if size == "many short epochs" else (2_000_000, 1)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(rows, 3)).astype(np.float32)
+    y = x[:, :1]
+    trainer = fp.Trainer(model(), "mse", "adam")
+    trainer.fit(x[:64], y[:64])
+    started = time.perf_counter()
+    timer = interrupt_after(0.4)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(x, y, epochs=epochs, batch_size=8)
+    elapsed = time.perf_counter() - started
+    timer.join()
+    assert elapsed < 0.4 + 0.4  # 0.2 s, and what a busy machine adds
+    assert all(np.isfinite(w).all() for w in weights_of(trainer.model))
+    assert trainer.optimizer.steps > 8
+    if epochs > 1:
+        assert trainer.history.epoch[-1] == trainer.epoch
+    assert np.isfinite(trainer.train_step(x[:8], y[:8]))
+    assert trainer.fit(x[:64], y[:64])["loss"][0] < 1.0
+
+
+@needs_signals
+def test_interrupt_of_a_program_of_its_own() -> None:
+    code = """
+        import numpy as np, sys, time
+        import fastprop as fp
+        from fastprop import nn
+        x = np.random.default_rng(0).normal(size=(512, 64)).astype(np.float32)
+        trainer = fp.Trainer(nn.Sequential(nn.Dense(64, 256, "relu"), nn.Dense(256, 1)), "mse",
+        "adam") trainer.fit(x, x[:, 0]) print("ready", flush=True) try:
+            trainer.fit(x, x[:, 0], epochs=10**9)
+        except KeyboardInterrupt:
+            print(time.time(), len(trainer.history.epoch), trainer.evaluate(x, x[:, 0])["loss"])
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.3)
+    sent = time.time()
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    caught, epochs, loss = (float(word) for word in out.split())
+    assert process.returncode == 0
+    assert caught - sent < 0.4
+    assert epochs > 0
+    assert np.isfinite(loss)
