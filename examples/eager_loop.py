@@ -1,6 +1,7 @@
-"""A training loop by hand, op by op: the network solves u'' = -u, u(0) = 0, u'(0) = 1, whose solution is sin.
+"""A training loop by hand, op by op: a network learns to solve u'' = -u, u(0) = 0, u'(0) = 1.
 
-The loss holds the network's own second derivative, which is differentiated once more for the weights.
+The loss holds the network's own second derivative, which is differentiated once more for the
+weights. The solution is the sine.
 """
 
 import numpy as np

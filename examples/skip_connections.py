@@ -47,9 +47,8 @@ def main() -> None:
     history = trainer.fit(x, y, epochs=30, batch_size=64, validation_split=0.2)
 
     print(f"validation r2 after {len(history.epoch)} epochs: {history['val_r2'][-1]:.4f}")
-    print(
-        f"a step is {trainer.program.num_instructions} instructions with {trainer.program.barriers} barriers"
-    )
+    program = trainer.program
+    print(f"a step is {program.num_instructions} instructions with {program.barriers} barriers")
 
 
 if __name__ == "__main__":

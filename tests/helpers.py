@@ -26,7 +26,11 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def uniform(
-    shape: Sequence[int], low: float = -2.0, high: float = 2.0, dtype: Any = np.float64, seed: int = 0
+    shape: Sequence[int],
+    low: float = -2.0,
+    high: float = 2.0,
+    dtype: Any = np.float64,
+    seed: int = 0,
 ) -> np.ndarray:
     return rng(seed).uniform(low, high, tuple(shape)).astype(dtype)
 
@@ -60,7 +64,9 @@ def cotangents(shape: Sequence[int], count: int, seed: int = 7) -> list[np.ndarr
     return [generator.uniform(0.5, 1.5, tuple(shape)) for _ in range(count)]
 
 
-def derivatives(f: Callable[..., Tensor], arrays: Sequence[np.ndarray], order: int) -> list[list[Any]]:
+def derivatives(
+    f: Callable[..., Tensor], arrays: Sequence[np.ndarray], order: int
+) -> list[list[Any]]:
     """Gradients of s_1 = <w, f(x)>, s_2 = sum_i <v_i, ds_1/dx_i>, …: every mixed derivative is in there."""
     inputs = [Tensor(a, requires_grad=True) for a in arrays]
     y = f(*inputs)
@@ -68,7 +74,9 @@ def derivatives(f: Callable[..., Tensor], arrays: Sequence[np.ndarray], order: i
     found = []
     for level in range(order):
         grads = grad(total, inputs, create_graph=level + 1 < order, allow_unused=True)
-        found.append([np.zeros(a.shape) if g is None else g.data for g, a in zip(grads, arrays, strict=True)])
+        found.append(
+            [np.zeros(a.shape) if g is None else g.data for g, a in zip(grads, arrays, strict=True)]
+        )
         if level + 1 < order:
             total = _next_total(grads, inputs)
     return found
@@ -105,43 +113,30 @@ def torch_derivatives(
     return found
 
 
-def difference_derivatives(
-    f: Callable[..., Tensor], arrays: Sequence[np.ndarray], order: int, step: float = 1e-5
-) -> list[list[np.ndarray]]:
-    """The same by central differences of the next lower derivative."""
-    found = []
-    for level in range(order):
-
-        def total(points: Sequence[np.ndarray], level: int = level) -> float:
-            if level == 0:
-                y = f(*[Tensor(p) for p in points]).data
-                return float((y * cotangents(y.shape, 1)[0]).sum())
-            grads = derivatives(f, points, level)[level - 1]
-            return float(
-                sum(
-                    (g * cotangents(g.shape, 1, seed=11 + i)[0]).sum() for i, g in enumerate(grads)
-                )
-            )
-
-        found.append([_differences(total, arrays, i, step) for i in range(len(arrays))])
-    return found
+def _scalar(f: Callable[..., Tensor], arrays: Sequence[np.ndarray], level: int) -> float:
+    """s_1, s_2, … of :func:`derivatives`, whose gradients those are (level 0 is s_1)."""
+    if level == 0:
+        y = f(*[Tensor(a) for a in arrays]).data
+        return float((y * cotangents(y.shape, 1)[0]).sum())
+    grads = derivatives(f, arrays, level)[level - 1]
+    weights = [cotangents(g.shape, 1, seed=11 + i)[0] for i, g in enumerate(grads)]
+    return float(sum((g * w).sum() for g, w in zip(grads, weights, strict=True)))
 
 
-def _differences(
-    total: Callable[[Sequence[np.ndarray]], float],
+def difference(
+    f: Callable[..., Tensor],
     arrays: Sequence[np.ndarray],
+    level: int,
     position: int,
-    step: float,
-) -> np.ndarray:
-    slope = np.zeros(arrays[position].shape)
-    for index in np.ndindex(slope.shape):
-        values = []
-        for sign in (1, -1):
-            moved = [a.copy() for a in arrays]
-            moved[position][index] += sign * step
-            values.append(total(moved))
-        slope[index] = (values[0] - values[1]) / (2 * step)
-    return slope
+    direction: np.ndarray,
+    step: float = 1e-5,
+) -> float:
+    """Slope of s_(level + 1) along a direction of one operand, by a central difference."""
+    values = []
+    for sign in (1, -1):
+        moved = [a + sign * step * direction if i == position else a for i, a in enumerate(arrays)]
+        values.append(_scalar(f, moved, level))
+    return (values[0] - values[1]) / (2 * step)
 
 
 def gradcheck(
@@ -164,13 +159,23 @@ def gradcheck(
     """
     actual = derivatives(f, arrays, order)
     if oracle == "torch":
-        expected, default = torch_derivatives(torch_f, arrays, order), 1e-11
+        expected, allowed = torch_derivatives(torch_f, arrays, order), 1e-11
     else:
-        expected, default = difference_derivatives(f, arrays, order), 2e-7
-    allowed = default if tolerance is None else tolerance
-    for level, (ours, theirs) in enumerate(zip(actual, expected, strict=True), start=1):
-        scale = max(1.0, *(float(np.abs(t).max(initial=0.0)) for t in theirs))
-        for i, (a, e) in enumerate(zip(ours, theirs, strict=True)):
-            np.testing.assert_allclose(
-                a, e, rtol=allowed, atol=allowed * scale, err_msg=f"order {level}, operand {i}"
-            )
+        expected, allowed = None, 2e-7
+    allowed = allowed if tolerance is None else tolerance
+    for level, grads in enumerate(actual):
+        scale = max(1.0, *(float(np.abs(g).max(initial=0.0)) for g in grads))
+        for i, g in enumerate(grads):
+            what = f"order {level + 1}, operand {i}"
+            if expected is not None:
+                np.testing.assert_allclose(
+                    g, expected[level][i], rtol=allowed, atol=allowed * scale, err_msg=what
+                )
+                continue
+            for direction in cotangents(g.shape, 2, seed=23):
+                direction *= rng(i).choice([-1.0, 1.0], g.shape)
+                wanted = difference(f, arrays, level, i, direction)
+                found, size = float((g * direction).sum()), max(1, g.size) ** 0.5
+                assert abs(found - wanted) <= allowed * (scale * size + abs(wanted)), (
+                    f"{what}: slope {found}, by differences {wanted}"
+                )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import gradcheck, uniform
 
 from fastprop import functional as F
 from fastprop.graph import Parameter, Tensor, grad, no_grad, tensor
 from fastprop.graph.op import OPS, tracing
-from helpers import gradcheck, uniform
 
 
 def _leaf(*shape: int, seed: int = 0) -> Tensor:
@@ -55,7 +55,9 @@ def test_unused_inputs() -> None:
     with pytest.raises(RuntimeError, match="do not depend on input 1"):
         grad(x.sum(), [x, y])
     assert grad(x.sum(), [x, y], allow_unused=True)[1] is None
-    with pytest.raises(RuntimeError, match="does not depend on any Tensor that requires a gradient"):
+    with pytest.raises(
+        RuntimeError, match="does not depend on any Tensor that requires a gradient"
+    ):
         grad(tensor(np.ones(1)), x)
 
 

@@ -27,7 +27,7 @@ def _blocks(page: Path) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize("page", [p for p in PAGES if _blocks(p)], ids=_name)
 def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The blocks of a page run one after the other and share their names, as a reader would type them."""
+    """The blocks of a page run one after the other and share their names."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "__page__"}
     for line, text in _blocks(page):

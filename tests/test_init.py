@@ -36,7 +36,8 @@ def test_mean_deviation_and_range(name, dtype):
     assert values.shape == SHAPE
     assert values.dtype == dtype
     std, n = STD[name], values.size
-    # Five standard errors: std / sqrt(n) of the mean, std sqrt((kurtosis - 1) / 4n) of the deviation.
+    # Five standard errors; that of the mean is std / sqrt(n), that of a deviation std / sqrt(2 n)
+    # for a normal distribution and less for a uniform one.
     assert abs(values.mean(dtype=np.float64)) < 5 * std / math.sqrt(n)
     assert abs(values.std(dtype=np.float64) / std - 1) < 5 * math.sqrt(0.5 / n)
     if name.endswith("uniform"):
@@ -89,7 +90,7 @@ def test_fans_of_more_axes():
     assert init.fans("test", (2, 4, 3, 5)) == (24, 40)
 
 
-@pytest.mark.parametrize("name", sorted(set(STD) - {"uniform", "normal"}) + ["orthogonal"])
+@pytest.mark.parametrize("name", [*sorted(set(STD) - {"uniform", "normal"}), "orthogonal"])
 def test_weights_have_two_axes_and_a_positive_gain(name):
     function = init.INITIALIZERS[name]
     for shape in ((3,), (), (0, 3)):

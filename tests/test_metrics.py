@@ -8,6 +8,7 @@ import pytest
 from fastprop import functional as F
 from fastprop import metrics
 from fastprop.graph import Tensor
+from fastprop.graph.program import Program
 
 ROWS, CLASSES = 50, 6
 
@@ -144,6 +145,28 @@ def test_symbolic_sums():
     ):
         sums = metrics.get(name).sums(pred, target)
         assert all(s.symbolic and s.size == 1 and not s.batched for s in sums)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_in_a_program_with_a_short_last_batch(threads):
+    names = ["accuracy", "top_2_accuracy", "mae", "rmse", "r2"]
+    scores, labels = classes()
+    _, target = values(CLASSES)
+    kinds = [labels if "accuracy" in name else target for name in names]
+    pred = Tensor.placeholder((16, CLASSES), "float32", batched=True)
+    y = Tensor.placeholder((16,), "int64", batched=True)
+    t = Tensor.placeholder((16, CLASSES), "float32", batched=True)
+    groups = [
+        metrics.get(n).sums(pred, y if k is labels else t)
+        for n, k in zip(names, kinds, strict=True)
+    ]
+    program = Program([pred, y, t], scalars=[s for g in groups for s in g], threads=threads)
+    result = program.run([scores, labels, target], np.arange(ROWS), batch_size=16)
+    sums = result.values.sum(axis=0)
+    for name, kind, group in zip(names, kinds, groups, strict=True):
+        mine, sums = sums[: len(group)], sums[len(group) :]
+        want = metrics.get(name)(scores, kind)
+        assert metrics.get(name).finalize(mine) == pytest.approx(want, rel=1e-6)
 
 
 # -- names and the user's own ---

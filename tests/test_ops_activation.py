@@ -6,15 +6,16 @@ import math
 
 import numpy as np
 import pytest
+from helpers import DTYPES, ORACLES, assert_close, away_from, gradcheck, torch, uniform
 
 from fastprop import functional as F
 from fastprop.graph import Tensor, grad, tensor
 from fastprop.graph.ops_activation import CURVATURE, KINDS, PIECEWISE_LINEAR
-from helpers import DTYPES, ORACLES, assert_close, away_from, gradcheck, torch, uniform
 
 
 def _erf(x: np.ndarray) -> np.ndarray:
     return np.reshape([math.erf(v) for v in np.ravel(x)], np.shape(x))
+
 
 _LAMBDA, _ALPHA = 1.0507009873554805, 1.6732632423543772
 
@@ -40,10 +41,20 @@ _C = math.sqrt(2 / math.pi)
 CASES = {
     "identity": (lambda x: x, [], "Identity", {}),
     "relu": (lambda x: np.maximum(x, 0), [0], "relu", {}),
-    "leaky_relu": (lambda x: np.where(x > 0, x, 0.2 * x), [0], "leaky_relu", {"negative_slope": 0.2}),
+    "leaky_relu": (
+        lambda x: np.where(x > 0, x, 0.2 * x),
+        [0],
+        "leaky_relu",
+        {"negative_slope": 0.2},
+    ),
     "elu": (lambda x: _elu(x, 0.7), [0], "elu", {"alpha": 0.7}),
     "selu": (lambda x: _LAMBDA * _elu(x, _ALPHA), [0], "selu", {}),
-    "celu": (lambda x: np.maximum(x, 0) + 0.5 * np.expm1(np.minimum(x, 0) / 0.5), [0], "celu", {"alpha": 0.5}),
+    "celu": (
+        lambda x: np.maximum(x, 0) + 0.5 * np.expm1(np.minimum(x, 0) / 0.5),
+        [0],
+        "celu",
+        {"alpha": 0.5},
+    ),
     "gelu": (lambda x: 0.5 * x * (1 + _erf(x / math.sqrt(2))), [], "gelu", {}),
     "gelu_tanh": (lambda x: 0.5 * x * (1 + np.tanh(_C * (x + 0.044715 * x**3))), [], "gelu", {}),
     "silu": (lambda x: x * _sigmoid(x), [], "silu", {}),
@@ -160,7 +171,9 @@ def test_prelu(slopes: int, oracle: str) -> None:
         assert_close(y.data, np.where(x > 0, x, slope * x), ulps=8)
     np.testing.assert_array_equal(F.prelu(x, 0.25).data, np.where(x > 0, x, 0.25 * x))
     other = None if torch is None else (lambda a, b: torch.nn.functional.prelu(a * a * a, b * b))
-    gradcheck(lambda a, b: F.prelu(a * a * a, b * b), x, slope, order=2, oracle=oracle, torch_f=other)
+    gradcheck(
+        lambda a, b: F.prelu(a * a * a, b * b), x, slope, order=2, oracle=oracle, torch_f=other
+    )
     with pytest.raises(ValueError, match="prelu: slope must have 1 element, or"):
         F.prelu(x, np.ones(2))
 
@@ -175,7 +188,10 @@ def test_prelu_has_a_slope_for_each_channel() -> None:
 
 @pytest.mark.levels
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("shape", "axis"), [((5,), 0), ((3, 1), 1), ((3, 10), -1), ((3, 33), 0), ((2, 3, 4), 1), ((129, 70), 1)])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((5,), 0), ((3, 1), 1), ((3, 10), -1), ((3, 33), 0), ((2, 3, 4), 1), ((129, 70), 1)],
+)
 def test_softmax_values(shape: tuple, axis: int, dtype: str) -> None:
     for shift in (0.0, 1000.0, -1000.0):
         x = (uniform(shape, -20, 20) + shift).astype(dtype)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import DTYPES, rng, uniform
 
 from fastprop import functional as F
 from fastprop.graph import tensor
-from helpers import DTYPES, rng, uniform
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, "int64"])
@@ -44,7 +44,9 @@ def test_top_k_correct(shape: tuple, dtype: str) -> None:
     for k in {1, min(3, shape[1]), shape[1]}:
         hits = F.top_k_correct(scores, labels, k)
         np.testing.assert_array_equal(hits.data, _top_k(scores, labels, k))
-    np.testing.assert_array_equal(F.top_k_correct(scores, labels).data, F.argmax(scores).data == labels)
+    np.testing.assert_array_equal(
+        F.top_k_correct(scores, labels).data, F.argmax(scores).data == labels
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -60,10 +62,26 @@ def test_binary_correct(shape: tuple, dtype: str) -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: F.top_k_correct(np.ones((3, 2)), np.zeros(3, int), 3), ValueError, "top_k_correct: k must be from 1 to 2"),
-        (lambda: F.top_k_correct(np.ones((3, 2)), np.zeros(2, int)), ValueError, "top_k_correct: expects one label a row"),
-        (lambda: F.top_k_correct(np.ones((3, 2)), np.zeros(3)), TypeError, "top_k_correct: labels must be int64"),
-        (lambda: F.binary_correct(np.ones(3), np.ones(2)), ValueError, "binary_correct: operands must have one shape"),
+        (
+            lambda: F.top_k_correct(np.ones((3, 2)), np.zeros(3, int), 3),
+            ValueError,
+            "top_k_correct: k must be from 1 to 2",
+        ),
+        (
+            lambda: F.top_k_correct(np.ones((3, 2)), np.zeros(2, int)),
+            ValueError,
+            "top_k_correct: expects one label a row",
+        ),
+        (
+            lambda: F.top_k_correct(np.ones((3, 2)), np.zeros(3)),
+            TypeError,
+            "top_k_correct: labels must be int64",
+        ),
+        (
+            lambda: F.binary_correct(np.ones(3), np.ones(2)),
+            ValueError,
+            "binary_correct: operands must have one shape",
+        ),
     ],
 )
 def test_messages(call, error, message) -> None:

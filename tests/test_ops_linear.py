@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import DTYPES, ORACLES, assert_close, gradcheck, uniform
 
 from fastprop import functional as F
 from fastprop.graph import Tensor
 from fastprop.graph.op import OPS, apply
-from helpers import DTYPES, ORACLES, assert_close, gradcheck, torch, uniform
 
 SHAPES = [
     ((1, 1), (1, 1)),
@@ -65,13 +65,21 @@ def test_matmul_derivatives(lead: tuple, ta: bool, tb: bool, oracle: str) -> Non
 
 @pytest.mark.parametrize("shapes", [((3,), (3, 2)), ((2, 3), (3,)), ((3,), (3,))])
 def test_vector_derivatives(shapes: tuple) -> None:
-    gradcheck(lambda a, b: F.exp(a @ b), uniform(shapes[0]), uniform(shapes[1], seed=1), order=2, tolerance=1e-5)
+    gradcheck(
+        lambda a, b: F.exp(a @ b),
+        uniform(shapes[0]),
+        uniform(shapes[1], seed=1),
+        order=2,
+        tolerance=1e-5,
+    )
 
 
 @pytest.mark.levels
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 4, 5), (33, 17, 31), (7, 100, 2), (2, 3, 4, 5), (0, 4, 5)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (3, 4, 5), (33, 17, 31), (7, 100, 2), (2, 3, 4, 5), (0, 4, 5)]
+)
 def test_dense_values(shape: tuple, bias: bool, dtype: str) -> None:
     *rows, n_in, n_out = shape
     x, W = uniform((*rows, n_in), dtype=dtype), uniform((n_in, n_out), dtype=dtype, seed=1)
@@ -109,13 +117,33 @@ def test_batch_axes() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: F.dense(np.ones((2, 3)), np.ones((4, 5))), ValueError, "dense: x has 3 columns, W expects 4"),
-        (lambda: F.dense(np.ones((2, 3)), np.ones((3, 5)), np.ones(4)), ValueError, "dense: b has shape"),
+        (
+            lambda: F.dense(np.ones((2, 3)), np.ones((4, 5))),
+            ValueError,
+            "dense: x has 3 columns, W expects 4",
+        ),
+        (
+            lambda: F.dense(np.ones((2, 3)), np.ones((3, 5)), np.ones(4)),
+            ValueError,
+            "dense: b has shape",
+        ),
         (lambda: F.dense(np.ones((2, 3)), np.ones(3)), ValueError, "dense: W must have the shape"),
-        (lambda: F.matmul(np.ones((2, 3)), np.ones((2, 3))), ValueError, "matmul: a gives 3 columns, b expects 2"),
+        (
+            lambda: F.matmul(np.ones((2, 3)), np.ones((2, 3))),
+            ValueError,
+            "matmul: a gives 3 columns, b expects 2",
+        ),
         (lambda: F.matmul(np.ones((2, 3)), 2.0), ValueError, "matmul: operands need an axis"),
-        (lambda: F.matmul(np.ones((2, 3, 4)), np.ones((3, 4, 2))), ValueError, "matmul: leading axes differ"),
-        (lambda: F.matmul(np.ones((2, 3), np.float32), np.ones((3, 2))), TypeError, "matmul: operands have different dtypes"),
+        (
+            lambda: F.matmul(np.ones((2, 3, 4)), np.ones((3, 4, 2))),
+            ValueError,
+            "matmul: leading axes differ",
+        ),
+        (
+            lambda: F.matmul(np.ones((2, 3), np.float32), np.ones((3, 2))),
+            TypeError,
+            "matmul: operands have different dtypes",
+        ),
     ],
 )
 def test_messages(call, error, message) -> None:

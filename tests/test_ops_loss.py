@@ -6,16 +6,16 @@ import math
 
 import numpy as np
 import pytest
+from helpers import DTYPES, ORACLES, assert_close, gradcheck, rng, torch, uniform
 
 from fastprop import functional as F
 from fastprop.graph import Tensor, grad, tensor
-from helpers import DTYPES, ORACLES, assert_close, gradcheck, rng, torch, uniform
 
 ROWS, COLUMNS = 3, 2
 
 
 def _mean(elements: np.ndarray, mean: bool) -> np.ndarray:
-    flat = elements.reshape(len(elements), -1)
+    flat = elements.reshape(len(elements), int(np.prod(elements.shape[1:])))
     return flat.mean(1) if mean else flat.sum(1)
 
 
@@ -101,7 +101,9 @@ def test_values(case: str, mean: bool, dtype: str) -> None:
         rows = function(p, t, mean=mean, **options)
         assert rows.dtype == dtype
         expected = _mean(reference(p.astype(np.float64), t.astype(np.float64)), mean)
-        assert_close(rows.data, expected, ulps=16, scale=np.prod(shape[1:]) * 4.0, what=f"{case} {shape}")
+        assert_close(
+            rows.data, expected, ulps=16, scale=np.prod(shape[1:]) * 4.0, what=f"{case} {shape}"
+        )
 
 
 @pytest.mark.parametrize("oracle", ORACLES)
@@ -133,7 +135,9 @@ def test_derivatives(case: str, mean: bool, oracle: str) -> None:
 def test_one_axis(function) -> None:
     p, t = uniform((4,)), uniform((4,), 0, 1, seed=1)
     gradcheck(lambda a: function(a, t) ** 2, p, order=2)
-    np.testing.assert_allclose(function(p, t).data, function(p[:, None], t[:, None]).data, rtol=1e-15)
+    np.testing.assert_allclose(
+        function(p, t).data, function(p[:, None], t[:, None]).data, rtol=1e-15
+    )
 
 
 def test_logits_far_out() -> None:
@@ -190,7 +194,9 @@ def test_cross_entropy_values(shape: tuple, weighted: bool, smoothing: float, dt
     x = uniform(shape, -9, 9, dtype)
     labels = rng(1).integers(0, shape[1], shape[0])
     w = uniform(shape[1:], 0.2, 2, dtype, seed=2) if weighted else None
-    probabilities = np.eye(shape[1], dtype=dtype)[labels] * np.asarray(0.8, dtype) + np.asarray(0.01, dtype)
+    probabilities = np.eye(shape[1], dtype=dtype)[labels] * np.asarray(0.8, dtype) + np.asarray(
+        0.01, dtype
+    )
     for target, q in ((labels, np.eye(shape[1])[labels]), (probabilities, probabilities)):
         rows = F.cross_entropy_rows(x, target, w, smoothing)
         assert rows.dtype == dtype
@@ -201,7 +207,9 @@ def test_cross_entropy_values(shape: tuple, weighted: bool, smoothing: float, dt
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("by_label", [False, True])
-def test_cross_entropy_derivatives(by_label: bool, weighted: bool, smoothing: float, oracle: str) -> None:
+def test_cross_entropy_derivatives(
+    by_label: bool, weighted: bool, smoothing: float, oracle: str
+) -> None:
     x, labels = uniform((3, 4)), np.array([2, 0, 3])
     w = uniform((4,), 0.2, 2, seed=2) if weighted else None
     probabilities = uniform((3, 4), 0.1, 0.4, seed=3)
@@ -210,7 +218,7 @@ def test_cross_entropy_derivatives(by_label: bool, weighted: bool, smoothing: fl
         q = t[0] if t else torch.from_numpy(np.eye(4)[labels])
         q = (1 - smoothing) * q + smoothing / 4
         q = q if w is None else q * torch.from_numpy(w)
-        return -(q * torch.log_softmax(a, 1)).sum(1) ** 2
+        return -((q * torch.log_softmax(a, 1)).sum(1) ** 2)
 
     def ours(a: Tensor, *t: Tensor) -> Tensor:
         return -(F.cross_entropy_rows(a, t[0] if t else labels, w, smoothing) ** 2)
@@ -233,10 +241,14 @@ def test_labels_of_other_integer_dtypes() -> None:
 
 
 def test_extreme_logits_are_finite() -> None:
-    x = tensor(np.array([[1e30, 0.0, -1e30], [-1e30, -1e30, -1e30]], np.float32), requires_grad=True)
+    x = tensor(
+        np.array([[1e30, 0.0, -1e30], [-1e30, -1e30, -1e30]], np.float32), requires_grad=True
+    )
     rows = F.cross_entropy_rows(x, np.array([0, 1]))
     np.testing.assert_allclose(rows.data, [0, math.log(3)], rtol=1e-6)
-    np.testing.assert_allclose(grad(rows.sum(), x).data, [[0, 0, 0], [1 / 3, -2 / 3, 1 / 3]], atol=1e-6)
+    np.testing.assert_allclose(
+        grad(rows.sum(), x).data, [[0, 0, 0], [1 / 3, -2 / 3, 1 / 3]], atol=1e-6
+    )
 
 
 def test_derivative_without_a_rule_is_an_error() -> None:
@@ -253,7 +265,11 @@ def test_batched() -> None:
     p = Tensor.placeholder((8, 3), "float32", batched=True)
     t = Tensor.placeholder((8, 3), "float32", batched=True)
     labels = Tensor.placeholder((8,), "int64", batched=True)
-    for rows in (F.mse_rows(p, t), F.cross_entropy_rows(p, labels), F.gaussian_nll_rows(p, t, F.exp(p))):
+    for rows in (
+        F.mse_rows(p, t),
+        F.cross_entropy_rows(p, labels),
+        F.gaussian_nll_rows(p, t, F.exp(p)),
+    ):
         assert rows.spec == ((8,), np.dtype("float32"), True)
     p.requires_grad = True
     for rows in (F.mse_rows(p, t), F.cross_entropy_rows(p, labels), F.huber_rows(p, t)):
@@ -265,18 +281,66 @@ def test_batched() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: F.mse_rows(np.ones((3, 1)), np.ones(3)), ValueError, r"mse: pred has shape \(3, 1\), target has \(3,\)"),
-        (lambda: F.mse_rows(np.float64(1), np.float64(1)), ValueError, "mse: pred must have a first axis"),
-        (lambda: F.mae_rows(np.ones(3), np.ones(3, np.float32)), TypeError, "mae: operands have different dtypes"),
-        (lambda: F.huber_rows(np.ones(3), np.ones(3), delta=0), ValueError, "huber: delta must be positive"),
-        (lambda: F.cross_entropy_rows(np.ones((3, 2)), np.array([0, 1, 2])), ValueError, "cross_entropy: labels must be from 0 to 1, got 0 to 2"),
-        (lambda: F.cross_entropy_rows(np.ones((3, 2)), np.array([0, 1])), ValueError, "cross_entropy: expects one label a row"),
-        (lambda: F.cross_entropy_rows(np.ones(3), np.array([0, 1, 0])), ValueError, "cross_entropy: expects scores"),
-        (lambda: F.cross_entropy_rows(np.ones((3, 2)), np.ones((3, 2)), np.ones(3)), ValueError, "class_weight must have"),
-        (lambda: F.cross_entropy_rows(np.ones((3, 2)), np.array([0, 1, 0]), label_smoothing=2), ValueError, "label_smoothing"),
-        (lambda: F.binary_cross_entropy_rows(np.ones((3, 2)), np.ones((3, 2)), np.ones(3)), ValueError, "pos_weight must have 1 element or 2"),
-        (lambda: F.gaussian_nll_rows(np.ones((3, 2)), np.ones((3, 2)), np.ones((4, 2))), ValueError, "do not broadcast"),
-        (lambda: F.gaussian_nll_rows(np.ones(2), np.ones(2), np.ones((3, 2))), ValueError, "does not broadcast"),
+        (
+            lambda: F.mse_rows(np.ones((3, 1)), np.ones(3)),
+            ValueError,
+            r"mse: pred has shape \(3, 1\), target has \(3,\)",
+        ),
+        (
+            lambda: F.mse_rows(np.float64(1), np.float64(1)),
+            ValueError,
+            "mse: pred must have a first axis",
+        ),
+        (
+            lambda: F.mae_rows(np.ones(3), np.ones(3, np.float32)),
+            TypeError,
+            "mae: operands have different dtypes",
+        ),
+        (
+            lambda: F.huber_rows(np.ones(3), np.ones(3), delta=0),
+            ValueError,
+            "huber: delta must be positive",
+        ),
+        (
+            lambda: F.cross_entropy_rows(np.ones((3, 2)), np.array([0, 1, 2])),
+            ValueError,
+            "cross_entropy: labels must be from 0 to 1, got 0 to 2",
+        ),
+        (
+            lambda: F.cross_entropy_rows(np.ones((3, 2)), np.array([0, 1])),
+            ValueError,
+            "cross_entropy: expects one label a row",
+        ),
+        (
+            lambda: F.cross_entropy_rows(np.ones(3), np.array([0, 1, 0])),
+            ValueError,
+            "cross_entropy: expects scores",
+        ),
+        (
+            lambda: F.cross_entropy_rows(np.ones((3, 2)), np.ones((3, 2)), np.ones(3)),
+            ValueError,
+            "class_weight must have",
+        ),
+        (
+            lambda: F.cross_entropy_rows(np.ones((3, 2)), np.array([0, 1, 0]), label_smoothing=2),
+            ValueError,
+            "label_smoothing",
+        ),
+        (
+            lambda: F.binary_cross_entropy_rows(np.ones((3, 2)), np.ones((3, 2)), np.ones(3)),
+            ValueError,
+            "pos_weight must have 1 element or 2",
+        ),
+        (
+            lambda: F.gaussian_nll_rows(np.ones((3, 2)), np.ones((3, 2)), np.ones((4, 2))),
+            ValueError,
+            "do not broadcast",
+        ),
+        (
+            lambda: F.gaussian_nll_rows(np.ones(2), np.ones(2), np.ones((3, 2))),
+            ValueError,
+            "does not broadcast",
+        ),
     ],
 )
 def test_messages(call, error, message) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import DTYPES, ORACLES, assert_close, gradcheck, torch, uniform
 
 from fastprop import functional as F
 from fastprop.graph import Tensor, grad, tensor
-from helpers import DTYPES, ORACLES, assert_close, gradcheck, torch, uniform
 
 CASES = [
     ((7,), None),
@@ -40,12 +40,16 @@ def test_values(name: str, dtype: str, keepdims: bool) -> None:
         y = getattr(F, name)(x, axis, keepdims)
         expected = getattr(np, name)(x.astype(np.float64), axis=axis, keepdims=keepdims)
         assert y.dtype == dtype
-        assert_close(y.data, expected, ulps=16, scale=max(1.0, np.abs(x).sum()), what=f"{shape} {axis}")
+        assert_close(
+            y.data, expected, ulps=16, scale=max(1.0, np.abs(x).sum()), what=f"{shape} {axis}"
+        )
 
 
 @pytest.mark.parametrize("oracle", ORACLES)
 @pytest.mark.parametrize("keepdims", [False, True])
-@pytest.mark.parametrize(("shape", "axis"), [((4,), 0), ((2, 3), 0), ((2, 3), 1), ((2, 2, 2), (0, 2)), ((2, 3), None)])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((4,), 0), ((2, 3), 0), ((2, 3), 1), ((2, 2, 2), (0, 2)), ((2, 3), None)]
+)
 @pytest.mark.parametrize("name", REDUCTIONS)
 def test_derivatives(name: str, shape: tuple, axis, keepdims: bool, oracle: str) -> None:
     def ours(x: Tensor) -> Tensor:
@@ -53,7 +57,9 @@ def test_derivatives(name: str, shape: tuple, axis, keepdims: bool, oracle: str)
 
     def theirs(x):
         method = {"max": "amax", "min": "amin"}.get(name, name)
-        return getattr(torch, method)(x * x, dim=axis if axis is not None else tuple(range(x.ndim)), keepdim=keepdims)
+        return getattr(torch, method)(
+            x * x, dim=axis if axis is not None else tuple(range(x.ndim)), keepdim=keepdims
+        )
 
     gradcheck(ours, uniform(shape, 0.5, 2), order=3, oracle=oracle, torch_f=theirs, tolerance=1e-6)
 
@@ -94,7 +100,15 @@ def test_argmax(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("shape", "to"),
-    [((), (3,)), ((1,), (4,)), ((3,), (2, 3)), ((2, 1), (2, 5)), ((1, 3, 1), (4, 3, 2)), ((3, 1), (2, 3, 4)), ((2, 3), (2, 3))],
+    [
+        ((), (3,)),
+        ((1,), (4,)),
+        ((3,), (2, 3)),
+        ((2, 1), (2, 5)),
+        ((1, 3, 1), (4, 3, 2)),
+        ((3, 1), (2, 3, 4)),
+        ((2, 3), (2, 3)),
+    ],
 )
 def test_broadcast_to(shape: tuple, to: tuple, dtype: str) -> None:
     x = uniform(shape, dtype=dtype)
@@ -103,7 +117,12 @@ def test_broadcast_to(shape: tuple, to: tuple, dtype: str) -> None:
 
 
 def test_mean_of_a_mean_to_third_order() -> None:
-    gradcheck(lambda x: F.mean(F.exp(F.mean(x * x, 1, keepdims=True) + x), 0), uniform((3, 2)), order=3, tolerance=1e-6)
+    gradcheck(
+        lambda x: F.mean(F.exp(F.mean(x * x, 1, keepdims=True) + x), 0),
+        uniform((3, 2)),
+        order=3,
+        tolerance=1e-6,
+    )
 
 
 def test_sum_is_exact_in_a_fixed_order() -> None:
@@ -119,8 +138,14 @@ def test_sum_is_exact_in_a_fixed_order() -> None:
     [
         (lambda: F.sum(np.ones((2, 3)), 2), "sum: axis 2 is out of range for 2 axes"),
         (lambda: F.mean(np.ones((2, 3)), (0, -2)), "mean: axes .* repeat one"),
-        (lambda: F.broadcast_to(np.ones((2, 3)), (3, 2)), "broadcast_to: shape .* does not broadcast"),
-        (lambda: F.broadcast_to(np.ones((2, 3)), (3,)), "broadcast_to: shape .* does not broadcast"),
+        (
+            lambda: F.broadcast_to(np.ones((2, 3)), (3, 2)),
+            "broadcast_to: shape .* does not broadcast",
+        ),
+        (
+            lambda: F.broadcast_to(np.ones((2, 3)), (3,)),
+            "broadcast_to: shape .* does not broadcast",
+        ),
     ],
 )
 def test_messages(call, message) -> None:

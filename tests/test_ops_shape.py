@@ -6,13 +6,15 @@ import itertools
 
 import numpy as np
 import pytest
+from helpers import DTYPES, gradcheck, uniform
 
 from fastprop import functional as F
 from fastprop.graph import Tensor, grad, tensor
-from helpers import DTYPES, gradcheck, uniform
 
 
-@pytest.mark.parametrize("shape", [(6, 4), (24,), (2, 3, 4), (-1,), (2, -1), (-1, 2, 2), (1, 24, 1), 24])
+@pytest.mark.parametrize(
+    "shape", [(6, 4), (24,), (2, 3, 4), (-1,), (2, -1), (-1, 2, 2), (1, 24, 1), 24]
+)
 def test_reshape(shape) -> None:
     x = uniform((2, 12))
     np.testing.assert_array_equal(tensor(x).reshape(shape).data, x.reshape(shape))

@@ -29,13 +29,15 @@ def random_program(seed: int, length: int) -> tuple[list[Instruction], list[Valu
     summed: list[Value] = []
     for _ in range(length):
         kind = rng.choice(["map", "map", "product", "sum", "free"])
-        a, b = rng.choice(batched), rng.choice(batched)
+        a = rng.choice(batched)
+        b = rng.choice([v for v in batched if v.shape == a.shape])
         if kind == "map":
-            out = value(CAPACITY, 4)
+            out = value(*a.shape)
             items.append(instruction("add", [a, b], [out], own=(0, 1), inplace=True))
             batched.append(out)
         elif kind == "product":
-            out = value(CAPACITY, 4)
+            # 3 and 4 columns take as many cache lines, but a thread's rows lie elsewhere.
+            out = value(CAPACITY, rng.choice([3, 4]))
             items.append(instruction("dense", [a, rng.choice(weights)], [out], own=(0,)))
             batched.append(out)
         elif kind == "sum":

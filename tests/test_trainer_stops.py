@@ -83,7 +83,7 @@ def test_last_good_parameters_are_kept(bad_step: int) -> None:
 @pytest.mark.parametrize("copies", ["often", "once"])
 @pytest.mark.parametrize("step", [22, 23, 24, 30])
 def test_in_a_later_epoch(step: int, copies: str, hook: bool, monkeypatch) -> None:
-    """The learning rate explodes, so the next step has no finite loss; steps 24 to 35 are epoch 3."""
+    """The learning rate explodes, so the next step has no finite loss. Steps 24 to 35: epoch 3."""
     monkeypatch.setattr(recovery, "_LEAST_SECONDS", 0.0 if copies == "often" else 1e9)
     monkeypatch.setattr(recovery, "_COST_SHARE", 0.0)
     x, y = problem()
@@ -212,8 +212,11 @@ def test_interrupt_of_a_program_of_its_own() -> None:
         import fastprop as fp
         from fastprop import nn
         x = np.random.default_rng(0).normal(size=(512, 64)).astype(np.float32)
-        trainer = fp.Trainer(nn.Sequential(nn.Dense(64, 256, "relu"), nn.Dense(256, 1)), "mse",
-        "adam") trainer.fit(x, x[:, 0]) print("ready", flush=True) try:
+        model = nn.Sequential(nn.Dense(64, 256, "relu"), nn.Dense(256, 1))
+        trainer = fp.Trainer(model, "mse", "adam")
+        trainer.fit(x, x[:, 0])
+        print("ready", flush=True)
+        try:
             trainer.fit(x, x[:, 0], epochs=10**9)
         except KeyboardInterrupt:
             print(time.time(), len(trainer.history.epoch), trainer.evaluate(x, x[:, 0])["loss"])

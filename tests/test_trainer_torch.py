@@ -10,6 +10,8 @@ from fastprop import nn, optim
 
 torch = pytest.importorskip("torch")
 
+torch.set_num_threads(1)  # its threads and ours would wait for each other
+
 STEPS, ROWS, BATCH = 200, 160, 16
 
 

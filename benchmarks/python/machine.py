@@ -1,7 +1,7 @@
 """What this machine allows: peak of multiply-adds and bandwidth, measured while the benchmark runs.
 
-A small C file is compiled for exactly this CPU, if there is a C compiler. Without one the rate of a large
-float32 product in NumPy stands in for the peak, and the tables say so.
+A small C file is compiled for exactly this CPU, if there is a C compiler. Without one the rate of a
+large float32 product in NumPy stands in for the peak, and the tables say so.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from threading import Barrier
 
 import numpy as np
 
+from .pool import usable_cpus
 from .works import Work
 
 _SOURCE = Path(__file__).with_name("peak.c")
@@ -38,7 +39,7 @@ class Machine:
         self.source = (
             "multiply-adds in registers"
             if self._library
-            else "NumPy's product of 2048 × 2048 matrices, for want of a C compiler"
+            else "NumPy's product of 2048 x 2048 matrices, for want of a C compiler"
         )
         self._arrays: dict[int, list[np.ndarray]] = {}
 
@@ -156,10 +157,10 @@ def _typed(library: ctypes.CDLL) -> ctypes.CDLL:
 
 
 def _product_rate() -> float:
-    """One thread's share of NumPy's rate is not measurable from here, so this is the whole library's."""
+    """What one CPU contributes to NumPy's rate, which uses all CPUs of this process."""
     a = np.ones((2048, 2048), np.float32)
     best = min(_timed(lambda: a @ a) for _ in range(3))
-    return 2.0 * 2048**3 / best
+    return 2.0 * 2048**3 / best / len(usable_cpus())
 
 
 def _timed(function: Callable[[], object]) -> float:

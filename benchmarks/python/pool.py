@@ -119,7 +119,8 @@ def choose_cpus(count: int) -> list[int]:
     usable = usable_cpus()
     if count > len(usable):
         raise ValueError(f"{count} threads asked for, this process may use {len(usable)} CPUs")
-    first_of_core, siblings = [], []
+    first_of_core: list[int] = []
+    siblings: list[int] = []
     seen: set[str] = set()
     for cpu in usable:
         core = _siblings(cpu)

@@ -1,4 +1,4 @@
-"""One work, all contestants: prepare, verify that they compute the same, then time them in turns."""
+"""One work, all contestants: prepare, verify that they compute the same, time them in turns."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Race:
             try:
                 result.notes[worker.key] = worker.answer()["notes"]
                 ready.append(worker)
-            except WorkerError as error:
+            except WorkerError as error:  # noqa: PERF203 - each may fail
                 self._fail(worker, result, f"could not prepare: {error}")
         return ready
 

@@ -17,17 +17,16 @@ def line(result: Result) -> str:
     times = [f"{key} {_duration(result.median(key))}" for key in result.microseconds]
     text = "  " + ", ".join(times or ["no times"])
     if result.ratio:
-        text += f"; {result.ratio:.2f}× the best peer"
+        text += f"; {result.ratio:.2f} x the best peer"
     return text
 
 
 def markdown(facts: dict[str, Any], results: list[Result]) -> str:
     """A table for each number of threads, and under them how they came about."""
     keys = [k for k in CONTESTANTS if any(k in r.microseconds for r in results)]
-    parts = []
-    for threads in sorted({r.threads for r in results}, reverse=True):
-        parts.append(_table(threads, keys, [r for r in results if r.threads == threads]))
-    return "\n\n".join([*parts, _caption(facts, results)])
+    counts = sorted({r.threads for r in results}, reverse=True)
+    tables = [_table(n, keys, [r for r in results if r.threads == n]) for n in counts]
+    return "\n\n".join([*tables, _caption(facts, results)])
 
 
 def _table(threads: int, keys: list[str], results: list[Result]) -> str:
@@ -42,8 +41,8 @@ def _table(threads: int, keys: list[str], results: list[Result]) -> str:
     for result in results:
         cells = [_cell(result, key) for key in keys]
         own = result.median("fastprop")
-        share = f"{100 * result.limit / own:.0f} %" if own and result.limits else "–"
-        ratio = f"{result.ratio:.2f}" if result.ratio else "–"
+        share = f"{100 * result.limit / own:.0f} %" if own and result.limits else "-"
+        ratio = f"{result.ratio:.2f}" if result.ratio else "-"
         rows.append([result.work.title, *cells, ratio, share])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
@@ -60,7 +59,7 @@ def _cell(result: Result, key: str) -> str:
         if key in result.errors and result.mismatch
         else "failed"
         if key in result.errors
-        else "–"
+        else "-"
     )
 
 
@@ -69,10 +68,10 @@ def _caption(facts: dict[str, Any], results: list[Result]) -> str:
     spreads = [s for r in results for k in r.microseconds if (s := r.spread(k)) is not None]
     spread = f", median absolute deviation at most {100 * max(spreads):.0f} %" if spreads else ""
     lines = [
-        f"Time of a training step (float32, ReLU, Adam): median of {facts['rounds']} rounds in which the "
-        f"contestants took turns{spread}. {facts['cpu']}, {facts['date']}; {versions}. "
-        "Limit: the products' operations at the machine's peak plus the update's bytes at its bandwidth, "
-        f"both measured in the same rounds ({facts['limit']})."
+        f"Time of a training step (float32, ReLU, Adam): median of {facts['rounds']} rounds in "
+        f"which the contestants took turns{spread}. {facts['cpu']}, {facts['date']}; {versions}. "
+        "Limit: the products' operations at the machine's peak plus the update's bytes at its "
+        f"bandwidth, both measured in the same rounds ({facts['limit']})."
     ]
     lines += [f"{label(key)} was absent: {why}." for key, why in facts["absent"].items()]
     for result in results:
@@ -164,7 +163,7 @@ def _unit(result: Result) -> float | None:
 
 def _duration(microseconds: float | None) -> str:
     if microseconds is None:
-        return "–"
+        return "-"
     if microseconds < 1000:
         return f"{microseconds:.3g} µs" if microseconds < 100 else f"{microseconds:.0f} µs"
     return (

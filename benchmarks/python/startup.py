@@ -1,4 +1,4 @@
-"""What it takes to begin: import time, the demo's wall time, size of the wheel, latency of single calls.
+"""What it takes to begin: import time, the demo, the size of the wheel, latency of single calls.
 
 python -m benchmarks.python.startup
 python -m benchmarks.python.startup --wheel dist/*.whl --json startup.json

@@ -1,7 +1,7 @@
-"""A process that runs one contestant: commands come as JSON lines on stdin, answers leave on stdout.
+"""A process that runs one contestant: JSON lines on stdin are commands, those on stdout answers.
 
-It lives through all works and rounds, so that contestants can take turns without starting anew; between
-commands it waits for a line and uses no CPU.
+It lives through all works and rounds, so that contestants can take turns without starting anew;
+between commands it waits for a line and uses no CPU.
 """
 
 from __future__ import annotations

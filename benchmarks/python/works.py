@@ -1,7 +1,7 @@
 """The works that are timed: an MLP, its data and its first weights, equal for every contestant.
 
-A work is drawn from NumPy's generator with a fixed seed, so every worker process makes the same arrays
-without sending any.
+A work is drawn from NumPy's generator with a fixed seed, so every worker process makes the same
+arrays without sending any.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Work:
 
     @property
     def flops(self) -> float:
-        """Multiplications and additions of a step's products: forward, dW, and dx but for the first layer."""
+        """Operations of a step's products: forward, dW, and dx but for the first layer."""
         products = [2.0 * self.batch * n_in * n_out for n_in, n_out in self.layers]
         return 3 * sum(products) - products[0]
 
@@ -62,10 +62,10 @@ class Work:
         return f"{self.name} {_widths(self.sizes)}, batch {self.batch}"
 
     def data(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | NDArray[np.int64]]:
-        """Inputs ``[rows, sizes[0]]``, and targets ``[rows, sizes[-1]]`` or class numbers ``[rows]``.
+        """Inputs ``[rows, sizes[0]]``; targets ``[rows, sizes[-1]]`` or class numbers ``[rows]``.
 
-        The targets depend on the inputs, so that there is something to learn: gradients do not fade into
-        denormals, which would slow some contestants and not others.
+        The targets depend on the inputs, so that there is something to learn: gradients do not fade
+        into denormals, which would slow some contestants and not others.
         """
         rng = np.random.default_rng(_SEED)
         x = rng.standard_normal((self.rows, self.sizes[0]), dtype=np.float32)
@@ -117,7 +117,8 @@ def parse_work(text: str) -> Work:
     match = re.fullmatch(r"(\d+(?:-\d+)+)@(\d+)(?::(mse|cross_entropy))?", text)
     if match is None:
         raise ValueError(
-            f"unknown work {text!r}; known are {', '.join(WORKS)}, and forms like 64-32-10@128:cross_entropy"
+            f"unknown work {text!r}; known are {', '.join(WORKS)}, "
+            "and forms like 64-32-10@128:cross_entropy"
         )
     sizes = tuple(int(n) for n in match[1].split("-"))
     work = Work("custom", sizes, int(match[2]), match[3] or "cross_entropy", 1)
@@ -130,8 +131,8 @@ def parse_work(text: str) -> Work:
 
 
 def _widths(sizes: tuple[int, ...]) -> str:
-    """``128-(128×16)-10``: runs of one width are written once."""
+    """``128-(128x16)-10``: runs of one width are written once."""
     hidden = sizes[1:-1]
     if len(hidden) > 3 and len(set(hidden)) == 1:
-        return f"{sizes[0]}-({hidden[0]}×{len(hidden)})-{sizes[-1]}"
+        return f"{sizes[0]}-({hidden[0]}x{len(hidden)})-{sizes[-1]}"
     return "-".join(map(str, sizes))

@@ -43,8 +43,9 @@ public:
         if (size_ == 1) return {0, extent};
         const Index unit = extent >= 16 * size_ ? 4 : 1;
         const Index units = ceil_div(extent, unit);
-        const Index begin = units * rank_ / size_ * unit;
-        const Index end = units * (rank_ + 1) / size_ * unit;
+        // Rounded up, so that a single element is rank 0's: it records scalars without a barrier.
+        const Index begin = ceil_div(units * rank_, size_) * unit;
+        const Index end = ceil_div(units * (rank_ + 1), size_) * unit;
         return {begin < extent ? begin : extent, end < extent ? end : extent};
     }
 

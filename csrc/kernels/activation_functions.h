@@ -225,9 +225,10 @@ struct ActivationFunction<T, Activation::sigmoid> {
     P derivative(const P& y) const { return pk::pmul(y, pk::psub(set<T>(1.0), y)); }
 };
 
+/// (x + 3) / 6 and not x / 6 + 1/2, which cancels near -3.
 template <class T>
 EIGEN_STRONG_INLINE Vec<T> hard_sigmoid(const Vec<T>& x) {
-    return clamp_unit<T>(fma_packet<T>(x, set<T>(1.0 / 6.0), T(0.5)));
+    return clamp_unit<T>(pk::pmul(pk::padd(x, set<T>(3.0)), set<T>(1.0 / 6.0)));
 }
 
 template <class T>

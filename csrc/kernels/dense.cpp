@@ -45,10 +45,17 @@ void sum_columns(const T* dz, T* db, Index rows, Index stride) {
     for (int v = 0; v < kPackets; ++v) S::store(db + v * S::width, sums[v]);
 }
 
+/// The last n < width columns. Rows that `readable` elements allow are read as whole packets, which
+/// reach into the next row; what the other lanes add up to is not stored.
 template <class T>
-void sum_columns_partial(const T* dz, T* db, Index rows, Index stride, Index n) {
-    typename Simd<T>::Packet sum = Simd<T>::set(T(0));
-    for (Index i = 0; i < rows; ++i) sum = pk::padd(sum, tile::load_lanes(dz + i * stride, n));
+void sum_columns_partial(const T* dz, T* db, Index rows, Index stride, Index n, Index readable) {
+    using S = Simd<T>;
+    const Index whole =
+        readable < S::width ? 0 : std::min(rows, (readable - S::width) / stride + 1);
+    typename S::Packet sum = S::set(T(0));
+    Index i = 0;
+    for (; i < whole; ++i) sum = pk::padd(sum, S::load(dz + i * stride));
+    for (; i < rows; ++i) sum = pk::padd(sum, tile::load_lanes(dz + i * stride, n));
     tile::store_lanes(db, sum, n);
 }
 
@@ -102,21 +109,23 @@ void dense_backward_bias(const T* dz, T* db, Index rows, Index out, Range slice)
     for (; j + 8 * width <= slice.end; j += 8 * width) sum_columns<T, 8>(dz + j, db + j, rows, out);
     for (; j + 2 * width <= slice.end; j += 2 * width) sum_columns<T, 2>(dz + j, db + j, rows, out);
     for (; j < slice.end; j += width) {
-        sum_columns_partial(dz + j, db + j, rows, out, std::min(width, slice.end - j));
+        sum_columns_partial(dz + j, db + j, rows, out, std::min(width, slice.end - j),
+                            rows * out - j);
     }
 }
 
-#define FASTPROP_DENSE(T)                                                                          \
-    template void dense_forward(const T*, const T*, const T*, T*, T*, Index, Index, Index,         \
-                                const ActivationSpec<T>&);                                         \
-    template void dense_forward_packed(const T*, const T*, const T*, T*, T*, Index, Index, Index,  \
-                                       const ActivationSpec<T>&);                                  \
-    template void dense_backward_data(const T*, const T*, const T*, T*, Index, Index, Index,       \
-                                      const ActivationSpec<T>&);                                   \
-    template void dense_backward_data_packed(const T*, const T*, const T*, T*, Index, Index,       \
-                                             Index, const ActivationSpec<T>&);                     \
-    template void dense_backward_weights(const T*, const T*, T*, Index, Index, Index, Range);      \
-    template void dense_backward_weights_packed(const T*, const T*, T*, Index, Index, Index, Range); \
+#define FASTPROP_DENSE(T)                                                                         \
+    template void dense_forward(const T*, const T*, const T*, T*, T*, Index, Index, Index,        \
+                                const ActivationSpec<T>&);                                        \
+    template void dense_forward_packed(const T*, const T*, const T*, T*, T*, Index, Index, Index, \
+                                       const ActivationSpec<T>&);                                 \
+    template void dense_backward_data(const T*, const T*, const T*, T*, Index, Index, Index,      \
+                                      const ActivationSpec<T>&);                                  \
+    template void dense_backward_data_packed(const T*, const T*, const T*, T*, Index, Index,      \
+                                             Index, const ActivationSpec<T>&);                    \
+    template void dense_backward_weights(const T*, const T*, T*, Index, Index, Index, Range);     \
+    template void dense_backward_weights_packed(const T*, const T*, T*, Index, Index, Index,      \
+                                                Range);                                           \
     template void dense_backward_bias(const T*, T*, Index, Index, Range);
 FASTPROP_DENSE(float)
 FASTPROP_DENSE(double)

@@ -43,9 +43,8 @@ constexpr Index kGroupRows = 3;
 constexpr std::array<Index, kGroupRows> kGroupPanels = {4, 2, 2};
 
 template <class T, bool kMajor>
-constexpr std::array<TileFunction<T>, kGroupRows> kGroupTiles = {&tile::run<T, 1, 8, kMajor>,
-                                                                 &tile::run<T, 2, 4, kMajor>,
-                                                                 &tile::run<T, 3, 4, kMajor>};
+constexpr std::array<TileFunction<T>, kGroupRows> kGroupTiles = {
+    &tile::run<T, 1, 8, kMajor>, &tile::run<T, 2, 4, kMajor>, &tile::run<T, 3, 4, kMajor>};
 
 /// Height of the next tile. A last tile of fewer than four rows would leave the multiply-add units
 /// idle, so the last two share their rows.
@@ -76,8 +75,8 @@ struct LeftBlock {
 template <class T>
 class Gemm {
 public:
-    Gemm(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Index m, Index n, Index k,
-         const GemmEpilogue<T>& epilogue)
+    Gemm(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Index m, Index n,
+         Index k, const GemmEpilogue<T>& epilogue)
         : a_(a), b_(b), c_(c), c_stride_(c_stride), m_(m), n_(n), k_(k), e_(epilogue) {
         const bool identity = e_.activation == Activation::identity;
         in_registers_ = identity || e_.activation == Activation::relu;
@@ -101,7 +100,8 @@ private:
     static constexpr Index kWidth = GemmTile<T>::columns;
     static constexpr Index kRows = GemmTile<T>::rows;
     static constexpr Index kNarrowRows = GemmTile<T>::narrow_rows;
-    static constexpr Index kDepth = std::min<Index>(kMaxDepth, kPanelBytes / (kWidth * Index{sizeof(T)}));
+    static constexpr Index kDepth =
+        std::min<Index>(kMaxDepth, kPanelBytes / (kWidth * Index{sizeof(T)}));
 
     /// Chooses blocks and what is packed.
     void plan() {
@@ -113,17 +113,22 @@ private:
             row_block_ = std::min(row_block_, std::max(rows, 8 * kRows));
         }
         row_block_ = std::min(row_block_, m_);
-        // So few products an element that writing C is the work: whole rows of it, one after the other.
-        if (k_ <= kShallow && m_ * n_ * Index{sizeof(T)} > kLeftBytes) row_block_ = std::min(kRows, m_);
+        // So few products an element that writing C is the work: whole rows of it, one after the
+        // other.
+        if (k_ <= kShallow && m_ * n_ * Index{sizeof(T)} > kLeftBytes)
+            row_block_ = std::min(kRows, m_);
         // A contiguous column is a row.
         if (b_.layout == GemmLayout::transposed && k_ == 1 && b_.stride == 1) b_ = {b_.data, n_};
         pack_b_ = b_.layout == GemmLayout::transposed ||
-                  (b_.layout == GemmLayout::rows && m_ > 2 * kRows && k_ * n_ * Index{sizeof(T)} > kDirectBytes);
+                  (b_.layout == GemmLayout::rows && m_ > 2 * kRows &&
+                   k_ * n_ * Index{sizeof(T)} > kDirectBytes);
         column_block_ = n_;
         if (pack_b_) column_block_ = std::min(n_, kRightBytes / row_bytes / kWidth * kWidth);
-        pack_a_ = a_.transposed && m_ > kRows && n_ > 2 * kWidth && m_ * k_ * Index{sizeof(T)} > kDirectBytes;
+        pack_a_ = a_.transposed && m_ > kRows && n_ > 2 * kWidth &&
+                  m_ * k_ * Index{sizeof(T)} > kDirectBytes;
         const Index b_size = pack_b_ ? round_up(column_block_, kWidth) * depth_
-                             : b_.layout == GemmLayout::rows ? kWidth * depth_ : 0;
+                             : b_.layout == GemmLayout::rows ? kWidth * depth_
+                                                             : 0;
         const Index a_size = pack_a_ ? row_block_ * depth_ : 0;
         const std::size_t b_bytes = align_up(static_cast<std::size_t>(b_size) * sizeof(T));
         if (a_size + b_size == 0) return;
@@ -143,14 +148,16 @@ private:
         } else if (pack_b_) {
             p = {packed_b_, kWidth, k * kWidth};
             if (b_.layout == GemmLayout::rows) {
-                pack_panels(b_.data + k_begin * b_.stride + j, packed_b_, k, n, b_.stride, p.stride);
+                pack_panels(b_.data + k_begin * b_.stride + j, packed_b_, k, n, b_.stride,
+                            p.stride);
             } else {
-                pack_panels_transposed(b_.data + j * b_.stride + k_begin, packed_b_, k, n, b_.stride,
-                                       p.stride, 0, true);
+                pack_panels_transposed(b_.data + j * b_.stride + k_begin, packed_b_, k, n,
+                                       b_.stride, p.stride, 0, true);
             }
         } else {
             p = {b_.data + k_begin * b_.stride + j, b_.stride, kWidth};
-            if (partial) pack_panels(p.data + full * kWidth, packed_b_, k, n % kWidth, b_.stride, 0);
+            if (partial)
+                pack_panels(p.data + full * kWidth, packed_b_, k, n % kWidth, b_.stride, 0);
             p.tail = packed_b_;
             p.tail_k_stride = kWidth;
             return p;
@@ -202,8 +209,8 @@ private:
                 run_rows(t, a, m, kGroupRows, tiles.data());
             }
         }
-        const TileFunction<T>* tiles = a.k_major ? kTiles<T, 2, true, kRows>.data()
-                                                 : kTiles<T, 2, false, kRows>.data();
+        const TileFunction<T>* tiles =
+            a.k_major ? kTiles<T, 2, true, kRows>.data() : kTiles<T, 2, false, kRows>.data();
         t.columns = kWidth;
         for (; p < full; ++p) {
             t.b = b.data + p * b.stride;
@@ -266,7 +273,8 @@ private:
         for (Index r = 0; r < rows; ++r) {
             const Index at = (i + r) * c_stride_ + j;
             if (backward_) {
-                activation_backward(e_.activation, e_.p0, e_.p1, e_.h + at, c_ + at, c_ + at, columns);
+                activation_backward(e_.activation, e_.p0, e_.p1, e_.h + at, c_ + at, c_ + at,
+                                    columns);
             } else {
                 activation_forward(e_.activation, e_.p0, e_.p1, c_ + at, c_ + at, columns);
             }
@@ -297,7 +305,8 @@ void gemm(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Ind
           Index k, const GemmEpilogue<T>& epilogue) {
     if (m <= 0 || n <= 0) return;
     if (n == 1 && c_stride == 1 && m > 3) {
-        // C^T = B^T A^T: packets along the rows instead of one lane each; the same products and order.
+        // C^T = B^T A^T: packets along the rows instead of one lane each; the same products and
+        // order.
         const Index stride = b.layout == GemmLayout::panels ? panel_width<T>() : b.stride;
         const GemmLeft<T> left = {b.data, stride, b.layout != GemmLayout::transposed};
         const GemmLayout layout = a.transposed ? GemmLayout::rows : GemmLayout::transposed;

@@ -46,7 +46,8 @@ struct GemmEpilogue {
     bool scalar_bias = false;  ///< bias is one value for all columns
 };
 
-/// Writes C [m, n] at `c`, rows `c_stride` apart. C may not overlap A, B or the epilogue's operands.
+/// Writes C [m, n] at `c`, rows `c_stride` apart. C may not overlap A, B or the epilogue's
+/// operands.
 template <class T>
 void gemm(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Index m, Index n,
           Index k, const GemmEpilogue<T>& epilogue = {});

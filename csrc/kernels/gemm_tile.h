@@ -2,10 +2,10 @@
 /// @file
 /// @brief The register tile of the matrix product: a few rows of A times a panel of B.
 ///
-/// Accumulators stay in registers over all of a k block. A is read where it lies (a few row pointers
-/// plus one stride, or k-major strips); B comes as rows of contiguous packets, `b_stride` apart.
-/// Every element is a chain of one (fused) multiply-add per k, in order, whatever the tile, so its
-/// bits depend neither on the tile's shape nor on where a slice or a block begins.
+/// Accumulators stay in registers over all of a k block. A is read where it lies (a few row
+/// pointers plus one stride, or k-major strips); B comes as rows of contiguous packets, `b_stride`
+/// apart. Every element is a chain of one (fused) multiply-add per k, in order, whatever the tile,
+/// so its bits depend neither on the tile's shape nor on where a slice or a block begins.
 
 #include "core/packet.h"
 
@@ -40,16 +40,16 @@ struct GemmTile {
 /// One tile of C. All strides count elements.
 template <class T>
 struct TileCall {
-    const T* a;        ///< element (i, k) is a[i * a_stride + k]; k-major: a[k * a_stride + i]
+    const T* a;  ///< element (i, k) is a[i * a_stride + k]; k-major: a[k * a_stride + i]
     Index a_stride;
-    const T* b;        ///< element (k, j) of the first panel is b[k * b_stride + j]
+    const T* b;  ///< element (k, j) of the first panel is b[k * b_stride + j]
     Index b_stride;
-    Index b_panel;     ///< from a panel to the next
+    Index b_panel;  ///< from a panel to the next
     Index k;
     T* c;
     Index c_stride;
-    Index columns;     ///< valid ones, at most those of the tile
-    bool resume;       ///< c holds the sums over earlier k blocks
+    Index columns;  ///< valid ones, at most those of the tile
+    bool resume;    ///< c holds the sums over earlier k blocks
     // What is done to finished sums; nothing if all are null.
     const T* bias;     ///< added, one a column
     bool scalar_bias;  ///< or one value for all columns
@@ -114,16 +114,29 @@ inline PacketOf<T> relu_mask(const PacketOf<T>& dy, const PacketOf<T>& h) {
     return pk::pselect(pk::pcmp_le(h, zero), zero, dy);
 }
 
-/// Columns that do not fill the packets: the sums wait in `sums`, one packet after the other.
+// Columns that do not fill the packets go through memory, `sums`, one packet after the other; out of
+// line, so that full tiles keep a small frame.
+
 template <class T>
-void finish_partial(const TileCall<T>& t, const T* sums, int rows, int packets) {
+EIGEN_DONT_INLINE void resume_partial(const TileCall<T>& t, T* sums, int rows, int packets) {
+    constexpr int width = Simd<T>::width;
+    for (int i = 0; i < rows; ++i) {
+        for (int v = 0; v < packets; ++v) {
+            const T* from = t.c + i * t.c_stride + v * width;
+            pk::pstore(sums + (i * packets + v) * width, load_lanes(from, t.columns - v * width));
+        }
+    }
+}
+
+template <class T>
+EIGEN_DONT_INLINE void finish_partial(const TileCall<T>& t, const T* sums, int rows, int packets) {
     constexpr int width = Simd<T>::width;
     for (int v = 0; v < packets && v * width < t.columns; ++v) {
         const Index n = t.columns - v * width;
         const Index at = v * width;
         const PacketOf<T> bias = t.bias == nullptr || t.scalar_bias
-                                      ? Simd<T>::set(t.bias ? *t.bias : T(0))
-                                      : load_lanes(t.bias + at, n);
+                                     ? Simd<T>::set(t.bias ? *t.bias : T(0))
+                                     : load_lanes(t.bias + at, n);
         for (int i = 0; i < rows; ++i) {
             const Index row = i * t.c_stride + at;
             PacketOf<T> y = pk::pload<PacketOf<T>>(sums + (i * packets + v) * width);
@@ -145,8 +158,7 @@ inline void finish(const TileCall<T>& call, PacketOf<T> (&acc)[kRows][kPackets])
     if (t.bias) {
         FASTPROP_UNROLL
         for (int v = 0; v < kPackets; ++v) {
-            const PacketOf<T> bias =
-                t.scalar_bias ? S::set(*t.bias) : S::load(t.bias + v * width);
+            const PacketOf<T> bias = t.scalar_bias ? S::set(*t.bias) : S::load(t.bias + v * width);
             FASTPROP_UNROLL
             for (int i = 0; i < kRows; ++i) acc[i][v] = pk::padd(acc[i][v], bias);
         }
@@ -164,7 +176,8 @@ inline void finish(const TileCall<T>& call, PacketOf<T> (&acc)[kRows][kPackets])
         FASTPROP_UNROLL
         for (int i = 0; i < kRows; ++i) {
             FASTPROP_UNROLL
-            for (int v = 0; v < kPackets; ++v) S::store(t.z + i * t.c_stride + v * width, acc[i][v]);
+            for (int v = 0; v < kPackets; ++v)
+                S::store(t.z + i * t.c_stride + v * width, acc[i][v]);
         }
     }
     if (t.relu) {
@@ -197,13 +210,14 @@ void run(const TileCall<T>& t) {
         for (int v = 0; v < kPackets; ++v) acc[i][v] = S::set(T(0));
     }
     if (t.resume) {
+        alignas(64) T sums[kRows * kPackets * width];
+        if (!full) resume_partial(t, sums, kRows, kPackets);
+        const T* from = full ? t.c : sums;
+        const Index stride = full ? t.c_stride : kPackets * width;
         FASTPROP_UNROLL
         for (int i = 0; i < kRows; ++i) {
             FASTPROP_UNROLL
-            for (int v = 0; v < kPackets; ++v) {
-                const T* from = t.c + i * t.c_stride + v * width;
-                acc[i][v] = full ? S::load(from) : load_lanes(from, t.columns - v * width);
-            }
+            for (int v = 0; v < kPackets; ++v) acc[i][v] = S::load(from + i * stride + v * width);
         }
     } else {
         // The lines of C arrive while the sums are made.
@@ -243,7 +257,8 @@ void run(const TileCall<T>& t) {
         FASTPROP_UNROLL
         for (int i = 0; i < kRows; ++i) {
             FASTPROP_UNROLL
-            for (int v = 0; v < kPackets; ++v) pk::pstore(sums + (i * kPackets + v) * width, acc[i][v]);
+            for (int v = 0; v < kPackets; ++v)
+                pk::pstore(sums + (i * kPackets + v) * width, acc[i][v]);
         }
         finish_partial(t, sums, kRows, kPackets);
         return;

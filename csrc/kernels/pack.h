@@ -2,8 +2,8 @@
 /// @file
 /// @brief Panels: the order in which the register tile reads its right operand.
 ///
-/// A matrix B [k, n] becomes [ceil(n / width)][k][width], the last panel padded with zeros, so a tile
-/// reads one contiguous stream. `width` is `panel_width<T>()` of this instruction-set level.
+/// A matrix B [k, n] becomes [ceil(n / width)][k][width], the last panel padded with zeros, so a
+/// tile reads one contiguous stream. `width` is `panel_width<T>()` of this instruction-set level.
 
 #include "core/types.h"
 

@@ -229,18 +229,11 @@ void permutation(std::uint64_t seed, std::uint32_t stream, std::uint32_t step, s
     // Swapped as 32-bit numbers in the first half of `out`, where twice as many stay in the cache.
     NarrowIndices narrow(out);
     for (Index i = 0; i < n; ++i) narrow.set(i, static_cast<std::uint32_t>(i));
-    // Partners are drawn a batch ahead: their arithmetic does not wait for the swaps' memory.
-    std::uint32_t partner[kPhiloxWords];
-    for (Index i = n - 1; i > 0;) {
-        const Index count = std::min<Index>(i, kPhiloxWords);
-        for (Index b = 0; b < count; ++b)
-            partner[b] = words.below(static_cast<std::uint32_t>(i - b) + 1);
-        for (Index b = 0; b < count; ++b, --i) {
-            const Index j = static_cast<Index>(partner[b]);
-            const std::uint32_t other = narrow.get(j);
-            narrow.set(j, narrow.get(i));
-            narrow.set(i, other);
-        }
+    for (Index i = n - 1; i > 0; --i) {
+        const Index j = static_cast<Index>(words.below(static_cast<std::uint32_t>(i) + 1));
+        const std::uint32_t other = narrow.get(j);
+        narrow.set(j, narrow.get(i));
+        narrow.set(i, other);
     }
     // Widened from the end, so that no number is overwritten before it is read.
     for (Index i = n - 1; i >= 0; --i) out[i] = narrow.get(i);

@@ -1,5 +1,6 @@
 /// @file
-/// @brief matmul and the dense layer as instructions: operands checked, slices taken, kernels called.
+/// @brief matmul and the dense layer as instructions: operands checked, slices taken, kernels
+/// called.
 
 #include <algorithm>
 
@@ -31,7 +32,8 @@ void require_same_rows(const char* op, const TensorView& a, const TensorView& b)
     }
 }
 
-void require_same_shape(const char* op, const char* name, const TensorView& a, const TensorView& b) {
+void require_same_shape(const char* op, const char* name, const TensorView& a,
+                        const TensorView& b) {
     require_same_rows(op, a, b);
     require_extent(op, name, b.last(), a.last());
 }
@@ -138,7 +140,8 @@ void check_matmul(const Call& call) {
     }
     require_extent("matmul", "rows of b", b.shape[b.rank - (tb ? 1 : 2)],
                    a.shape[a.rank - (ta ? 2 : 1)]);
-    require_extent("matmul", "rows of the output", c.shape[c.rank - 2], a.shape[a.rank - (ta ? 1 : 2)]);
+    require_extent("matmul", "rows of the output", c.shape[c.rank - 2],
+                   a.shape[a.rank - (ta ? 1 : 2)]);
     require_extent("matmul", "columns of the output", c.last(), b.shape[b.rank - (tb ? 2 : 1)]);
 }
 
@@ -171,7 +174,8 @@ void dense_kernel(const Call& call, const Team& team) {
     T* y = call.out[0].as<T>() + r.begin * out;
     T* z = call.has_out(1) ? call.out[1].as<T>() + r.begin * out : nullptr;
     constexpr auto kernel = kPacked ? &dense_forward_packed<T> : &dense_forward<T>;
-    kernel(x, input<T>(call, 1), input<T>(call, 2), y, z, r.size(), in, out, activation_of<T>(call));
+    kernel(x, input<T>(call, 1), input<T>(call, 2), y, z, r.size(), in, out,
+           activation_of<T>(call));
 }
 
 template <class T, bool kPacked>
@@ -187,7 +191,8 @@ void backward_data_kernel(const Call& call, const Team& team) {
 template <class T, bool kPacked>
 void backward_weights_kernel(const Call& call, const Team& team) {
     const Range slice = team.slice(call.out[0].rows());
-    constexpr auto kernel = kPacked ? &dense_backward_weights_packed<T> : &dense_backward_weights<T>;
+    constexpr auto kernel =
+        kPacked ? &dense_backward_weights_packed<T> : &dense_backward_weights<T>;
     kernel(input<T>(call, 0), input<T>(call, 1), call.out[0].as<T>(), call.in[0].outer(),
            call.in[0].last(), call.out[0].last(), slice);
 }
@@ -243,8 +248,14 @@ std::vector<OpEntry> linear_ops() {
     const std::vector<std::string> act = {"activation", "p0", "p1"};
     const std::vector<std::string> act_n = {"activation", "p0", "p1", "n"};
     return {
-        {"matmul", {"transpose_a", "transpose_b"}, 2, 2, 1, &matmul_kernel<float>,
-         &matmul_kernel<double>, &check_matmul},
+        {"matmul",
+         {"transpose_a", "transpose_b"},
+         2,
+         2,
+         1,
+         &matmul_kernel<float>,
+         &matmul_kernel<double>,
+         &check_matmul},
         {"dense", act, 2, 3, 2, &dense_kernel<float, false>, &dense_kernel<double, false>,
          &check_dense},
         {"dense_packed", act_n, 2, 3, 2, &dense_kernel<float, true>, &dense_kernel<double, true>,
@@ -253,18 +264,54 @@ std::vector<OpEntry> linear_ops() {
          &backward_data_kernel<double, false>, &check_backward_data},
         {"dense_backward_data_packed", act, 2, 3, 1, &backward_data_kernel<float, true>,
          &backward_data_kernel<double, true>, &check_backward_data_packed},
-        {"dense_backward_weights", {}, 2, 2, 1, &backward_weights_kernel<float, false>,
-         &backward_weights_kernel<double, false>, &check_backward_weights},
-        {"dense_backward_weights_packed", {"n"}, 2, 2, 1, &backward_weights_kernel<float, true>,
-         &backward_weights_kernel<double, true>, &check_backward_weights_packed},
-        {"dense_backward_bias", {}, 1, 1, 1, &backward_bias_kernel<float>,
-         &backward_bias_kernel<double>, &check_backward_bias},
-        {"pack_rows", {}, 1, 1, 1, &pack_rows_kernel<float>, &pack_rows_kernel<double>,
+        {"dense_backward_weights",
+         {},
+         2,
+         2,
+         1,
+         &backward_weights_kernel<float, false>,
+         &backward_weights_kernel<double, false>,
+         &check_backward_weights},
+        {"dense_backward_weights_packed",
+         {"n"},
+         2,
+         2,
+         1,
+         &backward_weights_kernel<float, true>,
+         &backward_weights_kernel<double, true>,
+         &check_backward_weights_packed},
+        {"dense_backward_bias",
+         {},
+         1,
+         1,
+         1,
+         &backward_bias_kernel<float>,
+         &backward_bias_kernel<double>,
+         &check_backward_bias},
+        {"pack_rows",
+         {},
+         1,
+         1,
+         1,
+         &pack_rows_kernel<float>,
+         &pack_rows_kernel<double>,
          &check_pack_rows},
-        {"pack_weights", {}, 1, 1, 1, &pack_rows_kernel<float>, &pack_rows_kernel<double>,
+        {"pack_weights",
+         {},
+         1,
+         1,
+         1,
+         &pack_rows_kernel<float>,
+         &pack_rows_kernel<double>,
          &check_pack_weights},
-        {"pack_weights_transposed", {}, 1, 1, 1, &pack_weights_transposed_kernel<float>,
-         &pack_weights_transposed_kernel<double>, &check_pack_weights_transposed},
+        {"pack_weights_transposed",
+         {},
+         1,
+         1,
+         1,
+         &pack_weights_transposed_kernel<float>,
+         &pack_weights_transposed_kernel<double>,
+         &check_pack_weights_transposed},
     };
 }
 

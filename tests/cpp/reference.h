@@ -30,8 +30,8 @@ std::vector<T> nan_values(Index n) {
 
 /// C = A B; the strides say where element (i, k) of A and (k, j) of B lie.
 template <class T>
-std::vector<double> matmul(const T* a, Index a_row, Index a_k, const T* b, Index b_k, Index b_column,
-                           Index m, Index n, Index k) {
+std::vector<double> matmul(const T* a, Index a_row, Index a_k, const T* b, Index b_k,
+                           Index b_column, Index m, Index n, Index k) {
     std::vector<double> c(static_cast<std::size_t>(m * n));
     for (Index i = 0; i < m; ++i) {
         for (Index j = 0; j < n; ++j) {
@@ -47,7 +47,8 @@ std::vector<double> matmul(const T* a, Index a_row, Index a_k, const T* b, Index
 }
 
 /// What a sum of k products of such values, rounded k times, may be off by: partial sums have the
-/// size of sqrt(k) / 3, and their roundings add up like a random walk; a factor 4 for the worst of many.
+/// size of sqrt(k) / 3, and their roundings add up like a random walk; a factor 4 for the worst of
+/// many.
 template <class T>
 double sum_tolerance(Index k) {
     return static_cast<double>(std::numeric_limits<T>::epsilon()) * (4.0 + static_cast<double>(k));

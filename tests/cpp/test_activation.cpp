@@ -115,12 +115,16 @@ TYPED_TEST(ActivationTest, values_and_derivatives) {
             activation_forward(kind, p0, static_cast<T>(p.p1), &x, &y, 1);
             const T* h = activation_uses_output(kind) ? &y : &x;
             activation_backward(kind, p0, static_cast<T>(p.p1), h, &dy, &dx, 1);
-            // The value to relative accuracy also where it is tiny, gelu's tail included.
+            // The value to relative accuracy also where it is tiny, gelu's tail included. (gelu_tanh
+            // is the exponential of a rounded cubic, up to 150 here: so much larger is its error.)
+            const double relative = kind == Activation::gelu_tanh ? 40 * tolerance : tolerance;
             ASSERT_NEAR(y, static_cast<double>(want.first),
-                        tolerance * std::abs(static_cast<double>(want.first)) +
-                            std::numeric_limits<T>::min())
+                        relative * std::abs(static_cast<double>(want.first)) +
+                            16 * std::numeric_limits<T>::min())
                 << x;
-            ASSERT_NEAR(dx, static_cast<double>(want.second), tolerance) << x;
+            // (gelu_tanh multiplies 1 - sigmoid by up to 20.)
+            const double slack = kind == Activation::gelu_tanh ? 2 : 1;
+            ASSERT_NEAR(dx, static_cast<double>(want.second), slack * tolerance) << x;
         }
     });
 }
@@ -234,7 +238,7 @@ TYPED_TEST(ActivationTest, prelu) {
                            threads);
                     test::expect_close(got, y, 2 * std::numeric_limits<T>::epsilon());
                     test::expect_close(got_dx, dx, 2 * std::numeric_limits<T>::epsilon());
-                    test::expect_close(got_slope, dslope, test::sum_tolerance<T>(rows * inner));
+                    test::expect_close(got_slope, dslope, test::sum_tolerance<T>(n / slopes));
                     if (threads == 1) {
                         first[0] = got, first[1] = got_dx, first[2] = got_slope;
                     }

@@ -22,7 +22,8 @@ const Activation kKinds[] = {Activation::identity, Activation::relu, Activation:
 template <class T>
 void expect_near(const std::vector<T>& got, const std::vector<double>& want, Index terms) {
     ASSERT_EQ(got.size(), want.size());
-    for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], want[i], test::sum_tolerance<T>(terms)) << i;
+    for (std::size_t i = 0; i < got.size(); ++i)
+        ASSERT_NEAR(got[i], want[i], test::sum_tolerance<T>(terms)) << i;
 }
 
 /// One layer's operands, packed as well.
@@ -66,7 +67,8 @@ std::pair<std::vector<T>, std::vector<T>> forward(const Layer<T>& l, Activation 
     std::vector<TensorView> out = {test::view(y, {l.rows, l.out})};
     if (bias) in.push_back(l.vb());
     if (want_z) out.push_back(test::view(z, {l.rows, l.out}));
-    run_op(packed ? "dense_packed" : "dense", in, out, {double(kind), 1, 20, double(l.out)}, threads);
+    run_op(packed ? "dense_packed" : "dense", in, out, {double(kind), 1, 20, double(l.out)},
+           threads);
     return {y, z};
 }
 
@@ -95,7 +97,8 @@ void check_forward(const Layer<T>& l) {
 template <class T>
 std::vector<T> backward_data(const Layer<T>& l, Activation kind, bool packed, int threads) {
     std::vector<T> dx = nan_values<T>(l.rows * l.in);
-    std::vector<TensorView> in = {l.vdz(), packed ? test::view(l.wtp, {Index(l.wtp.size())}) : l.vw()};
+    std::vector<TensorView> in = {l.vdz(),
+                                  packed ? test::view(l.wtp, {Index(l.wtp.size())}) : l.vw()};
     if (kind != Activation::identity) in.push_back(l.vh());
     run_op(packed ? "dense_backward_data_packed" : "dense_backward_data", in,
            {test::view(dx, {l.rows, l.in})}, {double(kind), 1, 20, double(l.in)}, threads);
@@ -106,7 +109,8 @@ template <class T>
 void check_backward_data(const Layer<T>& l) {
     SCOPED_TRACE(testing::Message() << l.rows << " x " << l.in << " x " << l.out);
     const std::vector<T> sum = backward_data(l, Activation::identity, false, 1);
-    const auto want = test::matmul(l.dz.data(), l.out, 1, l.w.data(), 1, l.out, l.rows, l.in, l.out);
+    const auto want =
+        test::matmul(l.dz.data(), l.out, 1, l.w.data(), 1, l.out, l.rows, l.in, l.out);
     ASSERT_NO_FATAL_FAILURE(expect_near(sum, want, l.out));
     for (const Activation kind : kKinds) {
         std::vector<T> f(sum.size());
@@ -135,7 +139,8 @@ void check_backward_weights(const Layer<T>& l) {
     const auto want = test::matmul(l.x.data(), 1, l.in, l.dz.data(), l.out, 1, l.in, l.out, l.rows);
     ASSERT_NO_FATAL_FAILURE(expect_near(dw, want, l.rows));
     for (const bool packed : {false, true}) {
-        for (int threads : {1, 2, 3}) ASSERT_TRUE(same_bits(dw, backward_weights(l, packed, threads)));
+        for (int threads : {1, 2, 3})
+            ASSERT_TRUE(same_bits(dw, backward_weights(l, packed, threads)));
     }
 }
 
@@ -188,7 +193,8 @@ TYPED_TEST(Dense, LeadingAxes) {
     for (int threads : {1, 2, 3}) {
         std::vector<T> y = nan_values<T>(l.rows * out), dx = nan_values<T>(l.rows * in);
         std::vector<T> dw = nan_values<T>(in * out), dzp = nan_values<T>(Index(l.dzp.size()));
-        const TensorView x = test::view(l.x, {batch, steps, in}), h = test::view(l.h, {batch, steps, in});
+        const TensorView x = test::view(l.x, {batch, steps, in}),
+                         h = test::view(l.h, {batch, steps, in});
         const TensorView dz = test::view(l.dz, {batch, steps, out});
         run_op("dense", {x, l.vw(), l.vb()}, {test::view(y, {batch, steps, out})},
                {double(Activation::relu), 0, 0}, threads);
@@ -222,7 +228,8 @@ TYPED_TEST(Dense, ReluOfSpecialValues) {
     std::fill(back.w.begin(), back.w.end(), T(1));
     std::vector<T> df(back.h.size());
     const auto dsum = backward_data(back, Activation::identity, false, 1);
-    activation_backward(Activation::relu, T(0), T(0), back.h.data(), dsum.data(), df.data(), Index(df.size()));
+    activation_backward(Activation::relu, T(0), T(0), back.h.data(), dsum.data(), df.data(),
+                        Index(df.size()));
     ASSERT_TRUE(same_bits(df, backward_data(back, Activation::relu, false, 1)));
 }
 
@@ -233,12 +240,17 @@ TYPED_TEST(Dense, ChecksRefuse) {
     const std::vector<double> identity = {0, 0, 0, 5};
     EXPECT_THROW(run_op("dense", {l.vx(), l.vdz()}, {test::view(y, {4, 5})}, identity, 1), Error);
     EXPECT_THROW(run_op("dense", {l.vx(), l.vw()}, {test::view(y, {5, 4})}, identity, 1), Error);
-    EXPECT_THROW(run_op("dense", {l.vx(), l.vw(), test::view(small, {2})}, {test::view(y, {4, 5})}, identity, 1), Error);
+    EXPECT_THROW(run_op("dense", {l.vx(), l.vw(), test::view(small, {2})}, {test::view(y, {4, 5})},
+                        identity, 1),
+                 Error);
     EXPECT_THROW(run_op("dense", {l.vx(), l.vw()}, {test::view(y, {4, 5})}, {99, 0, 0}, 1), Error);
-    EXPECT_THROW(run_op("dense_packed", {l.vx(), test::view(small, {2})}, {test::view(y, {4, 5})}, identity, 1), Error);
+    EXPECT_THROW(run_op("dense_packed", {l.vx(), test::view(small, {2})}, {test::view(y, {4, 5})},
+                        identity, 1),
+                 Error);
     EXPECT_THROW(run_op("pack_weights", {l.vw()}, {test::view(small, {2})}, {}, 1), Error);
     EXPECT_THROW(run_op("dense_backward_bias", {l.vdz()}, {test::view(small, {2})}, {}, 1), Error);
-    EXPECT_THROW(run_op("dense_backward_weights", {l.vx(), l.vw()}, {test::view(y, {3, 5})}, {}, 1), Error);
+    EXPECT_THROW(run_op("dense_backward_weights", {l.vx(), l.vw()}, {test::view(y, {3, 5})}, {}, 1),
+                 Error);
 }
 
 }  // namespace

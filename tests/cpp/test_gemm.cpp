@@ -54,7 +54,8 @@ void check_problem(Index m, Index n, Index k) {
     ASSERT_TRUE(same_bits(p.packed, p.packed_t));
     const std::vector<T> c = p.run(false, GemmLayout::rows);
     const std::vector<double> want = test::matmul(p.a.data(), k, 1, p.b.data(), n, 1, m, n, k);
-    for (std::size_t i = 0; i < c.size(); ++i) ASSERT_NEAR(c[i], want[i], test::sum_tolerance<T>(k));
+    for (std::size_t i = 0; i < c.size(); ++i)
+        ASSERT_NEAR(c[i], want[i], test::sum_tolerance<T>(k));
     for (GemmLayout layout : {GemmLayout::rows, GemmLayout::transposed, GemmLayout::panels}) {
         ASSERT_TRUE(same_bits(c, p.run(false, layout))) << "layout " << int(layout);
         ASSERT_TRUE(same_bits(c, p.run(true, layout))) << "A^T, layout " << int(layout);
@@ -118,8 +119,8 @@ TYPED_TEST(Gemm, PackSlices) {
             const std::vector<T> w = random_values<T>(rows * columns, 3);
             for (const bool transposed : {false, true}) {
                 const auto pack = transposed ? &pack_rows_transposed<T> : &pack_rows<T>;
-                const Index size = transposed ? packed_size<T>(columns, rows)
-                                              : packed_size<T>(rows, columns);
+                const Index size =
+                    transposed ? packed_size<T>(columns, rows) : packed_size<T>(rows, columns);
                 std::vector<T> whole = test::nan_values<T>(size), parts = whole;
                 pack(w.data(), whole.data(), rows, columns, {0, rows});
                 for (int rank = 2; rank >= 0; --rank) {
@@ -151,18 +152,21 @@ TYPED_TEST(Gemm, MatmulOp) {
         for (const bool tb : {false, true}) {
             for (const bool shared : {false, true}) {
                 const TensorView va = test::view(a, {batch, heads, ta ? k : m, ta ? m : k});
-                const TensorView vb = shared ? test::view(b, {tb ? n : k, tb ? k : n})
-                                             : test::view(b, {batch, heads, tb ? n : k, tb ? k : n});
+                const TensorView vb = shared
+                                          ? test::view(b, {tb ? n : k, tb ? k : n})
+                                          : test::view(b, {batch, heads, tb ? n : k, tb ? k : n});
                 const auto c = run_matmul<T>(va, vb, {batch, heads, m, n}, ta, tb, 1);
                 for (Index i = 0; i < batch * heads; ++i) {
-                    const auto want =
-                        test::matmul(a.data() + i * m * k, ta ? 1 : k, ta ? m : 1,
-                                     b.data() + (shared ? 0 : i * k * n), tb ? 1 : n, tb ? k : 1, m, n, k);
+                    const auto want = test::matmul(a.data() + i * m * k, ta ? 1 : k, ta ? m : 1,
+                                                   b.data() + (shared ? 0 : i * k * n), tb ? 1 : n,
+                                                   tb ? k : 1, m, n, k);
                     for (Index j = 0; j < m * n; ++j)
-                        ASSERT_NEAR(c[size_t(i * m * n + j)], want[size_t(j)], test::sum_tolerance<T>(k));
+                        ASSERT_NEAR(c[size_t(i * m * n + j)], want[size_t(j)],
+                                    test::sum_tolerance<T>(k));
                 }
                 for (int threads : {2, 3})
-                    ASSERT_TRUE(same_bits(c, run_matmul<T>(va, vb, {batch, heads, m, n}, ta, tb, threads)));
+                    ASSERT_TRUE(
+                        same_bits(c, run_matmul<T>(va, vb, {batch, heads, m, n}, ta, tb, threads)));
             }
         }
     }
@@ -177,17 +181,25 @@ TYPED_TEST(Gemm, MatmulSlices) {
             const TensorView va = ta ? test::view(a, {k, m}) : test::view(a, {m, k});
             const auto c = run_matmul<T>(va, test::view(b, {k, n}), {m, n}, ta, false, 1);
             for (int threads : {2, 3})
-                ASSERT_TRUE(same_bits(c, run_matmul<T>(va, test::view(b, {k, n}), {m, n}, ta, false, threads)));
+                ASSERT_TRUE(same_bits(
+                    c, run_matmul<T>(va, test::view(b, {k, n}), {m, n}, ta, false, threads)));
         }
     }
 }
 
 TEST(MatmulCheck, RefusesWrongShapes) {
     const std::vector<float> v(64);
-    EXPECT_THROW(run_matmul<float>(test::view(v, {2, 3}), test::view(v, {4, 5}), {2, 5}, false, false, 1), Error);
-    EXPECT_THROW(run_matmul<float>(test::view(v, {2, 3}), test::view(v, {3, 5}), {2, 4}, false, false, 1), Error);
-    EXPECT_THROW(run_matmul<float>(test::view(v, {3}), test::view(v, {3, 5}), {5}, false, false, 1), Error);
-    EXPECT_THROW(run_matmul<float>(test::view(v, {2, 2, 3}), test::view(v, {3, 3, 5}), {2, 2, 5}, false, false, 1), Error);
+    EXPECT_THROW(
+        run_matmul<float>(test::view(v, {2, 3}), test::view(v, {4, 5}), {2, 5}, false, false, 1),
+        Error);
+    EXPECT_THROW(
+        run_matmul<float>(test::view(v, {2, 3}), test::view(v, {3, 5}), {2, 4}, false, false, 1),
+        Error);
+    EXPECT_THROW(run_matmul<float>(test::view(v, {3}), test::view(v, {3, 5}), {5}, false, false, 1),
+                 Error);
+    EXPECT_THROW(run_matmul<float>(test::view(v, {2, 2, 3}), test::view(v, {3, 3, 5}), {2, 2, 5},
+                                   false, false, 1),
+                 Error);
 }
 
 }  // namespace

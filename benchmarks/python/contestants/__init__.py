@@ -32,13 +32,13 @@ class Contestant(Protocol):
         """Make data, model and optimizer, and compile what will be timed."""
 
     def losses(self, steps: int) -> list[float]:
-        """Loss of each of the first `steps` batches of ``work.order(0)``, from the first weights."""
+        """Losses of the first `steps` batches of ``work.order(0)``, from the first weights."""
 
     def reset(self, epoch: int) -> None:
-        """The first weights and a new optimizer's state, and what `epoch` needs beforehand. Not timed."""
+        """The first weights, new optimizer state, and what `epoch` needs beforehand; not timed."""
 
     def epoch(self, steps: int) -> int:
-        """Train for about `steps` steps over shuffled rows, wait for the end; return the steps done."""
+        """Train for about `steps` steps over shuffled rows, to the end; return the steps done."""
 
     def notes(self) -> dict[str, Any]:
         """What else is worth knowing about the work at hand."""

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+import optax  # type: ignore[import-untyped]
 
 from ..works import LEARNING_RATE, Work
 
@@ -16,7 +16,7 @@ State = tuple[Any, Any]
 
 
 class _Jax:
-    """What both ways share: parameters and optimizer state are donated, rows are gathered inside."""
+    """What both ways share: the state is donated, rows are gathered inside."""
 
     def __init__(self, threads: int) -> None:
         # The number of threads follows the CPU affinity and XLA_FLAGS, which the worker has set.
@@ -29,6 +29,7 @@ class _Jax:
         self.work = work
         self.x, self.y = (jax.device_put(a) for a in work.data())
         self.step = partial(_step, work.loss, self.optimizer)
+        self.jitted: Any = None
 
     def reset(self, epoch: int) -> None:
         parameters = jax.tree.map(jnp.array, self.work.weights())

@@ -14,7 +14,7 @@ Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class TorchEager:
-    """Eager PyTorch at its best: fused Adam, gradients set to None, rows by index_select, no sync."""
+    """Eager PyTorch at its best: fused Adam, gradients set to None, losses never waited for."""
 
     def __init__(self, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -71,7 +71,7 @@ class TorchEager:
 
 
 class TorchCompiled(TorchEager):
-    """``torch.compile`` of model and loss, so that its backward is compiled as well; Adam stays fused."""
+    """``torch.compile`` of model and loss, so of their backward as well; Adam stays fused."""
 
     def _loss(self, model: nn.Module, work: Work) -> Step:
         torch.compiler.reset()

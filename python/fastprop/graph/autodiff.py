@@ -103,7 +103,9 @@ def _seed(name: str, output: Tensor, gradient: Tensor | None) -> Tensor:
             )
         return Tensor(np.ones(output.shape, output.dtype))
     if gradient.shape != output.shape:
-        raise ValueError(f"{name}: gradient has shape {gradient.shape}, the output has {output.shape}")
+        raise ValueError(
+            f"{name}: gradient has shape {gradient.shape}, the output has {output.shape}"
+        )
     return gradient
 
 

@@ -121,7 +121,9 @@ def transpose(name: str, specs: Sequence[Spec], attrs: Attrs) -> Spec:
     if sorted(axes) != list(range(len(x.shape))):
         raise ValueError(f"{name}: axes {axes} are not a permutation of the {len(x.shape)} axes")
     if x.batched and axes[0] != 0:
-        raise ValueError(f"{name}: axes {axes} would move the batch axis; it must stay the first one")
+        raise ValueError(
+            f"{name}: axes {axes} would move the batch axis; it must stay the first one"
+        )
     return Spec(tuple(x.shape[a] for a in axes), x.dtype, x.batched)
 
 
@@ -138,7 +140,9 @@ def matmul(name: str, specs: Sequence[Spec], attrs: Attrs) -> Spec:
     if lead_b and lead_a != lead_b:
         raise ValueError(f"{name}: leading axes differ, {lead_a} and {lead_b}")
     if lead_a and not lead_b and attrs["transpose_a"]:
-        raise ValueError(f"{name}: a transposed operand of shape {a.shape} needs a partner of as many axes")
+        raise ValueError(
+            f"{name}: a transposed operand of shape {a.shape} needs a partner of as many axes"
+        )
     if lead_a:
         batched = a.batched
         if lead_b and a.batched != b.batched:

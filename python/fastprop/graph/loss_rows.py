@@ -45,7 +45,9 @@ def mae_rows(pred: TensorLike, target: TensorLike, mean: bool = True) -> Tensor:
     return _rows(ops.MAE, pred, target, mean=mean)
 
 
-def huber_rows(pred: TensorLike, target: TensorLike, delta: float = 1.0, mean: bool = True) -> Tensor:
+def huber_rows(
+    pred: TensorLike, target: TensorLike, delta: float = 1.0, mean: bool = True
+) -> Tensor:
     """Half the squared error up to `delta`, a line beyond it (Huber 1964). As :func:`mse_rows`.
 
     Raises:
@@ -112,7 +114,9 @@ def gaussian_nll_rows(
     variance = var + stop_gradient(maximum(var, eps) - var)
     loss = 0.5 * (log(variance) + square(pred - target) / variance)
     if loss.shape != pred.shape:
-        raise ValueError(f"gaussian_nll: var of shape {var.shape} does not broadcast to {pred.shape}")
+        raise ValueError(
+            f"gaussian_nll: var of shape {var.shape} does not broadcast to {pred.shape}"
+        )
     row_size = int(np.prod(pred.shape[1:], dtype=np.int64))
     rows = (reduce_mean if mean else reduce_sum)(reshape(loss, (pred.shape[0], row_size)), 1)
     return rows + 0.5 * math.log(2 * math.pi) * (1 if mean else row_size) if full else rows
@@ -167,7 +171,9 @@ def cross_entropy_rows(
     logits = as_tensor(logits)
     target = as_tensor(target) if _holds_integers(target) else as_tensor(target, like=logits)
     if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing must be from 0 to 1, got {label_smoothing}")
+        raise ValueError(
+            f"cross_entropy: label_smoothing must be from 0 to 1, got {label_smoothing}"
+        )
     aux = [] if class_weight is None else [as_tensor(class_weight, like=logits)]
     attrs = {"label_smoothing": float(label_smoothing)}
     if target.dtype.kind == "f":
@@ -178,5 +184,7 @@ def cross_entropy_rows(
 
 
 def _holds_integers(value: TensorLike) -> bool:
-    kind = value.dtype.kind if isinstance(value, Tensor | np.ndarray) else np.asarray(value).dtype.kind
+    kind = (
+        value.dtype.kind if isinstance(value, Tensor | np.ndarray) else np.asarray(value).dtype.kind
+    )
     return kind in "iub"

@@ -22,7 +22,7 @@ def align(nbytes: int) -> int:
 @dataclass(slots=True)
 class _Freed:
     offset: int
-    size: int
+    nbytes: int
     key: int
     sliced: bool  # in this phase every thread touched its own slice only
 
@@ -37,17 +37,19 @@ class Arena:
 
     def barrier(self) -> None:
         for block in self._pending:
-            self._release(block.offset, block.size)
+            self._release(block.offset, align(block.nbytes))
         self._pending.clear()
 
     def free(self, block: _Freed) -> None:
         self._pending.append(block)
 
-    def allocate(self, size: int, key: int) -> int:
+    def allocate(self, nbytes: int, key: int) -> int:
+        # As many bytes in as many rows: a thread's slice of both is the same memory.
         for i, block in enumerate(self._pending):
-            if block.sliced and block.size == size and block.key == key:
+            if block.sliced and block.nbytes == nbytes and block.key == key:
                 del self._pending[i]
                 return block.offset
+        size = align(nbytes)
         best = min(
             (b for b in self._free if b[1] >= size), key=lambda b: b[1], default=None
         )
@@ -102,12 +104,12 @@ def plan(schedule: Schedule, persistent: list[Value], kept: list[Value]) -> int:
         taken = _in_place(item, position, last, touched)
         for value in item.writes():
             if value.in_arena and value.offset < 0 and value is not taken:
-                value.offset = arena.allocate(align(value.nbytes), value.key)
+                value.offset = arena.allocate(value.nbytes, value.key)
         for value in {v: None for v, _ in item.reads()} | dict.fromkeys(item.writes()):
             if value.in_arena and not value.persistent and last.get(value, position) == position:
                 if taken is not None and value.offset == taken.offset and value is not taken:
                     continue
-                arena.free(_Freed(value.offset, align(value.nbytes), value.key, touched[value]))
+                arena.free(_Freed(value.offset, value.nbytes, value.key, touched[value]))
     return arena.bytes
 
 

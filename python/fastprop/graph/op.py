@@ -127,7 +127,10 @@ def apply(op: Op, *inputs: Tensor, **attrs: Any) -> Tensor:
 
     out = op.infer(op.name, [t.spec for t in inputs], attrs)
     requires_grad = bool(
-        op.vjps and _grad_enabled.get() and out.dtype.kind == "f" and any(t.requires_grad for t in inputs)
+        op.vjps
+        and _grad_enabled.get()
+        and out.dtype.kind == "f"
+        and any(t.requires_grad for t in inputs)
     )
     # What varies with the batch (a constant broadcast to it) is known when the Program runs.
     symbolic = out.batched or any(t.symbolic for t in inputs)

@@ -229,8 +229,22 @@ def prelu(x: TensorLike, slope: TensorLike) -> Tensor:
 ACTIVATIONS: dict[str, Callable[[TensorLike], Tensor]] = {
     f.__name__: f
     for f in (
-        identity, relu, leaky_relu, elu, selu, celu, gelu, gelu_tanh, silu, mish, softplus, softsign,
-        sigmoid, hard_sigmoid, hard_swish, tanh,
+        identity,
+        relu,
+        leaky_relu,
+        elu,
+        selu,
+        celu,
+        gelu,
+        gelu_tanh,
+        silu,
+        mish,
+        softplus,
+        softsign,
+        sigmoid,
+        hard_sigmoid,
+        hard_swish,
+        tanh,
     )
 }
 """Every activation that needs no further operand, by name, with its default parameters."""

@@ -48,7 +48,9 @@ def infer_labels(name: str, scores: Spec, labels: Spec) -> Spec:
 
 def infer_top_k(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
     if not 1 <= attrs["k"] <= specs[0].shape[-1]:
-        raise ValueError(f"{name}: k must be from 1 to {specs[0].shape[-1]} classes, got {attrs['k']}")
+        raise ValueError(
+            f"{name}: k must be from 1 to {specs[0].shape[-1]} classes, got {attrs['k']}"
+        )
     return infer_labels(name, *specs)
 
 
@@ -59,7 +61,9 @@ def infer_binary(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
     return Spec(out.shape[:1], out.dtype, out.batched)
 
 
-_GATHER = register("gather_rows", infer_gather, undifferentiable("gather_rows", "source"), rowwise=(1,))
+_GATHER = register(
+    "gather_rows", infer_gather, undifferentiable("gather_rows", "source"), rowwise=(1,)
+)
 _TOP_K = register("top_k_correct", infer_top_k, rowwise=(0, 1))
 _BINARY = register("binary_correct", infer_binary, rowwise=(0, 1))
 

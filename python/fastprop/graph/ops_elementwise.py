@@ -121,7 +121,9 @@ sin = unary("sin", "Sine of x", lambda dy, y, x: dy * cos(x))
 cos = unary("cos", "Cosine of x", lambda dy, y, x: -dy * sin(x))
 erf = unary("erf", "Error function of x", lambda dy, y, x: dy * (2 / _SQRT_PI * exp(-square(x))))
 log1p = unary("log1p", "log(1 + x), exact for small x", lambda dy, y, x: dy / (1 + x))
-expm1 = unary("expm1", "e to the power of x, minus 1, exact for small x", lambda dy, y, x: dy * exp(x))
+expm1 = unary(
+    "expm1", "e to the power of x, minus 1, exact for small x", lambda dy, y, x: dy * exp(x)
+)
 copy = unary("copy", "A copy of x", lambda dy, y, x: dy)
 
 #                                                dx = vjp(dy, z, x, y)      dy = vjp(dy, z, x, y)

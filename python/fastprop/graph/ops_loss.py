@@ -161,10 +161,14 @@ def register_loss(
 
     def target_vjp(dy: Tensor, rows: Tensor, pred: Tensor, *rest: Tensor) -> Tensor:
         assert callable(target_slope)
-        return _column(dy, pred) * (_scale(pred, rows.attrs) * target_slope(rows.attrs, pred, *rest))
+        return _column(dy, pred) * (
+            _scale(pred, rows.attrs) * target_slope(rows.attrs, pred, *rest)
+        )
 
     by_target = negative_vjp if target_slope == "negative" else target_vjp if target_slope else None
-    return register(name, infer_loss, pred_vjp, by_target, undifferentiable(name, aux), rowwise=(0, 1))
+    return register(
+        name, infer_loss, pred_vjp, by_target, undifferentiable(name, aux), rowwise=(0, 1)
+    )
 
 
 # -- The losses: d(element)/d(pred), d(element)/d(target) ---------------------------------------------
@@ -234,9 +238,7 @@ HINGE = register_loss(
     lambda a, p, t: -p * _hinge_active(p, t),
 )
 POISSON = register_loss("poisson_nll", infer_rows, _poisson_slope, _poisson_target_slope)
-BCE = register_loss(
-    "binary_cross_entropy", infer_rows, _bce_slope, _bce_target_slope, "pos_weight"
-)
+BCE = register_loss("binary_cross_entropy", infer_rows, _bce_slope, _bce_target_slope, "pos_weight")
 CROSS_ENTROPY = register_loss("cross_entropy", infer_class_rows, _label_slope, None, "class_weight")
 CROSS_ENTROPY_PROBS = register_loss(
     "cross_entropy_probs",

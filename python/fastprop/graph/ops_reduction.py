@@ -87,7 +87,10 @@ _SUM = register(
 )
 # The number of rows may change from step to step, so it is the kernel that divides by it.
 _MEAN = register(
-    "mean", _infer_nonempty, lambda dy, y, x: _repeat(_BROADCAST_MEAN, _kept(dy, y, x), x), rowwise=True
+    "mean",
+    _infer_nonempty,
+    lambda dy, y, x: _repeat(_BROADCAST_MEAN, _kept(dy, y, x), x),
+    rowwise=True,
 )
 _MAX = register("max", _infer_nonempty, _extreme_vjp, rowwise=True)
 _MIN = register("min", _infer_nonempty, _extreme_vjp, rowwise=True)

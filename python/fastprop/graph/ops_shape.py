@@ -35,7 +35,9 @@ def infer_broadcast(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spe
     if not fits:
         raise ValueError(f"{name}: shape {x.shape} does not broadcast to {out.shape}")
     if x.batched and not (out.batched and len(x.shape) == len(out.shape)):
-        raise ValueError(f"{name}: the batch axis of {x.shape} must stay the first one of {out.shape}")
+        raise ValueError(
+            f"{name}: the batch axis of {x.shape} must stay the first one of {out.shape}"
+        )
     return out
 
 
@@ -66,7 +68,9 @@ _RESHAPE = register(
 _ALIAS = register("alias", _same, lambda dy, y, x: dy, view=lambda x: x)
 _STOP = register("stop_gradient", _same, view=lambda x: x)
 _TRANSPOSE = register(
-    "transpose", infer.transpose, lambda dy, y, x: transpose(dy, np.argsort(y.attrs["axes"]).tolist())
+    "transpose",
+    infer.transpose,
+    lambda dy, y, x: transpose(dy, np.argsort(y.attrs["axes"]).tolist()),
 )
 _CAST = register("cast", _infer_cast, lambda dy, y, x: cast(dy, x.dtype), rowwise=True)
 

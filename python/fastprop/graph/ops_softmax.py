@@ -49,7 +49,9 @@ def _along(op: Op, x: TensorLike, axis: int) -> Tensor:
     x = as_tensor(x)
     (last,) = infer.normalize_axes(op.name, axis, x.ndim)
     if x.batched and last == 0:
-        raise ValueError(f"{op.name}: axis {axis} of {x.shape} is the batch, which cannot be normalized")
+        raise ValueError(
+            f"{op.name}: axis {axis} of {x.shape} is the batch, which cannot be normalized"
+        )
     if x.ndim == 1:
         return reshape(apply(op, reshape(x, (1, *x.shape))), x.shape)
     if last == x.ndim - 1:

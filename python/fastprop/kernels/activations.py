@@ -67,9 +67,7 @@ _BACKWARD_DOC = """Backward pass of {title}, :math:`dx = dy \\cdot {derivative}`
 
 def _signature(arguments: Sequence[str], options: dict[str, Any]) -> Signature:
     named = [Parameter(a, Parameter.POSITIONAL_OR_KEYWORD) for a in arguments]
-    named += [
-        Parameter(o, Parameter.POSITIONAL_OR_KEYWORD, default=d) for o, d in options.items()
-    ]
+    named += [Parameter(o, Parameter.POSITIONAL_OR_KEYWORD, default=d) for o, d in options.items()]
     return Signature([*named, Parameter("out", Parameter.POSITIONAL_OR_KEYWORD, default=None)])
 
 
@@ -150,9 +148,7 @@ softplus_forward, softplus_backward = _pair(
     r"\log(1 + e^{\beta x}) / \beta",
     r"\sigma(\beta x)",
 )
-softsign_forward, softsign_backward = _pair(
-    "softsign", "softsign", "x / (1 + |x|)", "(1 - |y|)^2"
-)
+softsign_forward, softsign_backward = _pair("softsign", "softsign", "x / (1 + |x|)", "(1 - |y|)^2")
 sigmoid_forward, sigmoid_backward = _pair(
     "sigmoid", "the logistic function", "1 / (1 + e^{-x})", "y (1 - y)"
 )

@@ -21,7 +21,9 @@ def _infer_backward_data(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -
         raise ValueError(f"{name}: W must have the shape [in, out], got {W.shape}")
     if len(dy.shape) < 2 or dy.shape[-1] != W.shape[1]:
         columns = dy.shape[-1] if dy.shape else 1
-        raise ValueError(f"{name}: dy of shape {dy.shape} has {columns} columns, W gives {W.shape[1]}")
+        raise ValueError(
+            f"{name}: dy of shape {dy.shape} has {columns} columns, W gives {W.shape[1]}"
+        )
     shape = (*dy.shape[:-1], W.shape[0])
     if rest and rest[0].shape != shape:
         raise ValueError(f"{name}: h must have shape {shape}, got {rest[0].shape}")

@@ -67,7 +67,9 @@ def _row_weight(name: str, sample_weight: ArrayLike | None, pred: Array) -> Arra
 
 def _divisor(name: str, reduction: str, weights: Array) -> float:
     if reduction not in REDUCTIONS:
-        raise ValueError(f"{name}: reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+        raise ValueError(
+            f"{name}: reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}"
+        )
     if reduction != "mean":
         return 1.0
     total = float(np.sum(weights, dtype=np.float64))
@@ -150,14 +152,18 @@ def _family(
 
     listed = "".join(f"\n        {name}: {text}" for name, text in options.items())
     for function, name, what, returns, out in (
-        (both, loss, "value and gradient in one pass", "The value and the gradient by `pred`.", _OUT),
+        (
+            both,
+            loss,
+            "value and gradient in one pass",
+            "The value and the gradient by `pred`.",
+            _OUT,
+        ),
         (forward, f"{loss}_forward", "the value", "The value; an array for ``'none'``.", ""),
         (backward, f"{loss}_backward", "the gradient", "The gradient by `pred`.", _OUT),
     ):
         function.__name__ = function.__qualname__ = name
-        function.__doc__ = _DOC.format(
-            **texts, what=what, returns=returns, out=out, options=listed
-        )
+        function.__doc__ = _DOC.format(**texts, what=what, returns=returns, out=out, options=listed)
     return Loss(both, forward, backward)
 
 
@@ -224,7 +230,14 @@ def _prepare_cross_entropy(
     attrs = {"label_smoothing": float(label_smoothing)}
     weight = _row_weight(name, sample_weight, p)
     c = _Call(
-        name, "cross_entropy" if by_label else "cross_entropy_probs", [p, t], aux, attrs, weight, 1.0, reduction
+        name,
+        "cross_entropy" if by_label else "cross_entropy_probs",
+        [p, t],
+        aux,
+        attrs,
+        weight,
+        1.0,
+        reduction,
     )
     _check(c)
     if by_label and t.size and not (t.min() >= 0 and t.max() < p.shape[1]):

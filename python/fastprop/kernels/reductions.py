@@ -17,9 +17,7 @@ def _reduce(op: str, x: ArrayLike, axis: Axis, keepdims: bool, out: Array | None
     return call(op, op, [array], out, attrs=attrs)
 
 
-def sum(
-    x: ArrayLike, axis: Axis = None, keepdims: bool = False, out: Array | None = None
-) -> Array:
+def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False, out: Array | None = None) -> Array:
     r"""Sum over axes, :math:`y = \sum_i x_i`, in an order that does not depend on threads.
 
     Args:
@@ -41,20 +39,16 @@ def sum(
 def mean(
     x: ArrayLike, axis: Axis = None, keepdims: bool = False, out: Array | None = None
 ) -> Array:
-    """Mean over axes, which must not be empty. As :func:`sum`."""
+    r"""Mean over axes, :math:`y = \frac{1}{n} \sum_i x_i`; they must not be empty. As :func:`sum`."""
     return _reduce("mean", x, axis, keepdims, out)
 
 
-def max(
-    x: ArrayLike, axis: Axis = None, keepdims: bool = False, out: Array | None = None
-) -> Array:
+def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False, out: Array | None = None) -> Array:
     """Largest element along axes, which must not be empty. As :func:`sum`."""
     return _reduce("max", x, axis, keepdims, out)
 
 
-def min(
-    x: ArrayLike, axis: Axis = None, keepdims: bool = False, out: Array | None = None
-) -> Array:
+def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False, out: Array | None = None) -> Array:
     """Smallest element along axes, which must not be empty. As :func:`sum`."""
     return _reduce("min", x, axis, keepdims, out)
 

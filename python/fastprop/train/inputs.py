@@ -13,7 +13,7 @@ from fastprop import losses
 from fastprop.data import Dataset, check_finite, to_array
 from fastprop.data.dataset import same_length
 from fastprop.train.objective import Objective
-from fastprop.train.programs import Programs, positional_arguments
+from fastprop.train.programs import Programs, argument_range
 
 Array = NDArray[Any]
 
@@ -34,7 +34,7 @@ class Reader:
 
     def inputs(self, where: str, x: Any, finite: bool, notes: list[str]) -> tuple[Array, ...]:
         """Inputs, one array for each argument of ``forward``, of the model's dtype."""
-        values = self._inputs_of(x)
+        values = self._inputs_of(where, x)
         dtype = self._model.parameter_dtype()
         names = ["x"] if len(values) == 1 else [f"x[{i}]" for i in range(len(values))]
         arrays = []
@@ -78,13 +78,24 @@ class Reader:
             weight = losses.check_sample_weight(where, given, len(inputs[0]), outputs[0].dtype)
         return Dataset(inputs, targets, weight)
 
-    def _inputs_of(self, x: Any) -> list[Any]:
+    def _inputs_of(self, where: str, x: Any) -> list[Any]:
         """A tuple holds several inputs; a list does where ``forward`` takes several."""
-        if isinstance(x, tuple):
-            return list(x)
-        if isinstance(x, list) and positional_arguments(self._model) != 1:
-            return list(x)
-        return [x]
+        least, most = argument_range(self._model)
+        several = isinstance(x, tuple) or (isinstance(x, list) and most != 1)
+        values = list(x) if several else [x]
+        if not values or len(values) < least or (most is not None and len(values) > most):
+            given = "1 array" if len(values) == 1 else f"{len(values)} arrays"
+            takes = (
+                least
+                if least == most
+                else f"{least} or more"
+                if most is None
+                else f"{least} to {most}"
+            )
+            raise ValueError(
+                f"{where}: x holds {given}, {type(self._model).__name__}.forward takes {takes}"
+            )
+        return values
 
 
 def targets_of(y: Any) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -128,8 +127,11 @@ class EpochRunner:
 
     def _next_count(self, remaining: int) -> int:
         """Steps of the next run."""
-        seconds = self._traced.step_seconds
-        count = 1 if seconds is None else max(1, int(self._run_seconds / seconds))
+        chooser = self._traced.chooser
+        _, look = chooser.next()
+        if look or chooser.step_seconds is None:
+            return min(remaining, chooser.look_steps())
+        count = max(1, int(self._run_seconds / chooser.step_seconds))
         return remaining if 2 * remaining <= 3 * count else count  # no stub at the end
 
     def _run(
@@ -138,9 +140,7 @@ class EpochRunner:
         optimizer = self._optimizer
         step = optimizer.steps
         scalars = optimizer.step_scalars(step, count)
-        started = time.perf_counter()
         result = self._execute(order, first, count, step, scalars)
-        self._traced.step_seconds = (time.perf_counter() - started) / max(result.steps_done, 1)
         optimizer.steps = step + result.steps_done
         if result.stopped != "done":
             self._stopped(result, Segment(epoch, first, count, step, scalars))
@@ -156,7 +156,7 @@ class EpochRunner:
         scalars: NDArray[np.float64],
     ) -> RunResult:
         begin = first * self._batch
-        return self._traced.program.run(
+        return self._traced.run(
             self._sources,
             order[begin : min(begin + count * self._batch, self.rows)],
             batch_size=self._batch,

@@ -96,7 +96,8 @@ class Objective:
         try:
             checked = self.loss.check_targets(y, outputs[0].shape, outputs[0].dtype)
         except (ValueError, TypeError) as error:
-            raise type(error)(f"{where}: {error}") from None
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{where}: {error}") from None
         if checked.dtype != y.dtype:
             note_conversion(f"{where}: y", y, checked.dtype, notes)
         return (checked,)

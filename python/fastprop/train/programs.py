@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from fastprop.data import Dataset
 from fastprop.graph.autodiff import grad
 from fastprop.graph.op import Spec, grad_mode, tracing
-from fastprop.graph.program import Program
+from fastprop.graph.program import Program, RunResult
 from fastprop.graph.tensor import Parameter, Tensor
 from fastprop.train.objective import Columns, Objective, Traced
+from fastprop.train.threads import ThreadChooser
 
 if TYPE_CHECKING:
     from fastprop.nn import Module
@@ -32,14 +33,43 @@ _EVALUATION_ROWS = (1, 32, 512)
 Signature = tuple[tuple[tuple[int, ...], str], ...]
 
 
-@dataclass
 class TracedProgram:
-    """A Program, what its recorded numbers are, and how long its steps take."""
+    """A Program, what its recorded numbers are, and the threads that it runs on.
 
-    program: Program
-    columns: Columns = field(default_factory=lambda: Columns(False, ()))
-    outputs: int = 1
-    step_seconds: float | None = None
+    Args:
+        program: The Program.
+        columns: What its recorded numbers are.
+        outputs: How many outputs the model has.
+        fixed_threads: True if the user chose the number of threads.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        columns: Columns | None = None,
+        *,
+        outputs: int = 1,
+        fixed_threads: bool = False,
+    ) -> None:
+        self.program = program
+        self.columns = columns or Columns(False, ())
+        self.outputs = outputs
+        self.chooser = ThreadChooser(program.threads, fixed=fixed_threads)
+
+    def run(
+        self, sources: Sequence[NDArray[Any]], order: NDArray[np.int64], **options: Any
+    ) -> RunResult:
+        """:meth:`Program.run` on as many threads as are fastest at present."""
+        chooser, program = self.chooser, self.program
+        threads, _ = chooser.next()
+        program.threads = threads
+        clock = time.process_time if chooser.wants_cpu_time() else float  # the former is not cheap
+        started, cpu = time.perf_counter(), clock()
+        result = program.run(sources, order, **options)
+        seconds, cpu = time.perf_counter() - started, clock() - cpu
+        chooser.took(threads, result.steps_done, seconds, cpu)
+        program.threads = chooser.best
+        return result
 
 
 def evaluation_rows(count: int) -> int:
@@ -88,7 +118,8 @@ class Programs:
         try:
             result = self._model(*placeholders)
         except (ValueError, TypeError) as error:
-            raise type(error)(_misfit(where, self._model, placeholders, error)) from error
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(_misfit(where, self._model, placeholders, error)) from error
         outputs = list(result) if isinstance(result, tuple | list) else [result]
         name = type(self._model).__name__
         for output in outputs:
@@ -127,7 +158,9 @@ class Programs:
             with tracing(), grad_mode(False), _mode(self._model, training=False):
                 outputs = self._forward(where, placeholders)
             program = Program(placeholders, rows=outputs, threads=self._threads)
-            return TracedProgram(program, outputs=len(outputs))
+            return TracedProgram(
+                program, outputs=len(outputs), fixed_threads=self._threads is not None
+            )
 
         key = ("prediction", _signature(inputs), self._parameter_key(), capacity)
         return self._find(key, build)
@@ -150,7 +183,7 @@ class Programs:
             threads=self._threads,
             check_loss=training,
         )
-        return TracedProgram(program, traced.columns)
+        return TracedProgram(program, traced.columns, fixed_threads=self._threads is not None)
 
     def _judge(
         self, where: str, outputs: list[Tensor], targets: list[Tensor], weight: Tensor | None
@@ -158,7 +191,8 @@ class Programs:
         try:
             return self._objective.trace(outputs, targets, weight)
         except (ValueError, TypeError) as error:
-            raise type(error)(
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(
                 f"{where}: loss or metrics do not take outputs of shape {_shapes(outputs)} with "
                 f"targets of shape {_shapes(targets)}: {error}"
             ) from error
@@ -231,10 +265,6 @@ def _shapes(tensors: Sequence[Tensor]) -> str:
 
 def _misfit(where: str, model: Module, inputs: Sequence[Tensor], error: Exception) -> str:
     """Why the model does not take its inputs, in terms of x where that can be told."""
-    count = positional_arguments(model)
-    if count is not None and count != len(inputs):
-        given = "1 array" if len(inputs) == 1 else f"{len(inputs)} arrays"
-        return f"{where}: x holds {given}, {type(model).__name__}.forward takes {count}"
     width = _width_of_first_layer(model)
     x = inputs[0]
     if len(inputs) == 1 and width is not None:
@@ -260,9 +290,11 @@ def _width_of_first_layer(model: Module) -> int | None:
     return int(width) if isinstance(width, int | np.integer) else None
 
 
-def positional_arguments(model: Module) -> int | None:
-    """How many inputs ``forward`` takes, or ``None`` if that is open."""
+def argument_range(model: Module) -> tuple[int, int | None]:
+    """How many inputs ``forward`` takes at least and at most (``None``: any number)."""
     parameters = inspect.signature(model.forward).parameters.values()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    least = sum(p.default is p.empty for p in positional)
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return None
-    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+        return least, None
+    return least, len(positional)

@@ -243,7 +243,7 @@ class Trainer:
         optimizer = self.optimizer
         before = [a.copy() for a in self._trained_arrays()]
         step = optimizer.steps
-        result = traced.program.run(
+        result = traced.run(
             data.sources,
             np.arange(rows, dtype=np.int64),
             batch_size=rows,
@@ -329,7 +329,7 @@ class Trainer:
         if batch_size is not None:
             batch = check_batch_size(where, batch_size, len(data))
         traced = self._programs.evaluation(where, data, batch)
-        result = traced.program.run(
+        result = traced.run(
             data.sources,
             data.order(shuffle=False, seed=0)(0),
             batch_size=batch,
@@ -362,9 +362,7 @@ class Trainer:
         traced = self._programs.prediction(where, inputs, batch)
         results = traced.program.empty_results(rows)
         order = np.arange(rows, dtype=np.int64)
-        result = traced.program.run(
-            inputs, order, batch_size=batch, seed=self.seed, results=results
-        )
+        result = traced.run(inputs, order, batch_size=batch, seed=self.seed, results=results)
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
         return results[0] if traced.outputs == 1 else tuple(results)

@@ -1,0 +1,92 @@
+"""How many threads a Program runs on, by what its steps take here and now.
+
+The cost model of a Program knows the machine but not who else uses it. Threads that have to share
+their cores wait for each other at every barrier, for as long as the operating system lets others
+run: a step can take a hundred times as long on two threads as on one. Results do not depend on the
+number of threads, so it may change from run to run.
+"""
+
+from __future__ import annotations
+
+import time
+
+_LOOK_SECONDS = 0.002  # steps that are timed to compare, together
+_SOONEST_SECONDS = 0.5  # until the other number is tried again
+_COST_SHARE = 50.0  # trying takes at most a fiftieth of the time
+# Steps this long pay their barriers many times over, unless the threads visibly lack cores.
+_LONG_STEP_SECONDS = 0.005
+_UNDISTURBED_SHARE = 0.7
+
+
+class ThreadChooser:
+    """Chooses between the planned number of threads and one.
+
+    Args:
+        planned: What the cost model says.
+        fixed: True if the user asked for this number; then nothing is chosen.
+
+    Attributes:
+        best: The number of threads that is fastest as far as is known.
+        step_seconds: Time of a step on them, or ``None`` before the first run.
+    """
+
+    def __init__(self, planned: int, *, fixed: bool) -> None:
+        self.best = planned
+        self.step_seconds: float | None = None
+        self._planned = planned
+        self._choice = planned > 1 and not fixed
+        self._warm = False
+        self._seconds: dict[int, float] = {}
+        self._next_look = 0.0
+
+    def next(self) -> tuple[int, bool]:
+        """Threads of the next run, and whether it should be short, for comparison."""
+        if not self._choice:
+            return self._planned, not self._warm
+        for threads in (self._planned, 1):
+            if threads not in self._seconds:
+                return threads, True
+        if time.perf_counter() >= self._next_look:
+            return (1 if self.best != 1 else self._planned), True
+        return self.best, False
+
+    def look_steps(self) -> int:
+        """Steps of a run for comparison."""
+        if self.step_seconds is None:
+            return 1
+        return max(1, int(_LOOK_SECONDS / self.step_seconds))
+
+    def wants_cpu_time(self) -> bool:
+        """True if the next run should also tell how long the process had cores."""
+        return self._choice and (self.step_seconds or 0.0) > _LONG_STEP_SECONDS
+
+    def took(self, threads: int, steps: int, seconds: float, cpu_seconds: float) -> None:
+        """Learn from a run.
+
+        Args:
+            threads: Its threads.
+            steps: Its steps.
+            seconds: Its wall time.
+            cpu_seconds: CPU time of the process meanwhile, or 0 if not :meth:`wants_cpu_time`.
+        """
+        if steps == 0:
+            return
+        step_seconds = seconds / steps
+        if not self._warm:  # the first run starts threads and touches memory
+            self._warm = True
+            self.step_seconds = step_seconds
+            return
+        if not self._choice:
+            self.step_seconds = step_seconds
+            return
+        compared = threads != self.best or len(self._seconds) < 2
+        self._seconds[threads] = step_seconds
+        long = step_seconds > _LONG_STEP_SECONDS
+        if threads > 1 and long and cpu_seconds > _UNDISTURBED_SHARE * threads * seconds:
+            self._seconds.setdefault(1, float("inf"))
+            self._next_look = time.perf_counter() + _SOONEST_SECONDS
+        self.best = min(self._seconds, key=self._seconds.__getitem__)
+        self.step_seconds = self._seconds[self.best]
+        if compared:
+            wait = max(_SOONEST_SECONDS, _COST_SHARE * seconds)
+            self._next_look = time.perf_counter() + wait

@@ -1,0 +1,98 @@
+"""Threads: how many, in forked children, beside each other, and that bits do not depend on them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import fastprop as fp
+from fastprop import nn, optim
+
+
+def train(seed: int, threads: int, rows: int = 300) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 7)).astype(np.float32)
+    y = np.sin(x[:, :1]).astype(np.float32)
+    fp.seed(seed)
+    model = nn.Sequential(nn.Dense(7, 33, activation="tanh"), nn.Dense(33, 1))
+    fp.Trainer(model, "mse", optim.Adam(lr=1e-2), seed=seed, threads=threads).fit(
+        x, y, epochs=3, batch_size=64
+    )
+    return np.concatenate([p.data.ravel() for p in model.parameters()])
+
+
+def run_python(code: str, **env: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_bits_do_not_depend_on_threads(threads: int) -> None:
+    np.testing.assert_array_equal(train(1, threads), train(1, 1))
+
+
+@pytest.mark.parametrize("variable", ["FASTPROP_NUM_THREADS", "OMP_NUM_THREADS"])
+def test_environment_limits_threads(variable: str) -> None:
+    code = "from fastprop import _core; print(_core.available_threads())"
+    assert run_python(code, **{variable: "1"}) == "1"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the platform has no CPU affinity")
+def test_affinity_limits_threads() -> None:
+    code = (
+        "import os; os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1]);"
+        "from fastprop import _core; print(_core.available_threads())"
+    )
+    assert run_python(code) == "1"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
+def test_training_in_a_child_forked_after_the_threads_were_used() -> None:
+    code = """
+import os, sys, warnings
+sys.path.insert(0, "tests")
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of fork with threads
+import test_threads
+before = test_threads.train(3, threads=2)
+child = os.fork()
+if child == 0:
+    same = (test_threads.train(3, threads=2) == before).all()
+    os._exit(0 if same else 1)
+_, status = os.waitpid(child, 0)
+print(os.waitstatus_to_exitcode(status))
+"""
+    assert run_python(code) == "0"
+
+
+def test_two_models_train_beside_each_other() -> None:
+    alone = {seed: train(seed, threads=2) for seed in (5, 6)}
+    found: dict[int, np.ndarray] = {}
+    workers = [
+        threading.Thread(target=lambda s=seed: found.__setitem__(s, train(s, threads=2)))
+        for seed in alone
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=60)
+    for seed, weights in alone.items():
+        np.testing.assert_array_equal(found[seed], weights)
+
+
+def test_denormals_are_restored_after_a_run() -> None:
+    train(7, threads=2)
+    tiny = np.float32(1e-40)
+    assert tiny * np.float32(0.5) > 0
