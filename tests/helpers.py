@@ -38,7 +38,7 @@ def uniform(
 def assert_close(
     actual: Any, expected: Any, ulps: float = 8, scale: float | None = None, what: str = ""
 ) -> None:
-    """Equal up to `ulps` units of the dtype of `actual`, relative to `scale` or to the expected values."""
+    """Equal up to `ulps` units of the dtype of `actual`, relative to the values and to `scale`."""
     actual = np.asarray(actual)
     expected = np.asarray(expected, dtype=np.float64)
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, wanted {expected.shape}"
@@ -67,7 +67,7 @@ def cotangents(shape: Sequence[int], count: int, seed: int = 7) -> list[np.ndarr
 def derivatives(
     f: Callable[..., Tensor], arrays: Sequence[np.ndarray], order: int
 ) -> list[list[Any]]:
-    """Gradients of s_1 = <w, f(x)>, s_2 = sum_i <v_i, ds_1/dx_i>, …: every mixed derivative is in there."""
+    """Gradients of s_1 = <w, f(x)>, s_2 = sum_i <v_i, ds_1/dx_i>, …, with mixed derivatives."""
     inputs = [Tensor(a, requires_grad=True) for a in arrays]
     y = f(*inputs)
     total = (y * cotangents(y.shape, 1)[0].astype(y.dtype)).sum()

@@ -168,6 +168,7 @@ class Terminal(io.StringIO):
 def test_progress_is_for_people(terminal, verbose, shown, monkeypatch) -> None:
     stream = Terminal() if terminal else io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("COLUMNS", "120")
     trainer().fit(X, Y, epochs=3, verbose=verbose, validation_split=0.5)
     text = stream.getvalue()
     assert bool(text) == shown

@@ -93,9 +93,8 @@ def test_adam(name: str, weight_decay: float, dtype: str) -> None:
         for step in range(1, 6):
             g = uniform(size, dtype=dtype, seed=step)
             getattr(kernels, name)(g, w, m, v, step, lr=0.05, weight_decay=weight_decay)
-            expected = _adam(
-                g.astype(np.float64), *expected, step, 0.05, (0.9, 0.999), 1e-8, weight_decay, name == "adamw_update"
-            )  # fmt: skip
+            settings = (0.05, (0.9, 0.999), 1e-8, weight_decay, name == "adamw_update")
+            expected = _adam(g.astype(np.float64), *expected, step, *settings)
         for got, wanted in zip((w, m, v), expected, strict=True):
             assert_close(got, wanted, ulps=64, scale=1.0)
 

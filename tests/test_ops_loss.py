@@ -71,7 +71,7 @@ def _torch_rows(case: str, mean: bool = True):
     functions, options = torch.nn.functional, CASES[case][1]
     calls = {
         "mse": lambda p, t: functions.mse_loss(p, t, reduction="none"),
-        "mae": lambda p, t: functions.l1_loss(p, t, reduction="none"),
+        "mae": lambda p, t: torch.where(p > t, p - t, t - p),
         "huber": lambda p, t: functions.huber_loss(p, t, delta=0.7, reduction="none"),
         "hinge": lambda p, t: torch.relu(1 - t * p),
         "poisson_log": lambda p, t: functions.poisson_nll_loss(p, t, reduction="none"),
@@ -166,8 +166,14 @@ def test_gaussian_nll(var_shape: tuple, full: bool, oracle: str) -> None:
 
     gradcheck(
         lambda a, b, c: F.gaussian_nll_rows(a, b, c, full=full),
-        p, t, v, order=2, oracle=oracle, torch_f=theirs, tolerance=1e-6 if oracle == "differences" else None,
-    )  # fmt: skip
+        p,
+        t,
+        v,
+        order=2,
+        oracle=oracle,
+        torch_f=theirs,
+        tolerance=1e-6 if oracle == "differences" else None,
+    )
 
 
 def test_gaussian_nll_clamps_the_variance_but_not_its_derivative() -> None:
@@ -319,7 +325,7 @@ def test_batched() -> None:
         (
             lambda: F.cross_entropy_rows(np.ones((3, 2)), np.ones((3, 2)), np.ones(3)),
             ValueError,
-            "class_weight must have",
+            "class_weight must have shape",
         ),
         (
             lambda: F.cross_entropy_rows(np.ones((3, 2)), np.array([0, 1, 0]), label_smoothing=2),

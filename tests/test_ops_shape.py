@@ -50,7 +50,7 @@ def test_transpose(dtype: str) -> None:
 
 
 def test_transpose_messages() -> None:
-    with pytest.raises(ValueError, match="transpose: axes .* are not a permutation"):
+    with pytest.raises(ValueError, match=r"transpose: axes .* are not a permutation"):
         F.transpose(np.ones((2, 3)), (0, 0))
     with pytest.raises(ValueError, match="batch axis"):
         F.transpose(Tensor.placeholder((8, 2), "float32", batched=True))

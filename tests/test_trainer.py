@@ -477,3 +477,17 @@ def test_repr_and_attributes() -> None:
     trainer.fit(x, y)
     assert trainer.program is not None
     assert trainer.program.threads == 1
+
+
+def test_programs_are_kept() -> None:
+    x, y = regression(64)
+    trainer = fp.Trainer(network(3, 8, 1), "mse", optim.SGD(lr=0.01))
+    trainer.train_step(x[:32], y[:32])
+    program = trainer.program
+    for rows in (32, 31, 17):
+        trainer.train_step(x[:rows], y[:rows])
+        assert trainer.program is program
+    trainer.train_step(x, y)
+    assert trainer.program is not program
+    trainer.train_step(x[:32], y[:32])
+    assert trainer.program.capacity == 32

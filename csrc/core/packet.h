@@ -24,6 +24,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/partial.h"
 #include "core/types.h"
 
 namespace fastprop {
@@ -42,19 +43,24 @@ struct Simd {
     /// The first `n` elements, 0 < n <= width; the other lanes hold zero.
     static Packet load_partial(const T* p, Index n) {
         if (n == width) return load(p);
-        alignas(64) T lanes[width] = {};
-        std::memcpy(lanes, p, static_cast<std::size_t>(n) * sizeof(T));
-        return pk::pload<Packet>(lanes);
+        Packet v;
+        partial_detail::load_first(p, n, v);
+        return v;
     }
 
     static void store_partial(T* p, const Packet& v, Index n) {
         if (n == width) {
             store(p, v);
-            return;
+        } else {
+            partial_detail::store_first(p, n, v);
         }
-        alignas(64) T lanes[width];
-        pk::pstore(lanes, v);
-        std::memcpy(p, lanes, static_cast<std::size_t>(n) * sizeof(T));
+    }
+
+    /// Ones in the first `n` lanes, for pselect and pand.
+    static Packet first_lanes(Index n) {
+        Packet v;
+        std::memcpy(&v, partial_detail::lane_table(static_cast<const T*>(nullptr), n), sizeof(v));
+        return v;
     }
 };
 

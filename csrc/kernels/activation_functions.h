@@ -144,11 +144,14 @@ struct ActivationFunction<T, Activation::gelu_tanh> {
         const P x = at_most<T>(not_below_decayed<T>(x_any), kDecayed<T>);
         const P square = pk::pmul(x, x);
         const P inner = pk::pmul(x, fma_packet<T>(square, set<T>(kCubic), T(1)));
-        const P s = sigmoid_packet<T>(pk::pmul(set<T>(kTwiceSlope), inner));
+        const P z = pk::pmul(set<T>(kTwiceSlope), inner);
+        // With e = exp(-|z|) neither sigmoid(z) nor its derivative e / (1 + e)^2 cancels.
+        const P e = exp_normal_packet<T>(pk::pnegate(pk::pabs(z)));
+        const P r = pk::pdiv(set<T>(1.0), pk::padd(set<T>(1.0), e));
+        const P s = pk::pselect(pk::pcmp_lt(z, set<T>(0.0)), pk::pmul(e, r), r);
         const P slope = pk::pmul(set<T>(kTwiceSlope),
                                  fma_packet<T>(square, set<T>(3 * kCubic), T(1)));
-        const P t = pk::pmul(pk::pmul(x, slope), pk::psub(set<T>(1.0), s));
-        return pk::pmadd(s, t, s);
+        return pk::pmadd(pk::pmul(x, slope), pk::pmul(pk::pmul(e, r), r), s);
     }
 };
 

@@ -67,18 +67,32 @@ void for_each_row(const BroadcastPlan& plan, const F& f) {
 }
 
 /// y[0 … count) = operand's values for output elements begin, begin + 1, …; U is any type of its size.
+/// Two axes are the usual case, with rows of a few elements: one that is worth a loop without a cursor.
 template <class U>
 void expand_operand(const BroadcastPlan& plan, int operand, const U* data, Index begin, Index count,
                     U* y) {
-    BroadcastCursor cursor(plan, begin);
+    const Index inner = plan.inner();
     const Index stride = plan.inner_stride(operand);
-    while (count > 0) {
-        const Index length = count < cursor.left_in_row() ? count : cursor.left_in_row();
-        const U* from = data + cursor.offset(operand);
+    const auto write = [&](const U* from, Index length) {
         for (Index i = 0; i < length; ++i) y[i] = from[i * stride];
-        cursor.advance(length);
         y += length;
         count -= length;
+    };
+    BroadcastCursor cursor(plan, begin);
+    if (plan.rank == 2) {
+        const Index head = count < cursor.left_in_row() ? count : cursor.left_in_row();
+        const U* row = data + cursor.offset(operand);
+        write(row, head);
+        if (count == 0) return;
+        row += (head - inner) * stride;  // to the start of that row
+        const Index step = plan.stride[operand][0];
+        while (count > 0) write(row += step, count < inner ? count : inner);
+        return;
+    }
+    while (count > 0) {
+        const Index length = count < cursor.left_in_row() ? count : cursor.left_in_row();
+        write(data + cursor.offset(operand), length);
+        cursor.advance(length);
     }
 }
 

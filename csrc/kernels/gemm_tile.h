@@ -114,8 +114,8 @@ inline PacketOf<T> relu_mask(const PacketOf<T>& dy, const PacketOf<T>& h) {
     return pk::pselect(pk::pcmp_le(h, zero), zero, dy);
 }
 
-// Columns that do not fill the packets go through memory, `sums`, one packet after the other; out of
-// line, so that full tiles keep a small frame.
+// Columns that do not fill the packets go through memory, `sums`, one packet after the other; out
+// of line, so that full tiles keep a small frame.
 
 template <class T>
 EIGEN_DONT_INLINE void resume_partial(const TileCall<T>& t, T* sums, int rows, int packets) {

@@ -12,11 +12,7 @@ using PacketOf = typename Simd<T>::Packet;
 /// The first `n` lanes of v, zero in the others (whose values come from padding).
 template <class T>
 inline PacketOf<T> keep_first(const PacketOf<T>& v, Index n) {
-    using S = Simd<T>;
-    alignas(64) T lanes[S::width];
-    pk::pstore(lanes, v);
-    for (Index i = n; i < S::width; ++i) lanes[i] = T(0);
-    return pk::pload<PacketOf<T>>(lanes);
+    return pk::pand(v, Simd<T>::first_lanes(n));
 }
 
 /// Lane r holds p[r * stride]; lanes from `n` on repeat lane 0, which exists.

@@ -40,17 +40,6 @@ struct MinOf {
     static T combine(T a, T b) { return b == b ? (b < a ? b : a) : b; }
 };
 
-/// The lanes below `n` hold the numbers to keep, the others `filler`.
-template <class T>
-inline Vec<T> fill_lanes(const Vec<T>& v, Index n, T filler) {
-    using S = Simd<T>;
-    if (n == S::width) return v;
-    alignas(64) T lanes[S::width];
-    pk::pstore(lanes, v);
-    for (Index i = n; i < S::width; ++i) lanes[i] = filler;
-    return pk::pload<Vec<T>>(lanes);
-}
-
 /// Lanes combined in halves.
 template <class T, class Op>
 inline T reduce_lanes(const Vec<T>& v) {
@@ -76,7 +65,8 @@ inline T reduce_block(Index begin, Index end, const Load& load) {
     }
     for (; i + w <= end; i += w) sum[0] = Op::combine(sum[0], load(i, w));
     if (i < end) {
-        const Vec<T> rest = fill_lanes<T>(load(i, end - i), end - i, Op::start());
+        const Vec<T> rest =
+            pk::pselect(Simd<T>::first_lanes(end - i), load(i, end - i), start);
         sum[1] = Op::combine(sum[1], rest);
     }
     return reduce_lanes<T, Op>(

@@ -1,7 +1,7 @@
 """Reverse-mode differentiation over the graph that Tensors remember.
 
-The chain rule, node by node from the output back: each op's rule turns the derivative by its output into
-derivatives by its inputs, and derivatives that arrive along several paths are added
+The chain rule, node by node from the output back: each op's rule turns the derivative by its output
+into derivatives by its inputs, and derivatives that arrive along several paths are added
 (Rumelhart, Hinton & Williams, "Learning representations by back-propagating errors", Nature 1986).
 Rules are ops themselves, so a derivative can be differentiated again.
 """
@@ -9,6 +9,7 @@ Rules are ops themselves, so a derivative can be differentiated again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,6 +35,28 @@ def topological_order(outputs: Sequence[Tensor]) -> list[Tensor]:
     return order
 
 
+@overload
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor,
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = ...,
+    *,
+    create_graph: bool = ...,
+    allow_unused: bool = ...,
+) -> Tensor: ...
+
+
+@overload
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = ...,
+    *,
+    create_graph: bool = ...,
+    allow_unused: bool = ...,
+) -> list[Any]: ...
+
+
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
@@ -41,7 +64,7 @@ def grad(
     *,
     create_graph: bool = False,
     allow_unused: bool = False,
-) -> Tensor | list[Tensor | None]:
+) -> Any:
     r"""Derivatives of the outputs' sum by each input.
 
     .. math:: \frac{d}{dx} \sum_k \langle g_k, y_k \rangle
@@ -51,7 +74,7 @@ def grad(
         inputs: One Tensor or several; a single one gives a single result, not a list.
         grad_outputs: The :math:`g_k`; may be left out where an output is a scalar (1 then).
         create_graph: Record the derivative itself, so that it can be differentiated again.
-        allow_unused: Give ``None`` for an input that the outputs do not depend on, instead of an error.
+        allow_unused: Give ``None``, not an error, for an input that the outputs do not depend on.
 
     Raises:
         ValueError: An output is not a scalar and has no gradient; a gradient has another shape.
@@ -66,8 +89,8 @@ def grad(
     if len(seeds) != len(outs):
         raise ValueError(f"grad: {len(outs)} outputs but {len(seeds)} grad_outputs")
     with grad_mode(create_graph):
-        seeds = [_seed("grad", o, g) for o, g in zip(outs, seeds, strict=True)]
-        found = _accumulate(outs, seeds, targets)
+        start = [_seed("grad", o, g) for o, g in zip(outs, seeds, strict=True)]
+        found = _accumulate(outs, start, targets)
         results: list[Tensor | None] = [_result(found, t) for t in targets]
     if not allow_unused:
         for i, result in enumerate(results):
@@ -94,12 +117,14 @@ def backward(output: Tensor, gradient: Tensor | ArrayLike | None = None) -> None
 def _seed(name: str, output: Tensor, gradient: Tensor | None) -> Tensor:
     if not output.requires_grad:
         raise RuntimeError(
-            f"{name}: the output of shape {output.shape} does not depend on any Tensor that requires a gradient"
+            f"{name}: the output of shape {output.shape} does not depend on any Tensor that "
+            "requires a gradient"
         )
     if gradient is None:
         if output.size != 1 or output.batched:
             raise ValueError(
-                f"{name}: an output of shape {output.shape} is not a scalar; give its gradient, or sum it first"
+                f"{name}: an output of shape {output.shape} is not a scalar; give its gradient, "
+                "or sum it first"
             )
         return Tensor(np.ones(output.shape, output.dtype))
     if gradient.shape != output.shape:
@@ -112,7 +137,7 @@ def _seed(name: str, output: Tensor, gradient: Tensor | None) -> Tensor:
 def _accumulate(
     outputs: Sequence[Tensor], seeds: Sequence[Tensor], targets: Sequence[Tensor]
 ) -> dict[int, Tensor | None]:
-    """Derivatives by every Tensor on a path from the targets, by its id; ``None`` stands for zero."""
+    """Derivatives by every Tensor on a path from the targets, by its id; ``None`` is zero."""
     order = topological_order(outputs)
     wanted = {id(t) for t in targets}
     for node in order:
@@ -127,8 +152,8 @@ def _accumulate(
         dy = derivative[id(node)]
         for x, vjp in zip(node.inputs, node.op.vjps, strict=False):
             if x.requires_grad and id(x) in wanted:
-                zero = dy is None or vjp is None
-                _add(derivative, x, None if zero else vjp(dy, node, *node.inputs))
+                d = None if dy is None or vjp is None else vjp(dy, node, *node.inputs)
+                _add(derivative, x, d)
     return derivative
 
 
@@ -138,7 +163,7 @@ def _add(derivative: dict[int, Tensor | None], tensor: Tensor, value: Tensor | N
 
 
 def _result(found: dict[int, Tensor | None], target: Tensor) -> Tensor | None:
-    """The derivative by a target: zeros where every path to it is flat, ``None`` where there is no path."""
+    """The derivative by a target: zeros if every path to it is flat, ``None`` if there is none."""
     if id(target) not in found:
         return None
     d = found[id(target)]

@@ -21,7 +21,8 @@ def float_dtype(name: str, specs: Sequence[Spec]) -> np.dtype[Any]:
             raise TypeError(f"{name}: expects float32 or float64 operands, got {spec.dtype}")
         if spec.dtype != dtype:
             raise TypeError(
-                f"{name}: operands have different dtypes, {dtype} and {spec.dtype}; convert one with astype"
+                f"{name}: operands have different dtypes, {dtype} and {spec.dtype}; "
+                "convert one with astype"
             )
     return dtype
 
@@ -41,13 +42,14 @@ def broadcast_shapes(name: str, specs: Sequence[Spec]) -> tuple[tuple[int, ...],
             aligned = len(spec.shape) == len(shape) and spec.shape[0] == shape[0]
             if spec.batched and not aligned:
                 raise ValueError(
-                    f"{name}: the batch axis must stay the first one, but shape {spec.shape} broadcasts "
-                    f"to {shape}; reshape so that both operands have {len(shape)} axes"
+                    f"{name}: the batch axis must stay the first one, but shape {spec.shape} "
+                    f"broadcasts to {shape}; reshape so that both operands have {len(shape)} axes"
                 )
             if not spec.batched and len(spec.shape) == len(shape) and spec.shape[0] != 1:
                 raise ValueError(
-                    f"{name}: an operand of shape {spec.shape} does not vary with the batch, but its first "
-                    f"axis meets the batch axis of {shape}; the number of rows may change from step to step"
+                    f"{name}: an operand of shape {spec.shape} does not vary with the batch, but "
+                    f"its first axis meets the batch axis of {shape}, whose extent may change from "
+                    "step to step"
                 )
     return shape, batched
 

@@ -41,7 +41,7 @@ def mse_rows(pred: TensorLike, target: TensorLike, mean: bool = True) -> Tensor:
 
 
 def mae_rows(pred: TensorLike, target: TensorLike, mean: bool = True) -> Tensor:
-    """Absolute error ``|pred - target|`` of each row; its derivative at 0 is 0. As :func:`mse_rows`."""
+    """Absolute error ``|pred - target|`` of each row, of derivative 0 at 0. As :func:`mse_rows`."""
     return _rows(ops.MAE, pred, target, mean=mean)
 
 
@@ -132,7 +132,7 @@ def binary_cross_entropy_rows(
     Args:
         logits: ``[rows, ...]``.
         target: Probabilities or 0 and 1, the same shape and dtype.
-        pos_weight: Weight :math:`w` of positives: one number, or one for each index of the last axis.
+        pos_weight: Weight :math:`w` of positives: one, or one for each index of the last axis.
         mean: A row's loss is the mean of its elements, else their sum.
 
     Raises:

@@ -37,8 +37,8 @@ class Lowering:
         if tensor.op.view is not None:
             return Value(tensor.shape, tensor.dtype, tensor.batched, alias=inputs[0])
         attrs = {name: float(tensor.attrs[name]) for name in tensor.op.attributes}
-        # The shape is part of the identity: broadcast_to has no other attribute.
-        identity = (tensor.op.name, tensor.shape, *map(id, inputs), *attrs.values())
+        # The spec is part of the identity: broadcast_to and cast have no other attribute.
+        identity = (tensor.op.name, tensor.spec, *map(id, inputs), *attrs.values())
         known = self._known.get(identity)
         if known is not None:
             return known

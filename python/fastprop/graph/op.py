@@ -1,7 +1,7 @@
 """What an op is: shape inference, a derivative rule, and a kernel of the same name in C++.
 
-Every op runs through :func:`apply`. On Tensors that hold data it runs at once; on symbolic Tensors, or
-on parameters while a Program is being traced, it only records a node. The derivative rules are
+Every op runs through :func:`apply`. On Tensors that hold data it runs at once; on symbolic Tensors,
+or on parameters while a Program is being traced, it only records a node. The derivative rules are
 ops on Tensors themselves, so the same rule serves both, and every order.
 """
 
@@ -40,7 +40,8 @@ class Op:
 
     Attributes:
         name: The kernel's name in the C++ op table.
-        infer: ``infer(name, specs, attrs) -> Spec``; raises ``ValueError`` or ``TypeError`` on bad operands.
+        infer: ``infer(name, specs, attrs) -> Spec``; raises ``ValueError`` or ``TypeError`` on bad
+            operands.
         vjps: One function an input, ``vjp(dy, y, *inputs) -> dx`` in terms of ops; ``None`` in the
             place of a function, or as its result, where the derivative is zero. An op without any
             ends the graph.
@@ -48,7 +49,7 @@ class Op:
             that share that axis, so that no thread reads what another one wrote; a tuple if that
             holds for the inputs at these positions only (a weight is always read whole).
         inplace: True if the kernel may write its output over its last input of the same shape.
-        view: A NumPy function that gives the output without computing (``reshape``); no kernel then.
+        view: A NumPy function that gives the output without computing (``reshape``); no kernel.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Activation functions, PyTorch's definitions.
 
-All elementwise ones are one op with a kind. Its derivative comes from the output where the function allows
-it, else from the input, whichever the kernels say; the derivative of that is the table CURVATURE.
+All elementwise ones are one op with a kind. Its derivative comes from the output where the function
+allows it, else from the input, as the kernels say; the derivative of that is the table CURVATURE.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from fastprop import _core
 from fastprop.graph import infer
-from fastprop.graph.op import Spec, apply, register
+from fastprop.graph.op import Op, Spec, apply, register
 from fastprop.graph.ops_elementwise import abs as absolute
 from fastprop.graph.ops_elementwise import exp, less, less_equal, minimum, sign, square, where
 from fastprop.graph.ops_reduction import sum_to
@@ -99,7 +99,7 @@ _PRELU = register(
     lambda dy, y, x, slope: apply(_PRELU_SLOPE, x, slope, dy),
     rowwise=(0,),
 )
-_PRELU_DATA = register(
+_PRELU_DATA: Op = register(
     "prelu_backward_data",
     infer_prelu,
     None,
@@ -107,7 +107,7 @@ _PRELU_DATA = register(
     lambda g, dx, x, slope, dy: apply(_PRELU_DATA, x, slope, g),
     rowwise=(0, 2),
 )
-_PRELU_SLOPE = register(
+_PRELU_SLOPE: Op = register(
     "prelu_backward_slope",
     infer_prelu_slope,
     lambda g, ds, x, slope, dy: _along_channels(g, x) * dy * _flat(x),
@@ -261,7 +261,7 @@ def activation(x: TensorLike, function: str | Callable[[Tensor], Tensor]) -> Ten
     return function(as_tensor(x))
 
 
-# -- Derivatives of derivatives ---------------------------------------------------------------------
+# -- Derivatives of derivatives ------------------------------------------------------------------
 
 PIECEWISE_LINEAR = ("identity", "relu", "leaky_relu", "hard_sigmoid")
 """Their derivative is flat, so its derivative is zero (but at the kinks)."""

@@ -10,7 +10,7 @@ from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
 
 def undifferentiable(op: str, operand: str) -> Vjp:
-    """A rule for an operand whose derivative is not zero but is not offered: an error, not silence."""
+    """A rule for an operand whose derivative is not zero but not offered: an error, not silence."""
 
     def rule(dy: Tensor, y: Tensor, *inputs: Tensor) -> Tensor:
         raise RuntimeError(

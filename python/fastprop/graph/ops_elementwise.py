@@ -104,6 +104,8 @@ def _pow_exponent(dy: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return dy * where(vanishes, 0, z * log(where(vanishes, 1, x)))
 
 
+Unary = Callable[[TensorLike], Tensor]
+
 _SQRT_PI = math.sqrt(math.pi)
 _BOOLEAN = "1 where it holds, else 0, in the operands' dtype."
 
@@ -116,9 +118,9 @@ rsqrt = unary("rsqrt", "1 / sqrt(x)", lambda dy, y, x: dy * (-0.5 * y / x))
 square = unary("square", "x * x", lambda dy, y, x: dy * (2 * x))
 reciprocal = unary("reciprocal", "1 / x", lambda dy, y, x: -dy * square(y))
 abs = unary("abs", "Absolute value of x (derivative 0 at 0)", lambda dy, y, x: dy * sign(x))
-sign = unary("sign", "-1, 0 or 1, as x is negative, zero or positive", None)
-sin = unary("sin", "Sine of x", lambda dy, y, x: dy * cos(x))
-cos = unary("cos", "Cosine of x", lambda dy, y, x: -dy * sin(x))
+sign: Unary = unary("sign", "-1, 0 or 1, as x is negative, zero or positive", None)
+sin: Unary = unary("sin", "Sine of x", lambda dy, y, x: dy * cos(x))
+cos: Unary = unary("cos", "Cosine of x", lambda dy, y, x: -dy * sin(x))
 erf = unary("erf", "Error function of x", lambda dy, y, x: dy * (2 / _SQRT_PI * exp(-square(x))))
 log1p = unary("log1p", "log(1 + x), exact for small x", lambda dy, y, x: dy / (1 + x))
 expm1 = unary(

@@ -1,7 +1,7 @@
 """Losses, one number a row; what reduces rows to one number is in :mod:`fastprop.losses`.
 
-Each loss is an op, its gradient another one, so that a Program can fuse the two. The derivative of the
-gradient comes from the loss's slope written once more, in ops beside it: to all orders.
+Each loss is an op, its gradient another one, so that a Program can fuse the two. The derivative of
+the gradient comes from the loss's slope, written once more in ops: to all orders.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Slope = Callable[..., Tensor]
 _LINEAR_NEVER = 1e30  # threshold of softplus: the loss is exact far out, too
 
 
-# -- Operands ---------------------------------------------------------------------------------------
+# -- Operands ------------------------------------------------------------------------------------
 
 
 def infer_rows(name: str, specs: Sequence[Spec], attrs: Attrs) -> Spec:
@@ -73,7 +73,7 @@ def infer_class_weight(name: str, pred: Spec, aux: Sequence[Spec]) -> None:
         infer.float_dtype(name, [pred, weight])
         if weight.shape != pred.shape[-1:] or weight.batched:
             raise ValueError(
-                f"{name}: class_weight must have {pred.shape[-1:]} elements, got shape {weight.shape}"
+                f"{name}: class_weight must have shape {pred.shape[-1:]}, got {weight.shape}"
             )
 
 
@@ -93,7 +93,7 @@ def infer_backward(infer_loss: Callable[..., Spec]) -> Callable[..., Spec]:
     return infer_gradient
 
 
-# -- Derivatives of gradients -----------------------------------------------------------------------
+# -- Derivatives of gradients --------------------------------------------------------------------
 
 
 def _column(g_rows: Tensor, pred: Tensor) -> Tensor:
@@ -171,7 +171,7 @@ def register_loss(
     )
 
 
-# -- The losses: d(element)/d(pred), d(element)/d(target) ---------------------------------------------
+# -- The losses: d(element)/d(pred), d(element)/d(target) ----------------------------------------
 
 
 def _huber_slope(a: Attrs, p: Tensor, t: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ def transpose_attributes(axes: Sequence[int]) -> dict[str, Any]:
     return {"axes": tuple(axes), **{f"perm{i}": a for i, a in enumerate(padded)}}
 
 
-# The rules. Views run no kernel; `alias` marks a place to differentiate at, `stop_gradient` ends the graph.
+# The rules. Views run no kernel; `alias` is a place to differentiate at, `stop_gradient` an end.
 _RESHAPE = register(
     "reshape",
     infer.reshape,
@@ -121,7 +121,7 @@ def stop_gradient(x: TensorLike) -> Tensor:
 
 
 def alias(x: Tensor) -> Tensor:
-    """The same value as a Tensor of its own, so that one use of `x` can be differentiated by itself."""
+    """The same value as a Tensor of its own, so that one use of `x` can be differentiated by."""
     return apply(_ALIAS, x)
 
 

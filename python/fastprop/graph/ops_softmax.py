@@ -26,7 +26,7 @@ def _total(x: Tensor) -> Tensor:
 _SOFTMAX = register(
     "softmax", _infer, lambda dy, y, x: apply(_SOFTMAX_BACKWARD, y, dy), rowwise=True
 )
-_SOFTMAX_BACKWARD = register(  # dx = y (dy - sum(y dy))
+_SOFTMAX_BACKWARD: Op = register(  # dx = y (dy - sum(y dy))
     "softmax_backward",
     _infer,
     lambda g, dx, y, dy: g * (dy - _total(y * dy)) - dy * _total(g * y),
@@ -36,7 +36,7 @@ _SOFTMAX_BACKWARD = register(  # dx = y (dy - sum(y dy))
 _LOG_SOFTMAX = register(
     "log_softmax", _infer, lambda dy, y, x: apply(_LOG_SOFTMAX_BACKWARD, y, dy), rowwise=True
 )
-_LOG_SOFTMAX_BACKWARD = register(  # dx = dy - exp(y) sum(dy)
+_LOG_SOFTMAX_BACKWARD: Op = register(  # dx = dy - exp(y) sum(dy)
     "log_softmax_backward",
     _infer,
     lambda g, dx, y, dy: -g * exp(y) * _total(dy),
@@ -75,5 +75,5 @@ def softmax(x: TensorLike, axis: int = -1) -> Tensor:
 
 
 def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
-    r"""Logarithm of :func:`softmax`, :math:`y_i = x_i - \log \sum_j e^{x_j}`, without cancellation."""
+    r"""Logarithm of :func:`softmax`, :math:`y_i = x_i - \log \sum_j e^{x_j}`, exact far out."""
     return _along(_LOG_SOFTMAX, x, axis)

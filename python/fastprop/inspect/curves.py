@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,11 @@ if TYPE_CHECKING:
 _TRAINING = "#2a6fbb"
 _VALIDATION = "#d1590f"
 _INK = "#333333"
+# Inches: a panel, and the margins that its labels need.
+_PANEL_WIDTH, _PANEL_HEIGHT = 5.4, 3.6
+_LEFT, _RIGHT, _TOP, _BOTTOM = 0.65, 1.35, 0.4, 0.55
 _LOG_SCALE_FROM = 30.0  # a loss that falls by more than this factor is drawn on a log scale
+_STEPS = [1, 2, 5, 10]  # of the axes' ticks
 _LABEL_GAP = 0.075  # least distance of two labels, as a share of the panel's height
 
 
@@ -45,22 +48,36 @@ def plot_history(
     names = [name for name in history if not name.startswith("val_")]
     columns = min(len(names), 3)
     rows = math.ceil(len(names) / columns)
-    figure = figure_class(figsize=(5.4 * columns, 3.7 * rows + (0.3 if title else 0.0)))
+    head = 0.42 if title else 0.0
+    width, height = columns * _PANEL_WIDTH, rows * _PANEL_HEIGHT + head
+    figure = figure_class(figsize=(width, height))
     canvas_class(figure)
-    for place, name in enumerate(names, start=1):
-        axes = figure.add_subplot(rows, columns, place)
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=6, integer=True))
-        axes.yaxis.set_major_locator(ticker.MaxNLocator(nbins=6))
-        _draw_panel(axes, history, name)
-        if place > len(names) - columns:
+    for place, name in enumerate(names):
+        row, column = divmod(place, columns)
+        axes = figure.add_axes(_panel(row, column, width, height, head))
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=6, steps=_STEPS, integer=True))
+        axes.yaxis.set_major_locator(ticker.MaxNLocator(nbins=6, steps=_STEPS))
+        _draw_panel(axes, history, name, ticker)
+        if place + columns >= len(names):
             axes.set_xlabel("epoch", color=_INK)
-    top = 1.0 - 0.45 / figure.get_figheight() if title else 1.0
     if title:
-        figure.suptitle(title, x=0.02, ha="left", color=_INK, fontsize=12)
-    figure.tight_layout(rect=(0, 0, 1, top), w_pad=2.5, h_pad=2.0)
+        figure.text(_LEFT / width, 1 - 0.32 / height, title, color=_INK, fontsize=12)
     target = Path(path)
     figure.savefig(target, dpi=dpi)
     return target
+
+
+def _panel(
+    row: int, column: int, width: float, height: float, head: float
+) -> tuple[float, float, float, float]:
+    """Left, bottom, width and height of a panel as shares of the figure.
+
+    Laid out by hand: matplotlib's layout engines draw everything once more to measure it.
+    """
+    left = column * _PANEL_WIDTH + _LEFT
+    bottom = height - head - (row + 1) * _PANEL_HEIGHT + _BOTTOM
+    inner = _PANEL_WIDTH - _LEFT - _RIGHT, _PANEL_HEIGHT - _BOTTOM - _TOP
+    return left / width, bottom / height, inner[0] / width, inner[1] / height
 
 
 def _matplotlib() -> tuple[Any, Any, Any]:
@@ -77,8 +94,8 @@ def _matplotlib() -> tuple[Any, Any, Any]:
     return Figure, FigureCanvasAgg, ticker
 
 
-def _draw_panel(axes: Any, history: Mapping[str, Sequence[float]], name: str) -> None:
-    epochs = list(history.epoch)  # type: ignore[attr-defined]
+def _draw_panel(axes: Any, history: History, name: str, ticker: Any) -> None:
+    epochs = history.epoch
     series = [("training", name, _TRAINING)]
     if f"val_{name}" in history:
         series.append(("validation", f"val_{name}", _VALIDATION))
@@ -90,6 +107,11 @@ def _draw_panel(axes: Any, history: Mapping[str, Sequence[float]], name: str) ->
         and max(values) > _LOG_SCALE_FROM * min(values)
     ):
         axes.set_yscale("log")
+        if max(values) < 1e4 * min(values):  # few powers of ten: mark 3, 30, … as well
+            axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 3.0)))
+        plain = ticker.FuncFormatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_major_formatter(plain)
+        axes.yaxis.set_minor_locator(ticker.NullLocator())
     labels = []
     for label, key, color in series:
         line = list(history[key])
@@ -103,7 +125,9 @@ def _draw_panel(axes: Any, history: Mapping[str, Sequence[float]], name: str) ->
 
 
 def _style(axes: Any, name: str) -> None:
-    axes.set_title(name.replace("_", " "), loc="left", color=_INK, fontsize=11, fontweight="bold")
+    title = name.replace("_", " ")
+    # A given height saves matplotlib from looking for one.
+    axes.set_title(title, loc="left", y=1.03, color=_INK, fontsize=11, fontweight="bold")
     axes.grid(True, color="#e6e6e6", lw=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):

@@ -1,7 +1,7 @@
 """The kernels as plain NumPy functions.
 
-They take arrays, write to ``out=`` or to a new array, and know nothing of Tensors. All operands of a call
-share one dtype, float32 or float64; nothing is converted silently.
+They take arrays, write to ``out=`` or to a new array, and know nothing of Tensors. All operands of
+a call share one dtype, float32 or float64; nothing is converted silently.
 """
 
 from fastprop.kernels.activations import (

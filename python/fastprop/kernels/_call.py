@@ -1,4 +1,4 @@
-"""From NumPy arrays to a call of a kernel: operands and `out` are checked, then the op table runs it."""
+"""From NumPy arrays to a call of a kernel: operands and `out` are checked, then the op runs."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def call(
 def check_overlap(
     name: str, label: str, result: Array, inputs: Sequence[Array], in_place: bool = False
 ) -> None:
-    """Refuses a destination that shares memory with an input, unless it is the same memory and may be."""
+    """Refuses a destination that shares memory with an input, unless it may be that input."""
     for array in inputs:
         if np.may_share_memory(result, array):
             same = result.ctypes.data == array.ctypes.data and result.shape == array.shape

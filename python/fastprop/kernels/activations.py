@@ -179,7 +179,7 @@ def prelu_forward(x: ArrayLike, slope: ArrayLike, out: Array | None = None) -> A
 def prelu_backward_data(
     x: ArrayLike, slope: ArrayLike, dy: ArrayLike, out: Array | None = None
 ) -> Array:
-    """Derivative by `x`: `dy` where `x` is positive, else ``slope * dy``. As :func:`prelu_forward`."""
+    """Derivative by `x`: `dy` where `x` > 0, else ``slope * dy``. As :func:`prelu_forward`."""
     name = "prelu_backward_data"
     return call(name, name, operands(name, x=x, slope=slope, dy=dy), out)
 
@@ -207,18 +207,18 @@ def softmax_forward(x: ArrayLike, out: Array | None = None) -> Array:
 
 
 def softmax_backward(y: ArrayLike, dy: ArrayLike, out: Array | None = None) -> Array:
-    r"""From the output `y`: :math:`dx_i = y_i (dy_i - \sum_j y_j dy_j)`. As :func:`softmax_forward`."""
+    r"""From the output: :math:`dx_i = y_i (dy_i - \sum_j y_j dy_j)`. As :func:`softmax_forward`."""
     name = "softmax_backward"
     return call(name, name, operands(name, y=y, dy=dy), out)
 
 
 def log_softmax_forward(x: ArrayLike, out: Array | None = None) -> Array:
-    r"""Logarithm of softmax, :math:`y_i = x_i - \log \sum_j e^{x_j}`. As :func:`softmax_forward`."""
+    r"""Log of softmax, :math:`y_i = x_i - \log \sum_j e^{x_j}`. As :func:`softmax_forward`."""
     name = "log_softmax_forward"
     return call(name, "log_softmax", operands(name, x=x), out)
 
 
 def log_softmax_backward(y: ArrayLike, dy: ArrayLike, out: Array | None = None) -> Array:
-    r"""From the output `y`: :math:`dx_i = dy_i - e^{y_i} \sum_j dy_j`. As :func:`softmax_forward`."""
+    r"""From the output: :math:`dx_i = dy_i - e^{y_i} \sum_j dy_j`. As :func:`softmax_forward`."""
     name = "log_softmax_backward"
     return call(name, name, operands(name, y=y, dy=dy), out)

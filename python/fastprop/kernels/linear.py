@@ -121,7 +121,7 @@ def dense_backward_weights(x: ArrayLike, dy: ArrayLike, out: Array | None = None
 
 
 def dense_backward_bias(dy: ArrayLike, out: Array | None = None) -> Array:
-    """Derivative by the bias: ``dy`` ``[..., out]`` summed over all axes but the last → ``[out]``."""
+    """Derivative by the bias: `dy`, ``[..., out]``, summed over all axes but the last."""
     name = "dense_backward_bias"
     return call(name, "dense_backward_bias", operands(name, dy=dy), out, infer=_infer_bias)
 

@@ -3,7 +3,7 @@ r"""Losses on NumPy arrays: value and gradient, in one pass or apart.
 Each loss is three functions: ``<loss>`` gives (value, gradient), ``<loss>_forward`` the value,
 ``<loss>_backward`` the gradient. Row *i* has the loss :math:`\ell_i` and the weight :math:`w_i`:
 
-- ``"mean"``: :math:`\sum_i w_i \ell_i / \sum_i w_i`, with :math:`\ell_i` the mean over a row's elements;
+- ``"mean"``: :math:`\sum_i w_i \ell_i / \sum_i w_i`, with :math:`\ell_i` the mean of the row;
 - ``"sum"``: :math:`\sum_i w_i \ell_i`, with their sum;
 - ``"none"``: the array :math:`w_i \ell_i`; the gradient is that of its sum.
 """
@@ -272,7 +272,7 @@ mae, mae_forward, mae_backward = _loss("mae", "Absolute error", r"\ell = |y - t|
 huber, huber_forward, huber_backward = _loss(
     "huber",
     "Huber's loss",
-    r"\ell = \tfrac12 d^2 \text{ where } |d| \le \delta, \text{ else } \delta (|d| - \tfrac12 \delta)",
+    r"\ell = d^2 / 2 \text{ where } |d| \le \delta, \text{ else } \delta (|d| - \delta / 2)",
     {"delta": (1.0, "Where the square turns into a line")},
 )
 hinge, hinge_forward, hinge_backward = _loss(
@@ -299,7 +299,7 @@ cross_entropy, cross_entropy_forward, cross_entropy_backward = _family(
     _prepare_cross_entropy,
     {
         "summary": "Cross-entropy of softmax of logits",
-        "formula": r"\ell = -\sum_j q_j \log \mathrm{softmax}(y)_j, \quad q_j = w_j ((1-s) t_j + s/C)",
+        "formula": r"\ell = -\sum_j q_j \log \mathrm{softmax}(y)_j, \; q_j = w_j ((1-s) t_j + s/C)",
         "pred": "``[rows, classes]``",
         "target": "Integer labels ``[rows]``, or probabilities ``[rows, classes]`` of pred's dtype",
     },

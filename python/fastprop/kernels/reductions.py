@@ -39,7 +39,7 @@ def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False, out: Array | No
 def mean(
     x: ArrayLike, axis: Axis = None, keepdims: bool = False, out: Array | None = None
 ) -> Array:
-    r"""Mean over axes, :math:`y = \frac{1}{n} \sum_i x_i`; they must not be empty. As :func:`sum`."""
+    r"""Mean over axes, :math:`\frac{1}{n} \sum_i x_i`; they must not be empty. As :func:`sum`."""
     return _reduce("mean", x, axis, keepdims, out)
 
 
@@ -74,7 +74,6 @@ def gather_rows(source: ArrayLike, index: ArrayLike, out: Array | None = None) -
     array = np.require(np.asarray(source), requirements="C")
     rows = index_operand(name, "index", index)
     if array.ndim and rows.size and not (rows.min() >= 0 and rows.max() < array.shape[0]):
-        raise ValueError(
-            f"{name}: index must be from 0 to {array.shape[0] - 1}, got {rows.min()} to {rows.max()}"
-        )
+        found = f"{rows.min()} to {rows.max()}"
+        raise ValueError(f"{name}: index must be from 0 to {array.shape[0] - 1}, got {found}")
     return call(name, name, [array, rows], out, attrs={"start": 0})

@@ -60,7 +60,7 @@ class PReLU(Module):
     r""":math:`x` where it is positive, else :math:`a x` with a learned :math:`a` (He et al. 2015).
 
     Args:
-        num_parameters: 1 slope for all features, or one for each index of the last axis.
+        num_parameters: 1 slope for all features, or one for each index of axis 1.
         init: Initial slope.
         dtype: float32 or float64.
 

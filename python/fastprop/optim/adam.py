@@ -71,7 +71,11 @@ class Adam(Optimizer):
     def _scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
         t = steps + 1.0
         beta1, beta2 = self.betas
-        return np.stack([rates, rates / (1.0 - beta1**t), 1.0 / np.sqrt(1.0 - beta2**t)], axis=1)
+        scalars = np.empty((len(rates), 3))  # np.stack would take as long as a small network's step
+        scalars[:, 0] = rates
+        np.divide(rates, 1.0 - beta1**t, out=scalars[:, 1])
+        np.divide(1.0, np.sqrt(1.0 - beta2**t), out=scalars[:, 2])
+        return scalars
 
 
 class AdamW(Adam):

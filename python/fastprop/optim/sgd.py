@@ -80,4 +80,7 @@ class SGD(Optimizer):
     def _scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
         # The buffer starts as the whole gradient: zero times the momentum, plus 1 times g.
         factors = np.where(steps == 0, 1.0, 1.0 - self.dampening)
-        return np.stack([rates, factors], axis=1)
+        scalars = np.empty((len(rates), 2))  # np.stack would take as long as a small network's step
+        scalars[:, 0] = rates
+        scalars[:, 1] = factors
+        return scalars

@@ -31,9 +31,11 @@ class Reader:
         self._model = model
         self._objective = objective
         self._programs = programs
+        self._arguments = argument_range(model)
 
     def inputs(self, where: str, x: Any, finite: bool, notes: list[str]) -> tuple[Array, ...]:
         """Inputs, one array for each argument of ``forward``, of the model's dtype."""
+        self._programs.look_at_parameters()
         values = self._inputs_of(where, x)
         dtype = self._model.parameter_dtype()
         names = ["x"] if len(values) == 1 else [f"x[{i}]" for i in range(len(values))]
@@ -80,7 +82,7 @@ class Reader:
 
     def _inputs_of(self, where: str, x: Any) -> list[Any]:
         """A tuple holds several inputs; a list does where ``forward`` takes several."""
-        least, most = argument_range(self._model)
+        least, most = self._arguments
         several = isinstance(x, tuple) or (isinstance(x, list) and most != 1)
         values = list(x) if several else [x]
         if not values or len(values) < least or (most is not None and len(values) > most):

@@ -95,6 +95,7 @@ class Programs:
         self._optimizer = optimizer
         self._threads = threads
         self._kept: OrderedDict[tuple[Any, ...], TracedProgram] = OrderedDict()
+        self._parameters: tuple[int, ...] = ()
         self._specs: dict[tuple[Any, ...], list[Spec]] = {}
 
     # -- what the model gives -------------------------------------------------------------------
@@ -105,7 +106,7 @@ class Programs:
         Raises:
             ValueError: The model does not take them; the message has the shapes.
         """
-        key = (_signature(inputs), self._parameter_key())
+        key = (_signature(inputs), self._parameters)
         if key not in self._specs:
             placeholders = _placeholders(inputs, 2, "x")
             with tracing(), grad_mode(False), _mode(self._model, training=False):
@@ -140,8 +141,11 @@ class Programs:
     def training(self, where: str, data: Dataset, capacity: int) -> TracedProgram:
         """A Program that learns from batches of up to `capacity` rows."""
         hyper = tuple(sorted(self._optimizer.attributes().items()))
-        key = ("training", self._signature_of(data), capacity, hyper, id(self._optimizer))
-        return self._find(key, lambda: self._trace(where, data, capacity, training=True))
+        key = ("training", self._signature_of(data), hyper)
+        # One for somewhat larger batches does as well: callers of train_step may bring any number.
+        fits = [n for *k, n in self._kept if tuple(k) == key and capacity <= n <= 2 * capacity]
+        rows = min(fits, default=capacity)
+        return self._find((*key, rows), lambda: self._trace(where, data, rows, training=True))
 
     def evaluation(self, where: str, data: Dataset, capacity: int) -> TracedProgram:
         """A Program that records loss and metrics."""
@@ -162,7 +166,7 @@ class Programs:
                 program, outputs=len(outputs), fixed_threads=self._threads is not None
             )
 
-        key = ("prediction", _signature(inputs), self._parameter_key(), capacity)
+        key = ("prediction", _signature(inputs), self._parameters, capacity)
         return self._find(key, build)
 
     def _trace(self, where: str, data: Dataset, capacity: int, *, training: bool) -> TracedProgram:
@@ -225,11 +229,11 @@ class Programs:
 
     def _signature_of(self, data: Dataset) -> tuple[Any, ...]:
         weighted = data.weight is not None
-        return (_signature(data.inputs), _signature(data.targets), weighted, self._parameter_key())
+        return (_signature(data.inputs), _signature(data.targets), weighted, self._parameters)
 
-    def _parameter_key(self) -> tuple[int, ...]:
-        """Changes when the user puts another parameter into the model."""
-        return tuple(id(p) for p in self._model.parameters())
+    def look_at_parameters(self) -> None:
+        """Notice it if the user put another parameter into the model; call before the others."""
+        self._parameters = tuple(id(p) for p in self._model.parameters())
 
 
 def _signature(arrays: Sequence[NDArray[Any]]) -> Signature:

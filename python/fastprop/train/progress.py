@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
 _REFRESH_SECONDS = 0.1
-_BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+_WIDEST = 120  # columns
+_BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar:16}| {elapsed}<{remaining}{postfix}"
 
 
 class Progress:
@@ -17,20 +19,22 @@ class Progress:
     def __init__(self, epochs: int) -> None:
         from tqdm import tqdm  # only when somebody looks
 
+        size = shutil.get_terminal_size()
         self._epochs = epochs
         self._shown = 0.0
         self._text = ""
         self._latest: tuple[int, Mapping[str, float]] = (0, {})
         self._bar: Any = tqdm(
             total=epochs,
+            desc=f"epoch 0/{epochs}",
             bar_format=_BAR_FORMAT,
             mininterval=0,
             maxinterval=float("inf"),
-            dynamic_ncols=True,
+            ncols=min(size.columns, _WIDEST),
+            nrows=size.lines,
             file=sys.stderr,
             leave=True,
         )
-        self._draw(0.0)
 
     @classmethod
     def wanted(cls, verbose: bool | None) -> bool:

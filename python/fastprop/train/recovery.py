@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +25,12 @@ _COST_SHARE = 100.0  # copying takes at most a hundredth of the time
 _MOST_SEGMENTS = 4096  # runs remembered after a copy
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """One run: some steps of an epoch, and the optimizer's numbers for them."""
 
     epoch: int
     first: int  # step of the epoch
-    count: int
+    steps: int
     step: int  # optimizer.steps before it
     scalars: NDArray[np.float64]
 
@@ -107,7 +105,7 @@ class Recovery:
         copy = next((c for c in reversed(self._copies) if c.step <= step), self._copies[0])
         self._return_to(copy)
         for segment in segments:
-            count = min(segment.count, step - segment.step)
+            count = min(segment.steps, step - segment.step)
             if segment.step >= copy.step and count > 0:
                 self._replay(segment, count)
                 self._optimizer.steps = segment.step + count
