@@ -127,7 +127,7 @@ def test_no_live_value_is_overwritten(seed: int) -> None:
         dies[v] = len(items)
     for v in born:
         assert v.offset % 64 == 0
-        assert 0 <= v.offset
+        assert v.offset >= 0
         assert v.offset + v.nbytes <= total
         for w in born:
             both_live = born[v] < born[w] <= dies[v]

@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     for threads in options.threads:
         results += _race(works, threads, rounds, seconds, options.contestants, facts)
     _write(options, facts, results)
-    wrong = [r for r in results if r.mismatch]
+    wrong = [r for r in results if r.mismatched]
     missing = [
         r for r in results if "fastprop" in options.contestants and "fastprop" not in r.microseconds
     ]

@@ -28,7 +28,7 @@ class Result:
         limits: The machine's limit in microseconds, measured in every round.
         deviations: Largest relative difference of a verified loss from the reference's.
         errors: Why a contestant has no times.
-        mismatch: True if an error is a wrong result.
+        mismatched: Those among them whose losses differ from the others'.
     """
 
     work: Work
@@ -38,7 +38,7 @@ class Result:
     deviations: dict[str, float] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    mismatch: bool = False
+    mismatched: list[str] = field(default_factory=list)
 
     def median(self, key: str) -> float | None:
         times = self.microseconds.get(key)
@@ -144,7 +144,7 @@ class Race:
             whole = _deviation(losses[worker.key], reference)
             result.deviations[worker.key] = whole
             if not (early <= _EARLY_TOLERANCE and whole <= _TOLERANCE):
-                result.mismatch = True
+                result.mismatched.append(worker.key)
                 self._fail(
                     worker,
                     result,

@@ -54,13 +54,9 @@ def _cell(result: Result, key: str) -> str:
             filter(None, map(result.median, result.microseconds))
         )
         return f"**{text}**" if best else text
-    return (
-        "wrong"
-        if key in result.errors and result.mismatch
-        else "failed"
-        if key in result.errors
-        else "-"
-    )
+    if key in result.mismatched:
+        return "wrong"
+    return "failed" if key in result.errors else "-"
 
 
 def _caption(facts: dict[str, Any], results: list[Result]) -> str:

@@ -40,8 +40,8 @@ __all__ = [
     "grad", "no_grad",
     # functions on Tensors
     "abs", "cos", "dense", "erf", "exp", "gelu", "log", "log_softmax", "matmul", "max", "maximum",
-    "mean", "min", "minimum", "relu", "sigmoid", "silu", "sin", "softmax", "softplus", "sqrt", "sum",
-    "tanh", "where",
+    "mean", "min", "minimum", "relu", "sigmoid", "silu", "sin", "softmax", "softplus", "sqrt",
+    "sum", "tanh", "where",
     # packages
     "data", "functional", "inspect", "kernels", "losses", "metrics", "nn", "optim", "train",
     # the installation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,8 @@ def config() -> dict[str, Any]:
         ``available_threads``, ``l1d_bytes``, ``l2_bytes``, ``l3_bytes``, ``compiler``, ``eigen``,
         ``openmp``, ``cuda_built``, ``cuda``, ``python``, ``numpy``, ``platform``.
     """
+    import platform
+
     return {
         **_core.config(),
         "usable_levels": _core.usable_levels(),

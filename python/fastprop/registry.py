@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -23,6 +22,8 @@ def lookup(where: str, kind: str, name: str, known: Mapping[str, T]) -> T:
     """
     if name in known:
         return known[name]
+    from difflib import get_close_matches  # wanted for an error only
+
     nearest = get_close_matches(name.lower(), known, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
     raise ValueError(f"{where}: unknown {kind} {name!r}{hint} Known: {', '.join(sorted(known))}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,6 @@ from numpy.typing import DTypeLike, NDArray
 from fastprop import _core
 
 Array = NDArray[Any]
-
-logger = logging.getLogger("fastprop")
 
 _FRAME_LIBRARIES = ("pandas", "polars", "modin", "cudf")
 
@@ -145,6 +142,9 @@ def _hint(array: Array) -> str:
 
 def note_conversion(name: str, array: Array, dtype: np.dtype[Any], notes: list[str] | None) -> None:
     """Say that numbers are converted: in `notes`, and in the log ``fastprop``."""
+    import logging  # 10 ms that most programs do not need
+
+    logger = logging.getLogger("fastprop")
     size = array.size * dtype.itemsize
     text = f"{name} was converted from {array.dtype} to {dtype} ({size:,} bytes)"
     if notes is not None:

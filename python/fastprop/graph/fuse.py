@@ -1,7 +1,7 @@
 """Rewrites that save passes over memory: several instructions become one fused kernel.
 
-Each function takes the list and gives a new one; a pattern matches only where the values in between have
-no other use, so nothing is computed twice.
+Each function takes the list and gives a new one; a pattern matches only where the values in
+between have no other use, so nothing is computed twice.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def fuse_bias(instructions: list[Instruction], kept: set[Value]) -> list[Instruc
         if item.name != "add":
             continue
         for product, bias in (item.inputs, item.inputs[::-1]):
-            assert product is not None and bias is not None
+            assert product is not None
+            assert bias is not None
             source = made_by.get(product)
             fits = bias.shape == product.shape[-1:] and not bias.batched
             if fits and source and _is_plain_product(source) and _single_use(product, users, kept):
@@ -92,7 +93,7 @@ def fuse_bias(instructions: list[Instruction], kept: set[Value]) -> list[Instruc
 
 
 def fuse_activation(instructions: list[Instruction], kept: set[Value]) -> list[Instruction]:
-    """activation(dense(x, W, b)) is one instruction with an epilogue; z is stored if it is read again."""
+    """activation(dense(x, W, b)) is one instruction; z is stored too if it is read again."""
     users, made_by = consumers(instructions), _producers(instructions)
     kept = kept | _aliased(instructions)
     replaced: dict[Instruction, Instruction | None] = {}
@@ -120,7 +121,7 @@ def fuse_activation(instructions: list[Instruction], kept: set[Value]) -> list[I
 
 
 def fuse_backward_data(instructions: list[Instruction], kept: set[Value]) -> list[Instruction]:
-    """activation_backward(h, dz W^T) is one instruction that multiplies by f'(h) in its epilogue."""
+    """activation_backward(h, dz W^T) is one instruction, with f'(h) in its epilogue."""
     users = consumers(instructions)
     kept = kept | _aliased(instructions)
     replaced: dict[Instruction, Instruction | None] = {}
@@ -132,7 +133,11 @@ def fuse_backward_data(instructions: list[Instruction], kept: set[Value]) -> lis
         dx = item.outputs[0]
         user = users[dx][0] if _single_use(dx, users, kept) else None
         if user is not None and user.name == "activation_backward" and user.inputs[1] is dx:
-            attrs = {"activation": user.attrs["kind"], "p0": user.attrs["p0"], "p1": user.attrs["p1"]}
+            attrs = {
+                "activation": user.attrs["kind"],
+                "p0": user.attrs["p0"],
+                "p1": user.attrs["p1"],
+            }
             h, outputs = user.inputs[0], user.outputs
             own = (*item.own, 2)
             replaced[item] = None
@@ -163,22 +168,27 @@ def fuse_losses(instructions: list[Instruction], kept: set[Value]) -> list[Instr
             continue
         outputs = [value.outputs[0], item.outputs[0]]
         replaced[value] = None
-        replaced[item] = instruction(f"{name}_fused", item.inputs, outputs, item.attrs, own=item.own)
+        replaced[item] = instruction(
+            f"{name}_fused", item.inputs, outputs, item.attrs, own=item.own
+        )
     return _sorted(_replace(instructions, replaced))
 
 
 def name_products(instructions: list[Instruction], kept: set[Value]) -> list[Instruction]:
-    """x @ W is dense without a bias, x^T @ dz the gradient of weights: the names that have packed forms."""
+    """x @ W is dense without a bias, x^T @ dz a gradient of weights: these have packed forms."""
     replaced: dict[Instruction, Instruction | None] = {}
     for item in instructions:
         if item.name != "matmul":
             continue
         if _is_plain_product(item):
             inputs = [*item.inputs, None]
-            replaced[item] = instruction("dense", inputs, item.outputs, dict(_IDENTITY), own=item.own)
+            replaced[item] = instruction(
+                "dense", inputs, item.outputs, dict(_IDENTITY), own=item.own
+            )
         elif item.attrs["transpose_a"] and not item.attrs["transpose_b"]:
             a, b = item.inputs
-            assert a is not None and b is not None
+            assert a is not None
+            assert b is not None
             if a.batched and b.batched and len(a.shape) == len(b.shape) == 2:
                 replaced[item] = instruction("dense_backward_weights", [a, b], item.outputs)
     return _replace(instructions, replaced)
@@ -221,7 +231,7 @@ def _sorted(instructions: list[Instruction]) -> list[Instruction]:
                 done.add(item)
                 stack.append((item, True))
                 needed = [made_by.get(v.base) for v in item.inputs if v is not None]
-                stack.extend((n, False) for n in reversed(needed) if n is not None and n not in done)
+                stack.extend(
+                    (n, False) for n in reversed(needed) if n is not None and n not in done
+                )
     return ordered
-
-

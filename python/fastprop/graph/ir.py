@@ -1,4 +1,4 @@
-"""The instructions of a Program while they are being arranged: values, and what reads and writes them."""
+"""The instructions of a Program while they are arranged: values, and who reads and writes them."""
 
 from __future__ import annotations
 

@@ -50,9 +50,7 @@ class Arena:
                 del self._pending[i]
                 return block.offset
         size = align(nbytes)
-        best = min(
-            (b for b in self._free if b[1] >= size), key=lambda b: b[1], default=None
-        )
+        best = min((b for b in self._free if b[1] >= size), key=lambda b: b[1], default=None)
         if best is None:
             offset = self.bytes
             self.bytes += size
@@ -133,7 +131,12 @@ def _in_place(
             continue
         base = value.base
         dying = base.in_arena and not base.persistent and last.get(base) == position
-        if dying and touched[base] and value.nbytes == base.nbytes == out.nbytes and base.key == out.key:
+        if (
+            dying
+            and touched[base]
+            and value.nbytes == base.nbytes == out.nbytes
+            and base.key == out.key
+        ):
             out.offset = base.offset
             return out
     return None

@@ -1,7 +1,7 @@
 """Weights as the register tile reads them: packed once a run, and again by whoever updates them.
 
-W stays row-major and the truth; the packed copies are this Program's cache. They cost one pass over the
-slice that an update has just written, and save one pass over all weights in each product.
+W stays row-major and the truth; the packed copies are this Program's cache. They cost one pass
+over the slice that an update has just written, and save one pass over all weights in each product.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class RunResult:
     """What a run did.
 
     Attributes:
-        values: The recorded outputs of every complete step, float64 [steps_done, number of scalars].
+        values: The recorded outputs of every complete step, float64 [steps_done, scalars].
         steps_done: Complete steps. A step whose loss turned non-finite counts, its update included.
         stopped: Why it ended.
         error: The exception that a signal handler raised, if it was interrupted.
@@ -96,7 +96,7 @@ class Program:
         items = fuse(items, [*recorded, *stored])
         prologue, items = pack_weights(items)
         self._schedule = schedule(pack_gradients(items))
-        # Recorded scalars keep a place of their own: rank 0 reads them while others start the next step.
+        # Recorded scalars keep a place of their own: rank 0 reads them while others go on.
         for value in recorded:
             value.base.persistent = value.base.in_arena
         persistent = [v for p in prologue for v in p.outputs]
@@ -113,12 +113,16 @@ class Program:
     def barriers(self) -> int:
         return self._schedule.barriers
 
-    def _build(self, prologue: list[Instruction], recorded: list[Value], stored: list[Value]) -> None:
+    def _build(
+        self, prologue: list[Instruction], recorded: list[Value], stored: list[Value]
+    ) -> None:
         assembler = _Assembler()
         before = [assembler.instruction(p, i == 0) for i, p in enumerate(prologue)]
         step = []
         phase = 0
-        for item, item_phase in zip(self._schedule.instructions, self._schedule.phases, strict=True):
+        for item, item_phase in zip(
+            self._schedule.instructions, self._schedule.phases, strict=True
+        ):
             step.append(assembler.instruction(item, item_phase != phase))
             phase = item_phase
         outputs = [[assembler.operand(v) for v in values] for values in (recorded, stored)]
@@ -165,7 +169,9 @@ class Program:
         """The instructions, one a line, with a rule where the threads wait for each other."""
         lines = []
         phase = 0
-        for item, item_phase in zip(self._schedule.instructions, self._schedule.phases, strict=True):
+        for item, item_phase in zip(
+            self._schedule.instructions, self._schedule.phases, strict=True
+        ):
             if item_phase != phase:
                 lines.append("---- barrier ----")
                 phase = item_phase
@@ -228,7 +234,12 @@ def _updates(
         state = [Value(a.shape, a.dtype, array=a) for a in arrays]
         items.append(
             instruction(
-                optimizer.op, [lowered.value(gradient)], [weights, *state], attrs, own=(0,), overwrites=True
+                optimizer.op,
+                [lowered.value(gradient)],
+                [weights, *state],
+                attrs,
+                own=(0,),
+                overwrites=True,
             )
         )
     return items
@@ -249,7 +260,9 @@ def _common_capacity(inputs: Sequence[Tensor]) -> int:
 def _check_outputs(scalars: Sequence[Tensor], rows: Sequence[Tensor]) -> None:
     for tensor in scalars:
         if tensor.size != 1 or tensor.batched or tensor.dtype.kind != "f":
-            raise ValueError(f"Program: a recorded output must be a scalar, got shape {tensor.shape}")
+            raise ValueError(
+                f"Program: a recorded output must be a scalar, got shape {tensor.shape}"
+            )
     for tensor in rows:
         if not tensor.batched:
             raise ValueError(

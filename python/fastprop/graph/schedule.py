@@ -1,9 +1,9 @@
 """The order of a step, with as few barriers as its dependencies allow.
 
-An instruction needs a barrier before it only if it reads what another thread's slice wrote, or overwrites
-what another thread may still read. A *phase* is what lies between two barriers. Every instruction goes into
-the earliest phase that it can: forward and dx of a stack of layers share one, dW, updates and repacking
-the next.
+An instruction needs a barrier before it only if it reads what another thread's slice wrote, or
+overwrites what another thread may still read. A *phase* is what lies between two barriers. Every
+instruction goes into the earliest phase that it can: forward and dx of a stack of layers share one,
+dW, updates and repacking the next.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ def schedule(instructions: list[Instruction]) -> Schedule:
     for i, needed in enumerate(depends):
         for j in needed:
             users[j].append(i)
-    order = [i for phase in range(max(phases, default=0) + 1) for i in _chains(phase, phases, depends, users)]
+    order = [
+        i
+        for phase in range(max(phases, default=0) + 1)
+        for i in _chains(phase, phases, depends, users)
+    ]
     return Schedule([instructions[i] for i in order], [phases[i] for i in order])
 
 
@@ -54,7 +58,9 @@ def _dependencies(instructions: list[Instruction]) -> tuple[list[set[int]], list
         needed: set[int] = set()
         phase = 0
 
-        def after(earlier: _Access, own: bool, item: Instruction = item, needed: set[int] = needed) -> int:
+        def after(
+            earlier: _Access, own: bool, item: Instruction = item, needed: set[int] = needed
+        ) -> int:
             needed.add(earlier.index)
             apart = not (own and earlier.own and earlier.key == item.key)
             return phases[earlier.index] + apart

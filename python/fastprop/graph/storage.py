@@ -1,4 +1,4 @@
-"""One flat aligned buffer for all parameters of a model, and one for each kind of optimizer state."""
+"""One flat aligned buffer for all parameters of a model, one for each kind of optimizer state."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def flat_views(like: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
 
 
 def flatten(parameters: Sequence[Parameter]) -> None:
-    """Move parameters into one buffer. One that is in such a buffer already stays: it never moves twice."""
+    """Move parameters into one buffer; those that are in one already stay where they are."""
     moving = [p for p in dict.fromkeys(parameters) if not p.stored]
     for parameter, view in zip(moving, flat_views([p.data for p in moving]), strict=True):
         parameter.move_to(view)

@@ -27,11 +27,22 @@ class Tensor:
     Attributes:
         shape: Extents of the axes.
         dtype: NumPy dtype.
-        requires_grad: True if derivatives with respect to it, or to something it came from, are recorded.
+        requires_grad: True if derivatives by it, or by something it came from, are recorded.
         grad: After :meth:`backward`, the accumulated derivative (a Tensor), else ``None``.
     """
 
-    __slots__ = ("_data", "attrs", "batched", "dtype", "grad", "inputs", "name", "op", "requires_grad", "shape")
+    __slots__ = (
+        "_data",
+        "attrs",
+        "batched",
+        "dtype",
+        "grad",
+        "inputs",
+        "name",
+        "op",
+        "requires_grad",
+        "shape",
+    )
     __array_priority__ = 100.0
 
     shape: tuple[int, ...]
@@ -45,7 +56,9 @@ class Tensor:
     name: str
     _data: NDArray[Any] | None
 
-    def __init__(self, data: ArrayLike, requires_grad: bool = False, dtype: DTypeLike | None = None) -> None:
+    def __init__(
+        self, data: ArrayLike, requires_grad: bool = False, dtype: DTypeLike | None = None
+    ) -> None:
         array = as_supported_array("Tensor", data, dtype)
         self._set(array, Spec(array.shape, array.dtype), None, (), {}, requires_grad)
         if requires_grad and array.dtype.kind != "f":
@@ -108,8 +121,8 @@ class Tensor:
         """The array. Writing into it changes the Tensor."""
         if self._data is None:
             raise RuntimeError(
-                f"Tensor.data: a symbolic Tensor of shape {self.shape} has no value while a Program is "
-                "being traced; values exist when the Program runs"
+                f"Tensor.data: a symbolic Tensor of shape {self.shape} has no value while a Program "
+                "is being traced; values exist when the Program runs"
             )
         return self._data
 
@@ -135,7 +148,9 @@ class Tensor:
         if self._data is None:
             batch = ", batched" if self.batched else ""
             return f"Tensor(symbolic, shape={self.shape}, dtype={self.dtype}{batch}{flags})"
-        text = np.array2string(self._data, separator=", ", prefix="Tensor(", threshold=100, precision=5)
+        text = np.array2string(
+            self._data, separator=", ", prefix="Tensor(", threshold=100, precision=5
+        )
         return f"Tensor({text}, dtype={self.dtype}{flags})"
 
     def __bool__(self) -> bool:
@@ -165,11 +180,11 @@ class Tensor:
         """Add d(self)/d(leaf) to ``leaf.grad`` of every leaf that requires a gradient.
 
         Args:
-            gradient: Derivative of the quantity of interest by this Tensor; may be left out for a scalar.
+            gradient: Derivative of the quantity of interest by this Tensor; 1 if left out.
 
         Raises:
             RuntimeError: This Tensor does not depend on anything that requires a gradient.
-            ValueError: It is not a scalar and no gradient was given, or the gradient's shape differs.
+            ValueError: It is no scalar and no gradient was given, or the gradient's shape differs.
         """
         from fastprop.graph.autodiff import backward
 
@@ -226,16 +241,16 @@ class Tensor:
     def __neg__(self) -> Tensor:
         return _f().neg(self)
 
-    def __gt__(self, other: TensorLike) -> Tensor:
+    def __gt__(self, other: Any) -> Tensor:
         return _f().greater(self, other)
 
-    def __ge__(self, other: TensorLike) -> Tensor:
+    def __ge__(self, other: Any) -> Tensor:
         return _f().greater_equal(self, other)
 
-    def __lt__(self, other: TensorLike) -> Tensor:
+    def __lt__(self, other: Any) -> Tensor:
         return _f().less(self, other)
 
-    def __le__(self, other: TensorLike) -> Tensor:
+    def __le__(self, other: Any) -> Tensor:
         return _f().less_equal(self, other)
 
     def exp(self) -> Tensor:
@@ -272,7 +287,7 @@ class Tensor:
         return _f().min(self, axis, keepdims)
 
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
-        return _f().reshape(self, shape[0] if len(shape) == 1 else shape)  # type: ignore[arg-type]
+        return _f().reshape(self, shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: int) -> Tensor:
         return _f().transpose(self, axes or None)
@@ -325,11 +340,11 @@ class Parameter(Tensor):
 def tensor(data: ArrayLike, requires_grad: bool = False, dtype: DTypeLike | None = None) -> Tensor:
     """Make a Tensor from an array, a list or a number.
 
-    Python floats and lists become float32; NumPy float32, float64 and int64 arrays are kept, without
-    a copy where they are contiguous; other integers and booleans become int64, float16 float32.
+    Python floats and lists become float32; NumPy float32, float64 and int64 arrays are kept,
+    without a copy where they are contiguous; other integers and booleans become int64, float16 float32.
 
     Raises:
-        TypeError: Complex, object or string data, or an integer Tensor that should require a gradient.
+        TypeError: Complex, object or string data, or an integer Tensor that requires a gradient.
     """
     return Tensor(data, requires_grad, dtype)
 
@@ -350,7 +365,9 @@ def as_supported_array(name: str, data: Any, dtype: DTypeLike | None = None) -> 
         wanted = np.dtype(dtype)
         if wanted not in _DTYPES:
             raise TypeError(f"{name}: dtype must be float32, float64 or int64, got {wanted}")
-    elif array.dtype in _DTYPES and (isinstance(data, np.ndarray | np.generic) or array.dtype.kind != "f"):
+    elif array.dtype in _DTYPES and (
+        isinstance(data, np.ndarray | np.generic) or array.dtype.kind != "f"
+    ):
         wanted = array.dtype
     else:
         wanted = np.dtype(np.float32 if array.dtype.kind == "f" else np.int64)

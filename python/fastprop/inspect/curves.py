@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fastprop.train.history import History
 
 _TRAINING = "#2a6fbb"
@@ -62,6 +63,8 @@ def plot_history(
             axes.set_xlabel("epoch", color=_INK)
     if title:
         figure.text(_LEFT / width, 1 - 0.32 / height, title, color=_INK, fontsize=12)
+    from pathlib import Path
+
     target = Path(path)
     figure.savefig(target, dpi=dpi)
     return target

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -17,6 +16,8 @@ class Progress:
     """A bar over epochs that moves with the steps inside them, redrawn by the clock."""
 
     def __init__(self, epochs: int) -> None:
+        import shutil
+
         from tqdm import tqdm  # only when somebody looks
 
         size = shutil.get_terminal_size()
