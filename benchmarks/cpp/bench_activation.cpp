@@ -27,9 +27,9 @@ std::vector<T> ramp(Index n) {
 }
 
 void count(benchmark::State& state, Index elements) {
-    state.counters["Gelem/s"] =
-        benchmark::Counter(1e-9 * static_cast<double>(elements) * static_cast<double>(state.iterations()),
-                           benchmark::Counter::kIsRate);
+    state.counters["Gelem/s"] = benchmark::Counter(
+        1e-9 * static_cast<double>(elements) * static_cast<double>(state.iterations()),
+        benchmark::Counter::kIsRate);
 }
 
 /// f(x + h) - f(x - h) against the derivative: that value and derivative belong together.
@@ -131,7 +131,8 @@ void sum(benchmark::State& state, unsigned axes) {
     const TensorView in = matrix(x, rows, n);
     const Index out_rows = axes == 1 ? n : (axes == 2 ? rows : 1);
     const auto run = [&] {
-        reduce(Reduction::mean, plan_reduction(in, axes, out_rows, {0, out_rows}), x.data(), y.data());
+        reduce(Reduction::mean, plan_reduction(in, axes, out_rows, {0, out_rows}), x.data(),
+               y.data());
     };
     run();
     if (!bench::verify(state, y.data(), x.data(), static_cast<std::size_t>(out_rows), 1e-6)) return;

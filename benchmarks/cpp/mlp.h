@@ -1,6 +1,7 @@
 #pragma once
 /// @file
-/// @brief Whole training steps of dense networks, laid out by hand as fastprop's Python layer lays them out.
+/// @brief Whole training steps of dense networks, laid out by hand as fastprop's Python layer lays
+/// them out.
 
 #include <cmath>
 #include <cstdint>
@@ -193,7 +194,8 @@ private:
         }
         const Operand loss = arena({}, false);
         add("mean", {rows}, {loss}, {1}, true);
-        for (std::size_t l = count; l-- > 0;) build_update(l, h[l], dzs[l], dzp[l], w[l], b[l], wp[l], wtp[l]);
+        for (std::size_t l = count; l-- > 0;)
+            build_update(l, h[l], dzs[l], dzp[l], w[l], b[l], wp[l], wtp[l]);
         parts_.scalars = {loss};
     }
 
@@ -202,18 +204,21 @@ private:
         const Index in = widths_[l], out = widths_[l + 1];
         const std::vector<double> adam = {0, 0.9, 0.999, 1e-8, 0};
         Layer& layer = layers_[l];
-        for (int i = 0; i < 4; ++i) layer.state[i].assign(i < 2 ? layer.w.size() : layer.b.size(), 0.0f);
+        for (int i = 0; i < 4; ++i)
+            layer.state[i].assign(i < 2 ? layer.w.size() : layer.b.size(), 0.0f);
         const Operand dw = arena({in, out}, false), db = arena({out}, false);
         add("dense_backward_weights_packed", {x, dzp}, {dw}, {static_cast<double>(out)});
         add("adam_update", {dw},
             {w, buffer(layer.state[0], {in, out}), buffer(layer.state[1], {in, out})}, adam);
         for (const bool transposed : {false, true}) {
             if (transposed && l == 0) continue;  // nobody asks for dx of the input
-            add(transposed ? "pack_weights_transposed" : "pack_weights", {w}, {transposed ? wtp : wp}, {});
+            add(transposed ? "pack_weights_transposed" : "pack_weights", {w},
+                {transposed ? wtp : wp}, {});
             parts_.prologue.push_back(parts_.step.back());
         }
         add("dense_backward_bias", {dz}, {db}, {});
-        add("adam_update", {db}, {b, buffer(layer.state[2], {out}), buffer(layer.state[3], {out})}, adam);
+        add("adam_update", {db}, {b, buffer(layer.state[2], {out}), buffer(layer.state[3], {out})},
+            adam);
     }
 
     std::vector<Index> widths_;

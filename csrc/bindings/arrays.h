@@ -17,8 +17,8 @@ inline DType dtype_of(const pybind11::array& array, const char* function) {
     if (kind == 'i' && size == 4) return DType::i32;
     if (kind == 'i' && size == 8) return DType::i64;
     if ((kind == 'u' || kind == 'b') && size == 1) return DType::u8;
-    throw TypeError(concat(function, ": unsupported dtype ",
-                           pybind11::str(array.dtype()).cast<std::string>()));
+    throw TypeError(
+        concat(function, ": unsupported dtype ", pybind11::str(array.dtype()).cast<std::string>()));
 }
 
 /// A view for reading, or for writing if `writable`.

@@ -52,8 +52,9 @@ void execute(int code, const py::sequence& inputs, const py::sequence& outputs,
     const std::vector<TensorView> out = views_of(outputs, true);
     StepContext step;
     if (scalars) step.scalars = scalars->data();
-    const Call call{in.data(),    static_cast<int>(in.size()), out.data(),
-                    static_cast<int>(out.size()), attrs.data(), &step};
+    const Call call{in.data(),    static_cast<int>(in.size()),
+                    out.data(),   static_cast<int>(out.size()),
+                    attrs.data(), &step};
     check_call(op, call);
     const Kernel kernel = select_kernel(op, call);
     const py::gil_scoped_release release;

@@ -43,8 +43,7 @@ Operand operand_from(const py::handle& item) {
 
 std::vector<Operand> operands_from(const py::handle& items) {
     std::vector<Operand> operands;
-    for (const py::handle item : items.cast<py::sequence>())
-        operands.push_back(operand_from(item));
+    for (const py::handle item : items.cast<py::sequence>()) operands.push_back(operand_from(item));
     return operands;
 }
 
@@ -155,9 +154,9 @@ void bind_program(py::module_& m) {
                       const py::sequence&, const py::sequence&, const py::sequence&>(),
              py::arg("arena_bytes"), py::arg("capacity"), py::arg("buffers"), py::arg("prologue"),
              py::arg("step"), py::arg("scalars"), py::arg("rows"))
-        .def("run", &BoundProgram::run, py::arg("sources"), py::arg("order"),
-             py::arg("batch_size"), py::arg("step_scalars"), py::arg("first_step"),
-             py::arg("seed"), py::arg("threads"), py::arg("results"), py::arg("stop_on_nonfinite"),
+        .def("run", &BoundProgram::run, py::arg("sources"), py::arg("order"), py::arg("batch_size"),
+             py::arg("step_scalars"), py::arg("first_step"), py::arg("seed"), py::arg("threads"),
+             py::arg("results"), py::arg("stop_on_nonfinite"),
              "Run whole steps with the GIL released. Returns the recorded outputs [steps, n], the "
              "number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), and "
              "the exception of an interrupt.");

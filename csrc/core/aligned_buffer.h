@@ -46,9 +46,9 @@ private:
     std::size_t bytes_ = 0;
 };
 
-/// Scratch memory of the calling thread, grown on demand and kept. A later call from the same thread
-/// with the same `slot` may move it, so a kernel asks once for all that it needs.
-/// Slot 0 belongs to GEMM packing, slot 1 to everything else.
+/// Scratch memory of the calling thread, grown on demand and kept. A later call from the same
+/// thread with the same `slot` may move it, so a kernel asks once for all that it needs. Slot 0
+/// belongs to GEMM packing, slot 1 to everything else.
 void* thread_scratch(std::size_t bytes, int slot = 1);
 
 }  // namespace fastprop

@@ -81,7 +81,8 @@ inline void map_packets(const T* a, const T* b, T* y, Index n, const F& f) {
     for (; i + S::width <= n; i += S::width) S::store(y + i, f(S::load(a + i), S::load(b + i)));
     if (i < n) {
         const Index rest = n - i;
-        S::store_partial(y + i, f(S::load_partial(a + i, rest), S::load_partial(b + i, rest)), rest);
+        S::store_partial(y + i, f(S::load_partial(a + i, rest), S::load_partial(b + i, rest)),
+                         rest);
     }
 }
 

@@ -2,9 +2,9 @@
 /// @file
 /// @brief The first few lanes of a packet: from memory, to memory, and as a mask.
 ///
-/// Through masked moves where the level has them. Everywhere else through an array on the stack, which
-/// costs a stalled load: the bytes were written in other pieces than they are read. For packet.h, which
-/// has included Eigen and with it the intrinsics.
+/// Through masked moves where the level has them. Everywhere else through an array on the stack,
+/// which costs a stalled load: the bytes were written in other pieces than they are read. For
+/// packet.h, which has included Eigen and with it the intrinsics.
 
 #include <cstdint>
 #include <cstring>

@@ -33,9 +33,9 @@ inline Philox4 philox4x32(Philox4 counter, std::uint64_t seed) {
 /// one dropout layer, …), `step` the training step or epoch.
 inline Philox4 philox_block(std::uint64_t seed, std::uint32_t stream, std::uint32_t step,
                             std::uint64_t index) {
-    return philox4x32({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32),
-                       step, stream},
-                      seed);
+    return philox4x32(
+        {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), step, stream},
+        seed);
 }
 
 /// Uniform on [0, 1) with 24 random bits.

@@ -2,8 +2,9 @@
 /// @file
 /// @brief A team of threads that stays together for a whole run of many steps.
 ///
-/// One OpenMP parallel region covers a run; inside it every instruction does its own slice and meets
-/// the others only at barriers that the planner placed. This is the only header backed by <omp.h>.
+/// One OpenMP parallel region covers a run; inside it every instruction does its own slice and
+/// meets the others only at barriers that the planner placed. This is the only header backed by
+/// <omp.h>.
 
 #include <atomic>
 #include <functional>

@@ -53,8 +53,9 @@ constexpr std::array<Backward<T>, sizeof...(kinds)> backward_table(
 using AllKinds = std::make_integer_sequence<int, kNumActivations>;
 
 constexpr const char* kNames[kNumActivations] = {
-    "identity", "relu", "leaky_relu", "elu",      "selu",    "celu",         "gelu",       "gelu_tanh",
-    "silu",     "mish", "softplus",   "softsign", "sigmoid", "hard_sigmoid", "hard_swish", "tanh"};
+    "identity", "relu",         "leaky_relu", "elu",  "selu",     "celu",
+    "gelu",     "gelu_tanh",    "silu",       "mish", "softplus", "softsign",
+    "sigmoid",  "hard_sigmoid", "hard_swish", "tanh"};
 
 int checked(Activation kind) {
     const int value = static_cast<int>(kind);
@@ -104,8 +105,8 @@ void activation_backward(Activation kind, T p0, T p1, const T* h, const T* dy, T
 
 template void activation_forward<float>(Activation, float, float, const float*, float*, Index);
 template void activation_forward<double>(Activation, double, double, const double*, double*, Index);
-template void activation_backward<float>(Activation, float, float, const float*, const float*, float*,
-                                         Index);
+template void activation_backward<float>(Activation, float, float, const float*, const float*,
+                                         float*, Index);
 template void activation_backward<double>(Activation, double, double, const double*, const double*,
                                           double*, Index);
 

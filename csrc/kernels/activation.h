@@ -2,7 +2,8 @@
 /// @file
 /// @brief Activation functions and their derivatives, PyTorch's definitions.
 ///
-/// A kind is dispatched once per call, so a fused kernel calls these on a tile that is still in cache.
+/// A kind is dispatched once per call, so a fused kernel calls these on a tile that is still in
+/// cache.
 
 #include "core/types.h"
 
@@ -40,8 +41,8 @@ Activation activation_from_attribute(double value);
 ///
 /// A property of the kind alone: relu, selu, softsign, sigmoid, hard_sigmoid, tanh (and identity,
 /// which ignores h). leaky_relu, elu and celu use the input although their output would do for
-/// positive parameters: with a slope or an alpha <= 0, which are legal, y does not tell the sign of x.
-/// Throws Error for a value that is no Activation.
+/// positive parameters: with a slope or an alpha <= 0, which are legal, y does not tell the sign of
+/// x. Throws Error for a value that is no Activation.
 bool activation_uses_output(Activation kind);
 
 /// y = f(x) on n elements. In place (y == x) is allowed. NaN propagates; +-inf give the limits.

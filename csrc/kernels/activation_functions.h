@@ -17,8 +17,8 @@ namespace activation_detail {
 template <class T>
 constexpr T kDecayed = T(1000);
 
-/// One activation: `forward(x)` and `derivative(h)`, with h as activation_uses_output says. Built from
-/// p0 and p1.
+/// One activation: `forward(x)` and `derivative(h)`, with h as activation_uses_output says. Built
+/// from p0 and p1.
 template <class T, Activation kind>
 struct ActivationFunction;
 
@@ -118,9 +118,7 @@ template <class T>
 struct ActivationFunction<T, Activation::gelu> {
     using P = Vec<T>;
     ActivationFunction(T, T) {}
-    P forward(const P& x) const {
-        return pk::pmul(not_below_decayed<T>(x), Normal<T>(x).cdf);
-    }
+    P forward(const P& x) const { return pk::pmul(not_below_decayed<T>(x), Normal<T>(x).cdf); }
     P derivative(const P& x) const {
         const Normal<T> normal(x);
         const P inside = at_most<T>(not_below_decayed<T>(x), kDecayed<T>);
@@ -128,7 +126,8 @@ struct ActivationFunction<T, Activation::gelu> {
     }
 };
 
-/// x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3): the tanh form without its cancellation.
+/// x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3): the tanh form without its
+/// cancellation.
 template <class T>
 struct ActivationFunction<T, Activation::gelu_tanh> {
     using P = Vec<T>;
@@ -149,8 +148,8 @@ struct ActivationFunction<T, Activation::gelu_tanh> {
         const P e = exp_normal_packet<T>(pk::pnegate(pk::pabs(z)));
         const P r = pk::pdiv(set<T>(1.0), pk::padd(set<T>(1.0), e));
         const P s = pk::pselect(pk::pcmp_lt(z, set<T>(0.0)), pk::pmul(e, r), r);
-        const P slope = pk::pmul(set<T>(kTwiceSlope),
-                                 fma_packet<T>(square, set<T>(3 * kCubic), T(1)));
+        const P slope =
+            pk::pmul(set<T>(kTwiceSlope), fma_packet<T>(square, set<T>(3 * kCubic), T(1)));
         return pk::pmadd(pk::pmul(x, slope), pk::pmul(pk::pmul(e, r), r), s);
     }
 };

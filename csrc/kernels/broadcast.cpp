@@ -35,7 +35,8 @@ Index BroadcastPlan::size() const {
     return n;
 }
 
-BroadcastPlan plan_broadcast(const TensorView& out, const TensorView* in, int operands, Range rows) {
+BroadcastPlan plan_broadcast(const TensorView& out, const TensorView* in, int operands,
+                             Range rows) {
     BroadcastPlan plan;
     plan.operands = operands;
     plan.out_offset = rows.begin * out.row_size();

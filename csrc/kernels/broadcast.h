@@ -17,7 +17,7 @@ struct BroadcastPlan {
     Index shape[kMaxRank] = {};
     Index stride[kMaxOperands][kMaxRank] = {};
     Index offset[kMaxOperands] = {};  ///< of the first element that the rows read
-    Index out_offset = 0;             ///< of the first element that the rows write; they are contiguous
+    Index out_offset = 0;  ///< of the first element that the rows write; they are contiguous
 
     Index inner() const { return shape[rank - 1]; }
     Index inner_stride(int operand) const { return stride[operand][rank - 1]; }
@@ -66,8 +66,9 @@ void for_each_row(const BroadcastPlan& plan, const F& f) {
     }
 }
 
-/// y[0 … count) = operand's values for output elements begin, begin + 1, …; U is any type of its size.
-/// Two axes are the usual case, with rows of a few elements: one that is worth a loop without a cursor.
+/// y[0 … count) = operand's values for output elements begin, begin + 1, …; U is any type of its
+/// size. Two axes are the usual case, with rows of a few elements: one that is worth a loop without
+/// a cursor.
 template <class U>
 void expand_operand(const BroadcastPlan& plan, int operand, const U* data, Index begin, Index count,
                     U* y) {

@@ -13,7 +13,8 @@ namespace fastprop {
 
 namespace {
 
-/// Shorter innermost rows than this are not worth a call each: their operands are written out first.
+/// Shorter innermost rows than this are not worth a call each: their operands are written out
+/// first.
 constexpr Index kShortRow = 48;
 /// Elements of an operand that are written out at a time.
 constexpr Index kChunk = 512;
@@ -163,12 +164,12 @@ void fill(T value, T* y, Index n) {
     std::fill(y, y + n, value);
 }
 
-#define FASTPROP_UNARY(op)                                                  \
-    template void unary<float, Unary::op>(const float*, float*, Index);     \
+#define FASTPROP_UNARY(op)                                              \
+    template void unary<float, Unary::op>(const float*, float*, Index); \
     template void unary<double, Unary::op>(const double*, double*, Index);
-#define FASTPROP_BINARY(op)                                                                     \
-    template void binary<float, Binary::op>(const BroadcastPlan&, const float*, const float*,   \
-                                            float*);                                            \
+#define FASTPROP_BINARY(op)                                                                      \
+    template void binary<float, Binary::op>(const BroadcastPlan&, const float*, const float*,    \
+                                            float*);                                             \
     template void binary<double, Binary::op>(const BroadcastPlan&, const double*, const double*, \
                                              double*);
 

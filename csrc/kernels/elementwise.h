@@ -2,8 +2,9 @@
 /// @file
 /// @brief Functions of one element, or of two or three that broadcast against each other.
 ///
-/// Comparisons give 1 and 0. NaN follows NumPy: maximum and minimum hand it on, every comparison with
-/// it is false, not_equal true. An element's bits depend on its operands alone, whatever the path.
+/// Comparisons give 1 and 0. NaN follows NumPy: maximum and minimum hand it on, every comparison
+/// with it is false, not_equal true. An element's bits depend on its operands alone, whatever the
+/// path.
 
 #include "core/tensor_view.h"
 #include "core/types.h"

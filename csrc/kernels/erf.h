@@ -2,8 +2,9 @@
 /// @file
 /// @brief The error function and the normal distribution on packets; the rules of math.h hold.
 ///
-/// Largest errors measured, in units in the last place: erf 1.4, the distribution function 6 wherever
-/// its result is a normal number, so also far in the tail, where 1 + erf would have cancelled.
+/// Largest errors measured, in units in the last place: erf 1.4, the distribution function 6
+/// wherever its result is a normal number, so also far in the tail, where 1 + erf would have
+/// cancelled.
 
 #include "kernels/math.h"
 
@@ -15,13 +16,12 @@ struct ErfConstants;
 template <>
 struct ErfConstants<float> {
     // erf(x) / x - 1 in x^2, 0 <= x <= 1; error 2^-30.
-    static constexpr float kErf[] = {0.12837917f,    -0.37612626f,   0.112836f,   -0.026854446f,
-                                     0.0051895366f,  -0.00080208457f, 7.889119e-05f};
+    static constexpr float kErf[] = {0.12837917f,   -0.37612626f,    0.112836f,    -0.026854446f,
+                                     0.0051895366f, -0.00080208457f, 7.889119e-05f};
     // exp(x^2) erfc(x) (x + kCenter) in (x - kCenter) / (x + kCenter), 0 <= x <= 10.5; error 2^-28.
-    static constexpr float kScaledErfc[] = {1.0215827f,     -0.6871607f,    0.27947176f,
-                                            -0.03644187f,   -0.021505507f,  0.0064766314f,
-                                            0.0030620014f,  -0.0008345236f, -0.0005926964f,
-                                            4.9640454e-05f, 7.093187e-05f};
+    static constexpr float kScaledErfc[] = {
+        1.0215827f,    -0.6871607f,    0.27947176f,    -0.03644187f,   -0.021505507f, 0.0064766314f,
+        0.0030620014f, -0.0008345236f, -0.0005926964f, 4.9640454e-05f, 7.093187e-05f};
     static constexpr float kCenter = 2.0f;
     static constexpr float kSplit = 4097.0f;  // 2^12 + 1
     static constexpr float kFar = 15.0f;      // exp(-x^2 / 2) and exp(-x^2) are zero from here
@@ -30,13 +30,12 @@ struct ErfConstants<float> {
 template <>
 struct ErfConstants<double> {
     // Error 2^-63.
-    static constexpr double kErf[] = {0.1283791670955126,     -0.3761263890318375,
-                                      0.11283791670954885,    -0.026866170645077875,
-                                      0.005223977624828431,   -0.0008548326981425542,
-                                      0.0001205533113295582,  -1.4925595772180906e-05,
-                                      1.64610084778027e-06,   -1.6350396222864617e-07,
-                                      1.466032872274226e-08,  -1.137495573607015e-09,
-                                      5.960685338520971e-11};
+    static constexpr double kErf[] = {
+        0.1283791670955126,      -0.3761263890318375,     0.11283791670954885,
+        -0.026866170645077875,   0.005223977624828431,    -0.0008548326981425542,
+        0.0001205533113295582,   -1.4925595772180906e-05, 1.64610084778027e-06,
+        -1.6350396222864617e-07, 1.466032872274226e-08,   -1.137495573607015e-09,
+        5.960685338520971e-11};
     // 0 <= x <= 28; error 2^-58.
     static constexpr double kScaledErfc[] = {
         1.054031820305718,       -0.8046518494391488,     0.45391411664809606,

@@ -18,8 +18,8 @@ constexpr Index kMaxDepth = 512;
 /// Bytes of A in a block, well inside a second-level cache of 512 KB.
 ///
 /// What did not help on Zen 3: a copy of A with padded rows (nothing, not even for strides that are
-/// powers of two), prefetching B some rows ahead (nothing) or the next panel between two tiles (1 to
-/// 4 % slower), all panels for one tile of rows before the next (2 to 8 % slower).
+/// powers of two), prefetching B some rows ahead (nothing) or the next panel between two tiles (1
+/// to 4 % slower), all panels for one tile of rows before the next (2 to 8 % slower).
 constexpr Index kLeftBytes = 192 * 1024;
 /// Up to this k a large C is written row by row (on Zen 3 1.6 times faster for k = 1).
 constexpr Index kShallow = 8;

@@ -114,9 +114,8 @@ void transpose(const TensorView& in, const int* permutation, const U* x, U* y, R
     const Index x_stride = loops.x_step[last];
     loops.take_out(last);
     if (x_stride == 1) {  // rows stay contiguous
-        for_each_index(loops, [&](Index from, Index to) {
-            std::copy(x + from, x + from + columns, y + to);
-        });
+        for_each_index(
+            loops, [&](Index from, Index to) { std::copy(x + from, x + from + columns, y + to); });
         return;
     }
     // The axis that is contiguous in x, if this slice has one, makes a matrix with y's last axis.
@@ -134,8 +133,8 @@ void transpose(const TensorView& in, const int* permutation, const U* x, U* y, R
     });
 }
 
-#define FASTPROP_LAYOUT(U)                                             \
-    template void broadcast<U>(const BroadcastPlan&, const U*, U*);    \
+#define FASTPROP_LAYOUT(U)                                          \
+    template void broadcast<U>(const BroadcastPlan&, const U*, U*); \
     template void transpose<U>(const TensorView&, const int*, const U*, U*, Range);
 
 FASTPROP_LAYOUT(std::uint8_t)

@@ -14,8 +14,8 @@ struct BroadcastPlan;
 template <class U>
 void broadcast(const BroadcastPlan& plan, const U* x, U* y);
 
-/// y[i0, i1, …] = x[j…] with j[permutation[a]] = i[a], for the rows [rows.begin, rows.end) of axis 0
-/// of y. The permutation has in.rank entries.
+/// y[i0, i1, …] = x[j…] with j[permutation[a]] = i[a], for the rows [rows.begin, rows.end) of axis
+/// 0 of y. The permutation has in.rank entries.
 template <class U>
 void transpose(const TensorView& in, const int* permutation, const U* x, U* y, Range rows);
 

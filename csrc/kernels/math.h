@@ -4,12 +4,12 @@
 ///
 /// An element's result depends on that element alone: no branch looks at the other lanes. NaN comes
 /// out as NaN and infinities give the limits. Polynomials are minimax (Remez), fitted for the
-/// interval that the reduction leaves. Largest errors measured against a wider type, in units in the
-/// last place, over every 97th float and 10^7 doubles, with and without FMA:
+/// interval that the reduction leaves. Largest errors measured against a wider type, in units in
+/// the last place, over every 97th float and 10^7 doubles, with and without FMA:
 ///
 ///               exp    expm1  log    log1p  tanh   sigmoid  softplus
 ///     float     1.1    1.8    0.8    1.5    2.5    2.3      2.7
-///     double    1.2    2.4    0.9    1.5    2.6    2.0      2.8
+///     double    1.2    2.5    0.9    1.5    2.6    2.0      2.8
 ///
 /// See erf.h for erf and the normal distribution, trigonometry.h for sin and cos.
 
@@ -78,8 +78,8 @@ struct ExpConstants<float> {
     static constexpr float kLow = -104.0f;
     static constexpr float kNormalLow = -88.0f;
     static constexpr float kHigh = 89.0f;
-    static constexpr float kExpm1Low = -20.0f;   // expm1 is -1 below
-    static constexpr float kTanhOne = 10.0f;     // tanh is 1 above
+    static constexpr float kExpm1Low = -20.0f;  // expm1 is -1 below
+    static constexpr float kTanhOne = 10.0f;    // tanh is 1 above
     // (exp(r) - 1 - r) / r^2 on |r| <= log(2) / 2; error of exp 2^-27.
     static constexpr float kExp[] = {0.5f, 0.16666576f, 0.041666374f, 0.008363238f, 0.0013941216f};
     // (log((1 + s) / (1 - s)) / s - 2) / s^2 in s^2, |s| <= 0.1717; error of log 2^-36.
@@ -102,10 +102,11 @@ struct ExpConstants<double> {
     static constexpr double kExpm1Low = -40.0;
     static constexpr double kTanhOne = 20.0;
     // Error of exp 2^-56.
-    static constexpr double kExp[] = {
-        0.5000000000000001,    0.16666666666666674,    0.04166666666662381,    0.008333333333322127,
-        0.0013888888917370848, 0.00019841269886836392, 2.4801521052860206e-05, 2.7557242059340425e-06,
-        2.762020367160025e-07, 2.5110154340462048e-08};
+    static constexpr double kExp[] = {0.5000000000000001,     0.16666666666666674,
+                                      0.04166666666662381,    0.008333333333322127,
+                                      0.0013888888917370848,  0.00019841269886836392,
+                                      2.4801521052860206e-05, 2.7557242059340425e-06,
+                                      2.762020367160025e-07,  2.5110154340462048e-08};
     // Error of log 2^-57.
     static constexpr double kLog[] = {0.666666666666667,   0.3999999999989789,  0.2857142862665141,
                                       0.22222211031749325, 0.18182896207631685, 0.15331497764506818,
@@ -196,7 +197,8 @@ EIGEN_STRONG_INLINE Vec<T> log_normal_packet(const Vec<T>& x, const Vec<T>& expo
     using C = ExpConstants<T>;
     using S = Simd<T>;
     const Vec<T> one = S::set(T(1));
-    // Mantissa in [1, 2), and the exponent as the low bits of a number that it makes 2^mantissa + e.
+    // Mantissa in [1, 2), and the exponent as the low bits of a number that it makes 2^mantissa +
+    // e.
     Vec<T> m = pk::por(pk::pand(x, set_bits<T>(B::kMantissaMask)), one);
     Vec<T> e = pk::por(shift_right<B::kMantissa, T>(x), S::set(B::kTwoToMantissa));
     e = pk::psub(e, S::set(B::kTwoToMantissa + B::kBias));
@@ -257,10 +259,9 @@ EIGEN_STRONG_INLINE Vec<T> log1p_packet(const Vec<T>& x) {
     using S = Simd<T>;
     constexpr T inf = std::numeric_limits<T>::infinity();
     const Vec<T> pole = S::set(T(-1));
-    const Vec<T> regular =
-        pk::pselect(pk::pcmp_eq(x, S::set(inf)), x, log1p_finite_packet<T>(x));
-    const Vec<T> other =
-        pk::pselect(pk::pcmp_eq(x, pole), S::set(-inf), S::set(std::numeric_limits<T>::quiet_NaN()));
+    const Vec<T> regular = pk::pselect(pk::pcmp_eq(x, S::set(inf)), x, log1p_finite_packet<T>(x));
+    const Vec<T> other = pk::pselect(pk::pcmp_eq(x, pole), S::set(-inf),
+                                     S::set(std::numeric_limits<T>::quiet_NaN()));
     return pk::pselect(pk::pcmp_lt(pole, x), regular, other);
 }
 

@@ -63,8 +63,8 @@ private:
     Index offset_ = 0;
 };
 
-/// Rows from which a whole packet may be read although only `lanes` columns are left: the reading goes
-/// on into the next row, so the last rows are not among them.
+/// Rows from which a whole packet may be read although only `lanes` columns are left: the reading
+/// goes on into the next row, so the last rows are not among them.
 Index rows_with_room(Index rows, Index stride, Index lanes, Index width) {
     const Index last = (rows - 1) * stride + lanes - width;  // largest safe offset of a row
     return last < 0 ? 0 : std::min(rows, last / stride + 1);
@@ -119,7 +119,8 @@ void reduce_inner(const ReductionPlan& plan, const T* x, T* y) {
     do {
         T total = Op::start();
         do {
-            total = Op::combine(total, reduce_row<T, Op>(x + kept.offset() + reduced.offset(), n));
+            const T row = reduce_row<T, Op>(x + kept.offset() + reduced.offset(), n);
+            total = Op::combine_scalars(total, row);
         } while (reduced.next());
         *y++ = total;
     } while (kept.next());

@@ -10,8 +10,8 @@ namespace fastprop {
 enum class Reduction { sum, mean, max, min };
 
 /// The axes of a contiguous array, grouped for a reduction: neighbours that are both kept or both
-/// reduced are one group, axes of extent 1 are none, so that groups alternate. The order of summation
-/// depends on the groups' extents alone.
+/// reduced are one group, axes of extent 1 are none, so that groups alternate. The order of
+/// summation depends on the groups' extents alone.
 struct ReductionPlan {
     struct Group {
         Index extent;

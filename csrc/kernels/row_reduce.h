@@ -19,7 +19,7 @@ template <class T>
 struct SumOf {
     static T start() { return T(0); }
     static Vec<T> combine(const Vec<T>& a, const Vec<T>& b) { return pk::padd(a, b); }
-    static T combine(T a, T b) { return a + b; }
+    static T combine_scalars(T a, T b) { return a + b; }
 };
 
 template <class T>
@@ -28,7 +28,7 @@ struct MaxOf {
     static Vec<T> combine(const Vec<T>& a, const Vec<T>& b) {
         return pk::pselect(pk::pcmp_eq(b, b), pk::pselect(pk::pcmp_lt(a, b), b, a), b);
     }
-    static T combine(T a, T b) { return b == b ? (a < b ? b : a) : b; }
+    static T combine_scalars(T a, T b) { return b == b ? (a < b ? b : a) : b; }
 };
 
 template <class T>
@@ -37,7 +37,7 @@ struct MinOf {
     static Vec<T> combine(const Vec<T>& a, const Vec<T>& b) {
         return pk::pselect(pk::pcmp_eq(b, b), pk::pselect(pk::pcmp_lt(b, a), b, a), b);
     }
-    static T combine(T a, T b) { return b == b ? (b < a ? b : a) : b; }
+    static T combine_scalars(T a, T b) { return b == b ? (b < a ? b : a) : b; }
 };
 
 /// Lanes combined in halves.
@@ -47,7 +47,7 @@ inline T reduce_lanes(const Vec<T>& v) {
     alignas(64) T lanes[S::width];
     pk::pstore(lanes, v);
     for (int half = S::width / 2; half > 0; half /= 2) {
-        for (int i = 0; i < half; ++i) lanes[i] = Op::combine(lanes[i], lanes[i + half]);
+        for (int i = 0; i < half; ++i) lanes[i] = Op::combine_scalars(lanes[i], lanes[i + half]);
     }
     return lanes[0];
 }
@@ -65,8 +65,7 @@ inline T reduce_block(Index begin, Index end, const Load& load) {
     }
     for (; i + w <= end; i += w) sum[0] = Op::combine(sum[0], load(i, w));
     if (i < end) {
-        const Vec<T> rest =
-            pk::pselect(Simd<T>::first_lanes(end - i), load(i, end - i), start);
+        const Vec<T> rest = pk::pselect(Simd<T>::first_lanes(end - i), load(i, end - i), start);
         sum[1] = Op::combine(sum[1], rest);
     }
     return reduce_lanes<T, Op>(
@@ -83,11 +82,11 @@ inline T reduce_range(Index n, const Load& load) {
         const Index begin = block * kRowBlock;
         T result = reduce_block<T, Op>(begin, n < begin + kRowBlock ? n : begin + kRowBlock, load);
         for (Index bits = block; (bits & 1) != 0; bits >>= 1)
-            result = Op::combine(results[--depth], result);
+            result = Op::combine_scalars(results[--depth], result);
         results[depth++] = result;
     }
     T total = results[--depth];
-    while (depth > 0) total = Op::combine(results[--depth], total);
+    while (depth > 0) total = Op::combine_scalars(results[--depth], total);
     return total;
 }
 

@@ -5,15 +5,14 @@
 
 namespace fastprop {
 
-/// The exponentials are stored and then summed: a second pass over a row in cache costs less than the
-/// care that a sum of padded lanes needs.
+/// The exponentials are stored and then summed: a second pass over a row in cache costs less than
+/// the care that a sum of padded lanes needs.
 template <class T>
 void softmax_forward(const T* x, T* y, Index rows, Index n) {
     for (Index r = 0; r < rows; ++r, x += n, y += n) {
         const Vec<T> shift = Simd<T>::set(row_max(x, n));
-        map_packets(x, y, n, [shift](const Vec<T>& v) {
-            return exp_normal_packet<T>(pk::psub(v, shift));
-        });
+        map_packets(x, y, n,
+                    [shift](const Vec<T>& v) { return exp_normal_packet<T>(pk::psub(v, shift)); });
         const Vec<T> scale = Simd<T>::set(T(1) / row_sum(y, n));
         map_packets(y, y, n, [scale](const Vec<T>& v) { return pk::pmul(v, scale); });
     }

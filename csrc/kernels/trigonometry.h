@@ -74,12 +74,13 @@ EIGEN_STRONG_INLINE Vec<T> trig_packet(const Vec<T>& x) {
     // What rounding took from 1 - z / 2 goes back in with the small terms.
     const Vec<T> lost = fma_packet<T>(z, S::set(T(-0.5)), T(0));
     const Vec<T> correction = pk::padd(pk::psub(one, one_minus_half), lost);
-    const Vec<T> cosine = pk::padd(
-        one_minus_half, pk::pmadd(pk::pmul(z, z), polynomial<T>(z, C::kCos), correction));
+    const Vec<T> cosine =
+        pk::padd(one_minus_half, pk::pmadd(pk::pmul(z, z), polynomial<T>(z, C::kCos), correction));
 
     // Odd quadrants take the cosine; the upper two change the sign.
     const Vec<T> sign_bit = S::set(T(-0.0));
-    const Vec<T> odd = pk::pcmp_lt(pk::por(shift_left<B::kTotal - 1, T>(rounded), one), S::set(T(0)));
+    const Vec<T> odd =
+        pk::pcmp_lt(pk::por(shift_left<B::kTotal - 1, T>(rounded), one), S::set(T(0)));
     const Vec<T> flip = pk::pand(shift_left<B::kTotal - 2, T>(rounded), sign_bit);
     const Vec<T> y = pk::pxor(pk::pselect(odd, cosine, sine), flip);
 

@@ -27,7 +27,8 @@ struct Call {
     int num_in;
     const TensorView* out;
     int num_out;
-    const double* attrs;  ///< in the order of OpEntry::attributes; enums and integers as exact doubles
+    const double*
+        attrs;  ///< in the order of OpEntry::attributes; enums and integers as exact doubles
     const StepContext* step;
 
     double attr(int i) const { return attrs[i]; }

@@ -11,8 +11,8 @@
 namespace fastprop {
 namespace {
 
-/// gather_rows(source[, order]) -> batch: rows order[i] of any dtype. Without an order, the rows that
-/// the Program's step is made of.
+/// gather_rows(source[, order]) -> batch: rows order[i] of any dtype. Without an order, the rows
+/// that the Program's step is made of.
 void gather_kernel(const Call& call, const Team& team) {
     const TensorView& source = call.in[0];
     const TensorView& batch = call.out[0];

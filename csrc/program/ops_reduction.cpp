@@ -42,16 +42,16 @@ void check_reduction(const Call& call) {
 
 template <class T, Reduction op>
 void run_reduction(const Call& call, const Team& team) {
-    const ReductionPlan plan = plan_reduction(call.in[0], reduced_axes(call), call.out[0].rows(),
-                                              own_rows(call, team));
+    const ReductionPlan plan =
+        plan_reduction(call.in[0], reduced_axes(call), call.out[0].rows(), own_rows(call, team));
     reduce(op, plan, input<T>(call, 0), output<T>(call));
 }
 
 void check_argmax(const Call& call) {
     const TensorView& x = call.in[0];
     require(x.rank >= 1 && (x.last() > 0 || x.outer() == 0), "argmax: x has no elements in a row");
-    require(call.out[0].dtype == DType::i64, "argmax: the output is ", dtype_name(call.out[0].dtype),
-            ", wants int64");
+    require(call.out[0].dtype == DType::i64, "argmax: the output is ",
+            dtype_name(call.out[0].dtype), ", wants int64");
     require(call.out[0].size() == x.outer(), "argmax: the output has ", call.out[0].size(),
             " elements, wants ", x.outer());
 }
@@ -94,12 +94,12 @@ void run_broadcast_to(const Call& call, const Team& team) {
 
 void check_broadcast_mean(const Call& call) {
     check_broadcast_to(call);
-    require(call.in[0].rank == call.out[0].rank, "broadcast_mean: ranks are ", call.in[0].rank, " and ",
-            call.out[0].rank);
+    require(call.in[0].rank == call.out[0].rank, "broadcast_mean: ranks are ", call.in[0].rank,
+            " and ", call.out[0].rank);
 }
 
-/// The gradient of a mean: broadcast_to, divided by how often each element is repeated. The division
-/// is done here because the number of rows may change from step to step.
+/// The gradient of a mean: broadcast_to, divided by how often each element is repeated. The
+/// division is done here because the number of rows may change from step to step.
 template <class T>
 void run_broadcast_mean(const Call& call, const Team& team) {
     const Range r = own_elements(call, team);
@@ -133,13 +133,14 @@ void run_transpose(const Call& call, const Team& team) {
     for (int i = 0; i < call.in[0].rank; ++i) permutation[i] = static_cast<int>(call.attr(i));
     with_storage_type(call.out[0].dtype, [&](auto element) {
         using U = decltype(element);
-        transpose(call.in[0], permutation, input<U>(call, 0), output<U>(call), own_rows(call, team));
+        transpose(call.in[0], permutation, input<U>(call, 0), output<U>(call),
+                  own_rows(call, team));
     });
 }
 
 template <Reduction op>
 OpEntry reduction_row(const char* name) {
-    return {name, {"axes"}, 1, 1, 1, run_reduction<float, op>, run_reduction<double, op>,
+    return {name,           {"axes"}, 1, 1, 1, run_reduction<float, op>, run_reduction<double, op>,
             check_reduction};
 }
 
@@ -153,11 +154,22 @@ std::vector<OpEntry> reduction_ops() {
         reduction_row<Reduction::min>("min"),
         {"argmax", {}, 1, 1, 1, run_argmax<float>, run_argmax<double>, check_argmax},
         {"broadcast_to", {}, 1, 1, 1, run_broadcast_to, run_broadcast_to, check_broadcast_to},
-        {"broadcast_mean", {}, 1, 1, 1, run_broadcast_mean<float>, run_broadcast_mean<double>,
+        {"broadcast_mean",
+         {},
+         1,
+         1,
+         1,
+         run_broadcast_mean<float>,
+         run_broadcast_mean<double>,
          check_broadcast_mean},
         {"transpose",
          {"perm0", "perm1", "perm2", "perm3", "perm4", "perm5", "perm6", "perm7"},
-         1, 1, 1, run_transpose, run_transpose, check_transpose},
+         1,
+         1,
+         1,
+         run_transpose,
+         run_transpose,
+         check_transpose},
     };
 }
 

@@ -74,9 +74,9 @@ void Program::check_operand(const Operand& operand) const {
     if (operand.place == Place::absent || operand.place == Place::source) return;
     std::size_t limit = arena_.bytes();
     if (operand.place == Place::buffer) {
-        require(operand.index >= 0 &&
-                    static_cast<std::size_t>(operand.index) < parts_.buffers.size(),
-                "Program: no buffer ", operand.index);
+        require(
+            operand.index >= 0 && static_cast<std::size_t>(operand.index) < parts_.buffers.size(),
+            "Program: no buffer ", operand.index);
         limit = parts_.buffers[static_cast<std::size_t>(operand.index)].bytes;
     }
     const TensorView view = view_of(operand, nullptr, parts_.capacity);
@@ -90,12 +90,11 @@ void Program::check_operand(const Operand& operand) const {
 void Program::check_instructions(const std::vector<Instruction>& list,
                                  const RunRequest* request) const {
     for (const Instruction& instruction : list) {
-        require(instruction.op >= 0 &&
-                    static_cast<std::size_t>(instruction.op) < op_table().size(),
+        require(instruction.op >= 0 && static_cast<std::size_t>(instruction.op) < op_table().size(),
                 "Program: no op ", instruction.op);
         const OpEntry& op = op_table()[static_cast<std::size_t>(instruction.op)];
-        require(instruction.attrs.size() == op.attributes.size(), "Program: ", op.name,
-                " expects ", op.attributes.size(), " attributes, got ", instruction.attrs.size());
+        require(instruction.attrs.size() == op.attributes.size(), "Program: ", op.name, " expects ",
+                op.attributes.size(), " attributes, got ", instruction.attrs.size());
         bool from_source = false;
         for (const Operand& operand : instruction.in) {
             check_operand(operand);
@@ -165,9 +164,9 @@ void Program::check_request(const RunRequest& request) const {
             require(index < request.sources.size(), "Program.run: expects a source ", index,
                     ", got ", request.sources.size(), " sources");
             const TensorView& source = request.sources[index];
-            const bool fits = source.dtype == operand.dtype && source.rank == operand.rank &&
-                              std::equal(source.shape + 1, source.shape + source.rank,
-                                         operand.shape + 1);
+            const bool fits =
+                source.dtype == operand.dtype && source.rank == operand.rank &&
+                std::equal(source.shape + 1, source.shape + source.rank, operand.shape + 1);
             require(fits, "Program.run: source ", index,
                     " differs in dtype or row shape from what was traced");
             source_rows = std::min(source_rows, source.rows());
@@ -190,8 +189,15 @@ RunResult Program::run(const RunRequest& request) {
     const Index steps = ceil_div(request.count, request.batch_size);
     if (steps == 0) return {};
     const Index last_rows = request.count - (steps - 1) * request.batch_size;
-    Session session{request, bind(parts_.prologue, request, request.batch_size), {}, {}, {}, {},
-                    steps,   last_rows, Clock::now() + kInterruptInterval};
+    Session session{request,
+                    bind(parts_.prologue, request, request.batch_size),
+                    {},
+                    {},
+                    {},
+                    {},
+                    steps,
+                    last_rows,
+                    Clock::now() + kInterruptInterval};
     session.full = bind(parts_.step, request, request.batch_size);
     if (last_rows != request.batch_size) session.last = bind(parts_.step, request, last_rows);
     for (const Operand& o : parts_.scalars) session.scalars.push_back(bind(o, &request, 1));
@@ -244,8 +250,7 @@ void Program::store_rows(const Team& team, const Session& session, Index first, 
     if (slice.empty()) return;
     for (std::size_t i = 0; i < session.rows.size(); ++i) {
         const TensorView& value = session.rows[i];
-        const auto row_bytes =
-            static_cast<std::size_t>(value.row_size()) * dtype_size(value.dtype);
+        const auto row_bytes = static_cast<std::size_t>(value.row_size()) * dtype_size(value.dtype);
         std::memcpy(static_cast<char*>(session.request.results[i]) +
                         static_cast<std::size_t>(first + slice.begin) * row_bytes,
                     value.as<char>() + static_cast<std::size_t>(slice.begin) * row_bytes,

@@ -1,6 +1,7 @@
 #pragma once
 /// @file
-/// @brief A whole training step as a flat list of instructions over one arena, and the loop that runs it.
+/// @brief A whole training step as a flat list of instructions over one arena, and the loop that
+/// runs it.
 
 #include <atomic>
 #include <functional>
@@ -43,8 +44,8 @@ struct RunRequest {
     std::vector<TensorView> sources;
     const std::int64_t* order = nullptr;  ///< rows of the sources, in the order they are visited
     Index count = 0;                      ///< length of order
-    Index batch_size = 0;                 ///< rows of a step, at most the capacity; the last may be shorter
-    const double* scalars = nullptr;      ///< [steps, scalars_per_step] for the optimizer
+    Index batch_size = 0;  ///< rows of a step, at most the capacity; the last may be shorter
+    const double* scalars = nullptr;  ///< [steps, scalars_per_step] for the optimizer
     Index scalars_per_step = 0;
     std::int64_t first_step = 0;
     std::uint64_t seed = 0;
@@ -77,7 +78,8 @@ public:
     /// Throws Error if an operand lies outside its buffer or an instruction is malformed.
     explicit Program(Parts parts);
 
-    /// Runs ceil(count / batch_size) steps. Throws Error before any work if the request does not fit.
+    /// Runs ceil(count / batch_size) steps. Throws Error before any work if the request does not
+    /// fit.
     RunResult run(const RunRequest& request);
 
 private:
@@ -96,7 +98,8 @@ private:
     void check_operand(const Operand& operand) const;
     void check_request(const RunRequest& request) const;
     TensorView bind(const Operand& operand, const RunRequest* request, Index rows) const;
-    BoundList bind(const std::vector<Instruction>& list, const RunRequest& request, Index rows) const;
+    BoundList bind(const std::vector<Instruction>& list, const RunRequest& request,
+                   Index rows) const;
     void loop(const Team& team, Session& session) const;
     void store_rows(const Team& team, const Session& session, Index first, Index rows) const;
     bool record(Session& session, Index step) const;

@@ -115,8 +115,9 @@ TYPED_TEST(ActivationTest, values_and_derivatives) {
             activation_forward(kind, p0, static_cast<T>(p.p1), &x, &y, 1);
             const T* h = activation_uses_output(kind) ? &y : &x;
             activation_backward(kind, p0, static_cast<T>(p.p1), h, &dy, &dx, 1);
-            // The value to relative accuracy also where it is tiny, gelu's tail included. (gelu_tanh
-            // is the exponential of a rounded cubic, up to 150 here: so much larger is its error.)
+            // The value to relative accuracy also where it is tiny, gelu's tail included.
+            // (gelu_tanh is the exponential of a rounded cubic, up to 150 here: so much larger is
+            // its error.)
             const double relative = kind == Activation::gelu_tanh ? 40 * tolerance : tolerance;
             ASSERT_NEAR(y, static_cast<double>(want.first),
                         relative * std::abs(static_cast<double>(want.first)) +
@@ -157,7 +158,8 @@ TYPED_TEST(ActivationTest, nan_and_infinities) {
         EXPECT_NEAR(dx[1], static_cast<double>(far.second), 1e-6);
         const auto near = reference(kind, p.p0, p.p1, -1e4L);
         if (near.first < -100) {
-            EXPECT_EQ(y[2], kind == Activation::leaky_relu || kind == Activation::identity ? -inf : T(0));
+            EXPECT_EQ(y[2],
+                      kind == Activation::leaky_relu || kind == Activation::identity ? -inf : T(0));
         } else {
             EXPECT_NEAR(y[2], static_cast<double>(near.first), 2e-4);
         }
@@ -176,9 +178,10 @@ TYPED_TEST(ActivationTest, same_bits_for_every_slice_and_in_place) {
             std::vector<T> y(x.size()), dx(x.size());
             for (Index i = 0; i < n; ++i) {
                 const auto at = static_cast<std::size_t>(i);
-                activation_forward(kind, static_cast<T>(p.p0), static_cast<T>(p.p1), &x[at], &y[at], 1);
-                activation_backward(kind, static_cast<T>(p.p0), static_cast<T>(p.p1), &x[at], &dy[at],
-                                    &dx[at], 1);
+                activation_forward(kind, static_cast<T>(p.p0), static_cast<T>(p.p1), &x[at], &y[at],
+                                   1);
+                activation_backward(kind, static_cast<T>(p.p0), static_cast<T>(p.p1), &x[at],
+                                    &dy[at], &dx[at], 1);
             }
             for (const int threads : {1, 2, 3}) {
                 std::vector<T> got = nan_values<T>(n);
@@ -188,8 +191,8 @@ TYPED_TEST(ActivationTest, same_bits_for_every_slice_and_in_place) {
                 run_op("activation", {view(got, {n})}, {view(got, {n})}, attrs, threads);
                 EXPECT_TRUE(same_bits(got, y));
                 got = dy;
-                run_op("activation_backward", {view(x, {n}), view(got, {n})}, {view(got, {n})}, attrs,
-                       threads);
+                run_op("activation_backward", {view(x, {n}), view(got, {n})}, {view(got, {n})},
+                       attrs, threads);
                 EXPECT_TRUE(same_bits(got, dx));
             }
         }
@@ -253,7 +256,8 @@ TYPED_TEST(ActivationTest, prelu) {
 TYPED_TEST(ActivationTest, softmax_and_log_softmax) {
     using T = TypeParam;
     const double tolerance = 40 * std::numeric_limits<T>::epsilon();
-    for (const Index n : {Index{1}, Index{3}, Index{8}, Index{10}, Index{33}, Index{100}, Index{5000}}) {
+    for (const Index n :
+         {Index{1}, Index{3}, Index{8}, Index{10}, Index{33}, Index{100}, Index{5000}}) {
         const Index rows = n > 1000 ? 3 : 21;
         std::vector<T> x = random_values<T>(rows * n, 1);
         for (T& v : x) v = v * T(30) + T(1000);  // overflows if it is not shifted
@@ -283,8 +287,8 @@ TYPED_TEST(ActivationTest, softmax_and_log_softmax) {
             run_op("log_softmax", {view(x, {rows, n})}, {view(got[1], {rows, n})}, {}, threads);
             run_op("softmax_backward", {view(got[0], {rows, n}), vd}, {view(got[2], {rows, n})}, {},
                    threads);
-            run_op("log_softmax_backward", {view(got[1], {rows, n}), vd}, {view(got[3], {rows, n})}, {},
-                   threads);
+            run_op("log_softmax_backward", {view(got[1], {rows, n}), vd}, {view(got[3], {rows, n})},
+                   {}, threads);
             test::expect_close(got[0], p, tolerance);
             test::expect_close(got[1], logp, tolerance);
             test::expect_close(got[2], dx, tolerance);

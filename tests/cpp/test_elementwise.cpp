@@ -163,10 +163,10 @@ TYPED_TEST(Elementwise, binary_broadcasts) {
             for (T& v : b) v = std::round(v * T(4)) / T(4) + T(1.5);
             std::vector<double> want;
             for (Index i = 0; i < size_of(shapes[0]); ++i)
-                want.push_back(op.f(a[source(i, shapes[1], shapes[0])],
-                                    b[source(i, shapes[2], shapes[0])]));
-            const auto got = run_all<T>(op.name, {view_of(a, shapes[1]), view_of(b, shapes[2])},
-                                        shapes[0]);
+                want.push_back(
+                    op.f(a[source(i, shapes[1], shapes[0])], b[source(i, shapes[2], shapes[0])]));
+            const auto got =
+                run_all<T>(op.name, {view_of(a, shapes[1]), view_of(b, shapes[2])}, shapes[0]);
             test::expect_close(got, want, std::numeric_limits<T>::epsilon());
         }
     }
@@ -211,7 +211,8 @@ TYPED_TEST(Elementwise, nan_and_zero) {
     y[5] = 0;
     EXPECT_EQ(y, (std::vector<T>{-1, 0, 1, -1, 1, 0, -1}));
     y = one("log");
-    EXPECT_TRUE(std::isnan(y[0]) && y[1] == -inf && std::isnan(y[3]) && y[4] == inf && std::isnan(y[5]));
+    EXPECT_TRUE(std::isnan(y[0]) && y[1] == -inf && std::isnan(y[3]) && y[4] == inf &&
+                std::isnan(y[5]));
     y = one("log1p");
     EXPECT_TRUE(std::isnan(y[0]) && y[1] == 0 && y[4] == inf && std::isnan(y[5]) && y[6] == -inf);
     y = one("exp");
@@ -232,7 +233,8 @@ TYPED_TEST(Elementwise, where_fill_cast_copy) {
         const auto a = random_values<T>(size_of(shapes[1]), 1);
         const auto b = random_values<T>(size_of(shapes[0]), 2);
         const auto got = run_all<T>(
-            "where", {view_of(c, shapes[2]), view_of(a, shapes[1]), view_of(b, shapes[0])}, shapes[0]);
+            "where", {view_of(c, shapes[2]), view_of(a, shapes[1]), view_of(b, shapes[0])},
+            shapes[0]);
         for (Index i = 0; i < size_of(shapes[0]); ++i) {
             const auto at = static_cast<std::size_t>(i);
             const T on = a[source(i, shapes[1], shapes[0])];

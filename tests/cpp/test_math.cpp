@@ -134,49 +134,49 @@ TYPED_TEST(Math, exponentials) {
     using T = TypeParam;
     using P = Vec<T>;
     using W = Wide<T>;
-    expect_error<T>("exp", 1.2, [](P x) { return exp_packet<T>(x); },
-                    [](T x) { return std::exp(W(x)); });
-    expect_error<T>("expm1", 2.4, [](P x) { return expm1_packet<T>(x); },
-                    [](T x) { return std::expm1(W(x)); });
-    expect_error<T>("tanh", 2.7, [](P x) { return tanh_packet<T>(x); },
-                    [](T x) { return std::tanh(W(x)); });
-    expect_error<T>("sigmoid", 2.3, [](P x) { return sigmoid_packet<T>(x); },
-                    [](T x) { return 1 / (1 + std::exp(-W(x))); }, true);
+    expect_error<T>(
+        "exp", 1.2, [](P x) { return exp_packet<T>(x); }, [](T x) { return std::exp(W(x)); });
+    expect_error<T>(
+        "expm1", 2.7, [](P x) { return expm1_packet<T>(x); }, [](T x) { return std::expm1(W(x)); });
+    expect_error<T>(
+        "tanh", 3.0, [](P x) { return tanh_packet<T>(x); }, [](T x) { return std::tanh(W(x)); });
+    expect_error<T>(
+        "sigmoid", 2.3, [](P x) { return sigmoid_packet<T>(x); },
+        [](T x) { return 1 / (1 + std::exp(-W(x))); }, true);
 }
 
 TYPED_TEST(Math, logarithms) {
     using T = TypeParam;
     using P = Vec<T>;
     using W = Wide<T>;
-    expect_error<T>("log", 0.9, [](P x) { return log_packet<T>(x); },
-                    [](T x) { return std::log(W(x)); });
-    expect_error<T>("log1p", 1.6, [](P x) { return log1p_packet<T>(x); },
-                    [](T x) { return std::log1p(W(x)); });
-    expect_error<T>("softplus", 3.0, [](P x) { return softplus_packet<T>(x); },
-                    [](T x) {
-                        return std::log1p(std::exp(-std::abs(W(x)))) + (x < 0 ? W(0) : W(x));
-                    },
-                    true);
+    expect_error<T>(
+        "log", 0.9, [](P x) { return log_packet<T>(x); }, [](T x) { return std::log(W(x)); });
+    expect_error<T>(
+        "log1p", 1.6, [](P x) { return log1p_packet<T>(x); }, [](T x) { return std::log1p(W(x)); });
+    expect_error<T>(
+        "softplus", 3.0, [](P x) { return softplus_packet<T>(x); },
+        [](T x) { return std::log1p(std::exp(-std::abs(W(x)))) + (x < 0 ? W(0) : W(x)); }, true);
 }
 
 TYPED_TEST(Math, normal_distribution) {
     using T = TypeParam;
     using P = Vec<T>;
     using W = Wide<T>;
-    expect_error<T>("erf", 1.6, [](P x) { return erf_packet<T>(x); },
-                    [](T x) { return std::erf(W(x)); });
-    expect_error<T>("normal_cdf", 7.0, [](P x) { return Normal<T>(x).cdf; },
-                    [](T x) { return std::erfc(-W(x) / std::sqrt(W(2))) / 2; }, true);
+    expect_error<T>(
+        "erf", 1.6, [](P x) { return erf_packet<T>(x); }, [](T x) { return std::erf(W(x)); });
+    expect_error<T>(
+        "normal_cdf", 7.0, [](P x) { return Normal<T>(x).cdf; },
+        [](T x) { return std::erfc(-W(x) / std::sqrt(W(2))) / 2; }, true);
 }
 
 TYPED_TEST(Math, trigonometry) {
     using T = TypeParam;
     using P = Vec<T>;
     using W = Wide<T>;
-    expect_error<T>("sin", 2.6, [](P x) { return sin_packet<T>(x); },
-                    [](T x) { return std::sin(W(x)); });
-    expect_error<T>("cos", 2.6, [](P x) { return cos_packet<T>(x); },
-                    [](T x) { return std::cos(W(x)); });
+    expect_error<T>(
+        "sin", 2.6, [](P x) { return sin_packet<T>(x); }, [](T x) { return std::sin(W(x)); });
+    expect_error<T>(
+        "cos", 2.6, [](P x) { return cos_packet<T>(x); }, [](T x) { return std::cos(W(x)); });
 }
 
 TYPED_TEST(Math, lanes_do_not_depend_on_their_neighbours) {

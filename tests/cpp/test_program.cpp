@@ -114,7 +114,8 @@ struct LinearModel {
             const Index n = std::min(kBatch, kRows - start);
             double dw[kIn][kOut] = {}, db[kOut] = {}, loss = 0;
             for (Index r = 0; r < n; ++r) {
-                const auto row = static_cast<std::size_t>(order[static_cast<std::size_t>(start + r)]);
+                const auto row =
+                    static_cast<std::size_t>(order[static_cast<std::size_t>(start + r)]);
                 for (std::size_t j = 0; j < kOut; ++j) {
                     double y = b[j];
                     for (std::size_t i = 0; i < kIn; ++i) y += x[row * kIn + i] * w[i * kOut + j];

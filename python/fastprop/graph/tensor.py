@@ -121,8 +121,8 @@ class Tensor:
         """The array. Writing into it changes the Tensor."""
         if self._data is None:
             raise RuntimeError(
-                f"Tensor.data: a symbolic Tensor of shape {self.shape} has no value while a Program "
-                "is being traced; values exist when the Program runs"
+                f"Tensor.data: a symbolic Tensor of shape {self.shape} has no value while a "
+                "Program is being traced; values exist when the Program runs"
             )
         return self._data
 
@@ -341,7 +341,8 @@ def tensor(data: ArrayLike, requires_grad: bool = False, dtype: DTypeLike | None
     """Make a Tensor from an array, a list or a number.
 
     Python floats and lists become float32; NumPy float32, float64 and int64 arrays are kept,
-    without a copy where they are contiguous; other integers and booleans become int64, float16 float32.
+    without a copy where they are contiguous; other integers and booleans become int64, float16
+    float32.
 
     Raises:
         TypeError: Complex, object or string data, or an integer Tensor that requires a gradient.
