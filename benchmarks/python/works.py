@@ -101,7 +101,7 @@ WORKS = {
         Work("tabular", (100, 256, 128, 10), 256, "cross_entropy", 320),
         Work("mnist", (784, 512, 512, 10), 128, "cross_entropy", 64),
         Work("deep", _DEEP, 128, "cross_entropy", 100),
-        Work("wide", (1024, 2048, 2048, 1000), 1024, "cross_entropy", 2),
+        Work("wide", (1024, 2048, 2048, 1000), 1024, "cross_entropy", 4),
     )
 }
 

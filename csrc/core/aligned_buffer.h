@@ -3,7 +3,6 @@
 /// @brief Memory on 64-byte boundaries: a cache line, and the widest vector of any level.
 
 #include <cstddef>
-#include <cstring>
 #include <memory>
 #include <new>
 
@@ -15,15 +14,16 @@ constexpr std::size_t align_up(std::size_t bytes) {
     return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
+struct AlignedDelete {
+    std::size_t alignment = kAlignment;
+    void operator()(void* p) const { ::operator delete(p, std::align_val_t(alignment)); }
+};
+
 class AlignedBuffer {
 public:
     AlignedBuffer() = default;
     /// Zero-filled, so that padding never holds a signalling or denormal value.
-    explicit AlignedBuffer(std::size_t bytes) : bytes_(bytes) {
-        if (bytes == 0) return;
-        data_.reset(::operator new(align_up(bytes), std::align_val_t(kAlignment)));
-        std::memset(data_.get(), 0, align_up(bytes));
-    }
+    explicit AlignedBuffer(std::size_t bytes);
 
     void* data() const { return data_.get(); }
     std::size_t bytes() const { return bytes_; }
@@ -39,10 +39,7 @@ public:
     }
 
 private:
-    struct Free {
-        void operator()(void* p) const { ::operator delete(p, std::align_val_t(kAlignment)); }
-    };
-    std::unique_ptr<void, Free> data_;
+    std::unique_ptr<void, AlignedDelete> data_;
     std::size_t bytes_ = 0;
 };
 

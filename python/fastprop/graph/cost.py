@@ -12,7 +12,9 @@ from fastprop.graph.schedule import Schedule
 _NS_PER_PRODUCT_FLOP = 1 / 60
 _NS_PER_BYTE = 1 / 15
 _NS_PER_INSTRUCTION = 40.0
-_NS_PER_BARRIER = 600.0
+_NS_PER_BARRIER = 1000.0
+# What another core wrote has to be fetched: 4-64-64-1 takes 38 µs on two threads, 18 on one.
+_NS_PER_SHARED_BYTE = 0.3
 
 _PRODUCTS = ("matmul", "dense")
 
@@ -20,9 +22,16 @@ _PRODUCTS = ("matmul", "dense")
 def choose_threads(schedule: Schedule, capacity: int) -> int:
     """The number of threads with the shortest predicted step, at most what the process may use."""
     work = [instruction_ns(item) for item in schedule.instructions]
+    shared = sum(
+        value.nbytes
+        for item in schedule.instructions
+        for value, own in item.reads()
+        if value.in_arena and not own
+    )
     best, best_time = 1, sum(work)
     for threads in range(2, _core.available_threads() + 1):
         time = schedule.barriers * _NS_PER_BARRIER * math.log2(2 * threads)
+        time += shared * _NS_PER_SHARED_BYTE * (threads - 1) / threads
         for item, ns in zip(schedule.instructions, work, strict=True):
             extent = capacity if item.key < 0 else item.key
             time += max(ns / min(threads, max(extent, 1)), _NS_PER_INSTRUCTION)

@@ -63,11 +63,9 @@ class TracedProgram:
         chooser, program = self.chooser, self.program
         threads, _ = chooser.next()
         program.threads = threads
-        clock = time.process_time if chooser.wants_cpu_time() else float  # the former is not cheap
-        started, cpu = time.perf_counter(), clock()
+        started = time.perf_counter()
         result = program.run(sources, order, **options)
-        seconds, cpu = time.perf_counter() - started, clock() - cpu
-        chooser.took(threads, result.steps_done, seconds, cpu)
+        chooser.took(threads, result.steps_done, time.perf_counter() - started)
         program.threads = chooser.best
         return result
 

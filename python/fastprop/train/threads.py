@@ -13,9 +13,8 @@ import time
 _LOOK_SECONDS = 0.002  # steps that are timed to compare, together
 _SOONEST_SECONDS = 0.5  # until the other number is tried again
 _COST_SHARE = 50.0  # trying takes at most a fiftieth of the time
-# Steps this long pay their barriers many times over, unless the threads visibly lack cores.
+# Steps this long pay their barriers many times over; trying them on one thread would cost much.
 _LONG_STEP_SECONDS = 0.005
-_UNDISTURBED_SHARE = 0.7
 
 
 class ThreadChooser:
@@ -56,35 +55,26 @@ class ThreadChooser:
             return 1
         return max(1, int(_LOOK_SECONDS / self.step_seconds))
 
-    def wants_cpu_time(self) -> bool:
-        """True if the next run should also tell how long the process had cores."""
-        return self._choice and (self.step_seconds or 0.0) > _LONG_STEP_SECONDS
-
-    def took(self, threads: int, steps: int, seconds: float, cpu_seconds: float) -> None:
+    def took(self, threads: int, steps: int, seconds: float) -> None:
         """Learn from a run.
 
         Args:
             threads: Its threads.
             steps: Its steps.
             seconds: Its wall time.
-            cpu_seconds: CPU time of the process meanwhile, or 0 if not :meth:`wants_cpu_time`.
         """
         if steps == 0:
             return
         step_seconds = seconds / steps
-        if not self._warm:  # the first run starts threads and touches memory
-            self._warm = True
-            self.step_seconds = step_seconds
-            return
-        if not self._choice:
+        first = not self._warm  # it starts threads and touches memory: too slow to compare with
+        self._warm = True
+        if step_seconds > _LONG_STEP_SECONDS:
+            self._choice, self.best = False, self._planned
+        if first or not self._choice:
             self.step_seconds = step_seconds
             return
         compared = threads != self.best or len(self._seconds) < 2
         self._seconds[threads] = step_seconds
-        long = step_seconds > _LONG_STEP_SECONDS
-        if threads > 1 and long and cpu_seconds > _UNDISTURBED_SHARE * threads * seconds:
-            self._seconds.setdefault(1, float("inf"))
-            self._next_look = time.perf_counter() + _SOONEST_SECONDS
         self.best = min(self._seconds, key=self._seconds.__getitem__)
         self.step_seconds = self._seconds[self.best]
         if compared:
