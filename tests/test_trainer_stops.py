@@ -235,3 +235,17 @@ def test_interrupt_of_a_program_of_its_own() -> None:
     assert caught - sent < 0.4
     assert epochs > 0
     assert np.isfinite(loss)
+
+
+def test_a_program_asks_for_the_numbers_of_its_steps() -> None:
+    """Without them the update would read from nowhere."""
+    model = nn.Sequential(nn.Dense(2, 1))
+    trainer = fp.Trainer(model, "mse", optim.Adam())
+    x = np.zeros((4, 2), np.float32)
+    trainer.fit(x, x[:, :1], batch_size=4)
+    program = trainer.program
+    assert program is not None
+    order = np.arange(4)
+    for wrong in (None, np.zeros((1, 2))):
+        with pytest.raises(ValueError, match=r"Program\.run: step_scalars: wants 3 numbers a step"):
+            program.run([x, x[:, :1].copy()], order, batch_size=4, step_scalars=wrong)

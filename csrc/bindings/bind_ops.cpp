@@ -51,7 +51,10 @@ void execute(int code, const py::sequence& inputs, const py::sequence& outputs,
     const std::vector<TensorView> in = views_of(inputs, false);
     const std::vector<TensorView> out = views_of(outputs, true);
     StepContext step;
-    if (scalars) step.scalars = scalars->data();
+    if (scalars) {
+        step.scalars = scalars->data();
+        step.num_scalars = static_cast<Index>(scalars->size());
+    }
     const Call call{in.data(),    static_cast<int>(in.size()),
                     out.data(),   static_cast<int>(out.size()),
                     attrs.data(), &step};

@@ -18,7 +18,8 @@ struct StepContext {
     std::int64_t step = 0;            ///< global number of this step, from 0
     std::uint64_t seed = 0;           ///< seed of everything random in the program
     const double* scalars = nullptr;  ///< this step's row of optimizer scalars (learning rate, …)
-    Index rows = 0;                   ///< actual rows of this batch
+    Index num_scalars = 0;
+    Index rows = 0;                       ///< actual rows of this batch
     const std::int64_t* order = nullptr;  ///< source rows that this batch is made of
 };
 

@@ -56,7 +56,7 @@ void adam_kernel(const Call& call, const Team& team) {
                 options);
 }
 
-void check_update(const Call& call) {
+void check_update(const Call& call, Index scalars) {
     const TensorView& weight = call.out[0];
     require(call.in[0].dtype == weight.dtype && call.in[0].size() == weight.size(),
             "update: the gradient has ", call.in[0].size(), " ", dtype_name(call.in[0].dtype),
@@ -65,19 +65,21 @@ void check_update(const Call& call) {
         require(!call.out[i].present() || call.out[i].size() == weight.size(), "update: state ", i,
                 " has ", call.out[i].size(), " elements, the weight ", weight.size());
     // A Program brings the numbers of its steps later; they are not there yet when it is built.
-    require(call.step == nullptr || call.step->scalars != nullptr,
-            "update: the step's scalars are missing");
-    require(call.index_attr(0) >= 0, "update: attribute scalars is negative");
+    const Index first = call.index_attr(0);
+    require(first >= 0, "update: attribute scalars is negative");
+    require(call.step == nullptr || first + scalars <= call.step->num_scalars, "update: wants ",
+            scalars, " of the step's scalars from ", first, " on, got ",
+            call.step == nullptr ? 0 : call.step->num_scalars);
 }
 
 void check_sgd(const Call& call) {
-    check_update(call);
+    check_update(call, 2);
     require(call.attr(1) == 0.0 || call.out[0].size() == 0 || call.has_out(1),
             "sgd_update: momentum needs its buffer");
 }
 
 void check_adam(const Call& call) {
-    check_update(call);
+    check_update(call, 3);
     require(call.out[0].size() == 0 || (call.has_out(1) && call.has_out(2)),
             "adam_update: the moments m and v are missing");
 }

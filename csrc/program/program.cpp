@@ -217,6 +217,7 @@ void Program::loop(const Team& team, Session& session) const {
     const RunRequest& request = session.request;
     StepContext context;
     context.seed = request.seed;
+    context.num_scalars = request.scalars_per_step;
 
     const auto execute = [&](const BoundList& list) {
         for (const Bound& bound : list.calls) {

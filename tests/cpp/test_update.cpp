@@ -55,6 +55,7 @@ struct Run {
         row.insert(row.end(), scalars.begin(), scalars.end());
         StepContext step;
         step.scalars = row.data();
+        step.num_scalars = static_cast<Index>(row.size());
         Doubles all = {2};
         all.insert(all.end(), attrs.begin(), attrs.end());
         std::vector<TensorView> out = {shaped(w)};

@@ -81,6 +81,7 @@ class Program:
     ) -> None:
         self.capacity = _common_capacity(inputs)
         self._check_loss = check_loss
+        self._step_scalars = 0 if optimizer is None else optimizer.step_scalars(0, 1).shape[1]
         self._num_scalars = len(scalars)
         self._rows_spec = [(t.shape[1:], t.dtype) for t in rows]
         _check_outputs(scalars, rows)
@@ -155,6 +156,13 @@ class Program:
         Raises:
             ValueError: Something does not fit; raised before any work.
         """
+        if self._step_scalars and (
+            step_scalars is None or step_scalars.shape[-1] != self._step_scalars
+        ):
+            got = "none" if step_scalars is None else f"shape {step_scalars.shape}"
+            raise ValueError(
+                f"Program.run: step_scalars: wants {self._step_scalars} numbers a step, got {got}"
+            )
         values, steps, stop, error = self._program.run(
             list(sources), order, batch_size, step_scalars, first_step, seed, self.threads,
             list(results), self._check_loss,

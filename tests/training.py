@@ -1,0 +1,38 @@
+"""Small data and models for the tests of training."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+import fastprop as fp
+from fastprop import nn
+
+
+def regression(rows: int = 200, dtype="float32", seed: int = 0):
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-1, 1, (rows, 3)).astype(dtype)
+    y = (np.sin(2 * x[:, 0]) + x[:, 1] * x[:, 2]).astype(dtype)
+    return x, y
+
+
+def classes(rows: int = 300, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 3, rows)
+    centers = np.array([[0.0, 2.0], [2.0, -1.0], [-2.0, -1.0]])
+    x = centers[y] + rng.normal(0, 0.5, (rows, 2))
+    return x.astype(np.float32), y
+
+
+def network(*widths: int, dtype="float32", activation="tanh", seed: int = 0) -> nn.Sequential:
+    fp.seed(seed)
+    layers = [nn.Dense(i, o, activation, dtype=dtype) for i, o in pairwise(widths[:-1])]
+    return nn.Sequential(*layers, nn.Dense(widths[-2], widths[-1], dtype=dtype))
+
+
+def weights_of(model: nn.Module) -> bytes:
+    return b"".join(a.tobytes() for a in model.state_dict().values())
+
+
+# -- learning --------------------------------------------------------------------------------------
