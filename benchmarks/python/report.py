@@ -138,7 +138,7 @@ def _bars(axis: Any, keys: list[str], results: list[Result]) -> None:
             ends = (j - 0.45, j + 0.45)
             name = "machine's limit" if j == 0 else None
             axis.plot(ends, [result.limit / unit] * 2, color="0.2", lw=1.2, ls="--", label=name)
-    axis.set_xticks(range(len(results)), [_label(r) for r in results], fontsize=8)
+    axis.set_xticks(range(len(results)), [_label(r) for r in results], fontsize=6.5)
     axis.set_yscale("log")
     low, high = axis.get_ylim()
     axis.set_ylim(min(low, 0.4), high * 2.5)  # room for the numbers
