@@ -1,6 +1,6 @@
 """Step time of five MLPs in fastprop and its peers.
 
-    python -m benchmarks.python.compare                  # all works, 1 and all threads: about 6 minutes
+    python -m benchmarks.python.compare                  # all works and threads: about 6 minutes
     python -m benchmarks.python.compare --works tiny,mnist --threads 2 --rounds 9
     python -m benchmarks.python.compare --works 300-150-32-150-300@64:mse
     python -m benchmarks.python.compare --full --json r.json --markdown README.md --png r.png
