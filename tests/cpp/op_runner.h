@@ -28,6 +28,21 @@ inline void run_op(const std::string& name, const std::vector<TensorView>& in,
     for (int rank = threads - 1; rank >= 0; --rank) kernel(call, Team(rank, threads, nullptr));
 }
 
+using Shape = std::vector<Index>;
+
+inline Index size_of(const Shape& shape) {
+    Index n = 1;
+    for (const Index extent : shape) n *= extent;
+    return n;
+}
+
+template <class T>
+TensorView view_of(const std::vector<T>& values, const Shape& shape) {
+    TensorView v = view(values, {});
+    for (const Index extent : shape) v.shape[v.rank++] = extent;
+    return v;
+}
+
 template <class T>
 bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
     return a.size() == b.size() &&

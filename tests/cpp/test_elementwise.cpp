@@ -17,23 +17,12 @@ using test::nan_values;
 using test::random_values;
 using test::run_op;
 using test::same_bits;
+using test::Shape;
+using test::size_of;
 using test::view;
+using test::view_of;
 
 const Index kSizes[] = {0, 1, 3, 7, 8, 9, 15, 16, 17, 31, 33, 100};
-using Shape = std::vector<Index>;
-
-Index size_of(const Shape& shape) {
-    Index n = 1;
-    for (const Index extent : shape) n *= extent;
-    return n;
-}
-
-template <class T>
-TensorView view_of(const std::vector<T>& values, const Shape& shape) {
-    TensorView v = view(values, {});
-    for (const Index extent : shape) v.shape[v.rank++] = extent;
-    return v;
-}
 
 /// Where output element i of `out` reads an operand of shape `in`.
 std::size_t source(Index i, const Shape& in, const Shape& out) {

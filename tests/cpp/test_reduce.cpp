@@ -16,22 +16,10 @@ using test::nan_values;
 using test::random_values;
 using test::run_op;
 using test::same_bits;
+using test::Shape;
+using test::size_of;
 using test::view;
-
-using Shape = std::vector<Index>;
-
-Index size_of(const Shape& shape) {
-    Index n = 1;
-    for (const Index extent : shape) n *= extent;
-    return n;
-}
-
-template <class T>
-TensorView view_of(const std::vector<T>& values, const Shape& shape) {
-    TensorView v = view(values, {});
-    for (const Index extent : shape) v.shape[v.rank++] = extent;
-    return v;
-}
+using test::view_of;
 
 const Shape kShapes[] = {
     {},       {1},        {7},         {100},        {9000},          {20000},

@@ -13,7 +13,7 @@ _NS_PER_PRODUCT_FLOP = 1 / 60
 _NS_PER_BYTE = 1 / 15
 _NS_PER_INSTRUCTION = 40.0
 _NS_PER_BARRIER = 1000.0
-# What another core wrote has to be fetched: 4-64-64-1 takes 38 µs on two threads, 18 on one.
+# What another core wrote has to be fetched. Fitted: 4-64-64-1 took 38 µs on two threads, 18 on one.
 _NS_PER_SHARED_BYTE = 0.3
 
 _PRODUCTS = ("matmul", "dense")

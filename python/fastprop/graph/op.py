@@ -118,10 +118,6 @@ def is_grad_enabled() -> bool:
     return _grad_enabled.get()
 
 
-def is_tracing() -> bool:
-    return _tracing.get()
-
-
 def apply(op: Op, *inputs: Tensor, **attrs: Any) -> Tensor:
     """Run `op` on Tensors that hold data, or record it on symbolic ones."""
     from fastprop.graph.tensor import Tensor

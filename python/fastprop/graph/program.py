@@ -16,7 +16,7 @@ from fastprop.graph.ir import Instruction, Value, instruction, kernel
 from fastprop.graph.lower import Lowering
 from fastprop.graph.memory import plan
 from fastprop.graph.packing import pack_gradients, pack_weights
-from fastprop.graph.schedule import Schedule, schedule
+from fastprop.graph.schedule import schedule
 from fastprop.graph.tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
@@ -277,6 +277,3 @@ def _check_outputs(scalars: Sequence[Tensor], rows: Sequence[Tensor]) -> None:
                 f"Program: an output of shape {tensor.shape} does not vary with the batch; "
                 "every output must have one row for each row of the input"
             )
-
-
-__all__ = ["Program", "RunResult", "Schedule"]

@@ -8,7 +8,6 @@ import numpy as np
 
 from fastprop import functional as F
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
-from fastprop.registry import type_name
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -120,8 +119,3 @@ def refuse_first(name: str, what: str, values: Any, bad: Any, wanted: str) -> No
         index = np.unravel_index(int(np.argmax(bad)), bad.shape)
         where = ", ".join(str(int(i)) for i in index)
         raise ValueError(f"{name}: {what}[{where}] is {values[index]}, expected {wanted}")
-
-
-def describe(value: Any) -> str:
-    """dtype of an array, or type of anything else."""
-    return str(value.dtype) if hasattr(value, "dtype") else type_name(value)
