@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "core/denormals.h"
+#include "program/profile.h"
 
 namespace fastprop {
 namespace {
@@ -204,7 +205,19 @@ RunResult Program::run(const RunRequest& request) {
     for (const Operand& o : parts_.rows)
         session.rows.push_back(bind(o, &request, request.batch_size));
 
-    run_team(request.threads, [&](const Team& team) { loop(team, session); });
+    if (request.profile != nullptr) {
+        // Allocated here, because nothing may throw inside a team.
+        std::vector<Stopwatch> watches;
+        const std::size_t entries = profile_entries();
+        for (int rank = 0; rank < request.threads; ++rank)
+            watches.emplace_back(request.profile + static_cast<std::size_t>(rank) * 2 * entries,
+                                 entries);
+        run_team(request.threads, [&](const Team& team) {
+            loop(team, session, std::move(watches[static_cast<std::size_t>(team.rank())]));
+        });
+    } else {
+        run_team(request.threads, [&](const Team& team) { loop(team, session, NoStopwatch()); });
+    }
 
     RunResult result{steps, session.stop};
     const Index stop_after = session.stop_after.load();
@@ -212,23 +225,30 @@ RunResult Program::run(const RunRequest& request) {
     return result;
 }
 
-void Program::loop(const Team& team, Session& session) const {
+template <class Watch>
+void Program::loop(const Team& team, Session& session, Watch watch) const {
     const FlushDenormals flush;
     const RunRequest& request = session.request;
     StepContext context;
     context.seed = request.seed;
     context.num_scalars = request.scalars_per_step;
 
-    const auto execute = [&](const BoundList& list) {
-        for (const Bound& bound : list.calls) {
-            if (bound.barrier) team.wait();
-            Call call = bound.call;
-            call.step = &context;
-            bound.kernel(call, team);
+    const auto execute = [&](const Bound& bound, std::size_t entry) {
+        if (bound.barrier) {
+            team.wait();
+            watch.waited(entry);
         }
+        Call call = bound.call;
+        call.step = &context;
+        bound.kernel(call, team);
+        watch.worked(entry);
     };
-    execute(session.prologue);
+    const std::size_t end = parts_.step.size();
+    const std::size_t prologue = end + 1;
+    watch.start();
+    for (const Bound& bound : session.prologue.calls) execute(bound, prologue);
     team.wait();
+    watch.waited(prologue);
     for (Index step = 0; step < session.steps; ++step) {
         const Index first = step * request.batch_size;
         const bool is_last = step + 1 == session.steps;
@@ -237,12 +257,16 @@ void Program::loop(const Team& team, Session& session) const {
         context.order = request.order + first;
         if (request.scalars != nullptr)
             context.scalars = request.scalars + step * request.scalars_per_step;
-        execute(context.rows == request.batch_size ? session.full : session.last);
+        const BoundList& list = context.rows == request.batch_size ? session.full : session.last;
+        for (std::size_t i = 0; i < end; ++i) execute(list.calls[i], i);
         store_rows(team, session, first, context.rows);
         if (team.rank() == 0 && !record(session, step)) session.stop_after.store(step);
+        watch.worked(end);
         team.wait();
-        if (session.stop_after.load() <= step) return;
+        watch.waited(end);
+        if (session.stop_after.load() <= step) break;
     }
+    watch.stop();
 }
 
 /// Copies this thread's slice of every per-row output to its place among all rows.

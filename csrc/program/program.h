@@ -54,6 +54,9 @@ struct RunRequest {
     std::vector<void*> results;  ///< [count, …] for each per-row output, written
     bool stop_on_nonfinite = false;
     std::function<bool()> interrupted;  ///< asked by the calling thread about every 20 ms
+    /// [threads, profile_entries(), 2], added to: nanoseconds of work, and of waiting before it, of
+    /// each instruction, of the step's end and of the prologue. nullptr measures nothing.
+    double* profile = nullptr;
 };
 
 enum class Stop : std::uint8_t { done, nonfinite, interrupt };
@@ -82,6 +85,10 @@ public:
     /// fit.
     RunResult run(const RunRequest& request);
 
+    /// The instructions of a step, then its end (outputs are stored and recorded there), then the
+    /// prologue.
+    std::size_t profile_entries() const { return parts_.step.size() + 2; }
+
 private:
     struct Bound {  ///< an instruction with pointers, for one number of rows
         Kernel kernel;
@@ -100,7 +107,8 @@ private:
     TensorView bind(const Operand& operand, const RunRequest* request, Index rows) const;
     BoundList bind(const std::vector<Instruction>& list, const RunRequest& request,
                    Index rows) const;
-    void loop(const Team& team, Session& session) const;
+    template <class Watch>
+    void loop(const Team& team, Session& session, Watch watch) const;
     void store_rows(const Team& team, const Session& session, Index first, Index rows) const;
     bool record(Session& session, Index step) const;
 

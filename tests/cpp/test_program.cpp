@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <numeric>
 #include <vector>
@@ -166,6 +167,48 @@ TEST(Program, BitsDoNotDependOnThreads) {
         EXPECT_EQ(model.w, alone.w);
         EXPECT_EQ(team_values, values);
         EXPECT_EQ(team_outputs, outputs);
+    }
+}
+
+TEST(Program, AProfileChangesNothingAndAddsUpToTheTime) {
+    LinearModel plain;
+    std::vector<double> values;
+    std::vector<float> outputs;
+    Program(plain.parts()).run(plain.request(values, outputs));
+    for (const int threads : {1, 3}) {
+        LinearModel model;
+        std::vector<double> profiled_values;
+        std::vector<float> profiled_outputs;
+        RunRequest request = model.request(profiled_values, profiled_outputs);
+        request.threads = threads;
+        Program program(model.parts());
+        const std::size_t entries = program.profile_entries();
+        EXPECT_EQ(entries, model.parts().step.size() + 2);
+        const auto team = static_cast<std::size_t>(threads);
+        std::vector<double> profile(team * entries * 2 + 1, 0.0);
+        profile.back() = -1.0;
+        request.profile = profile.data();
+        const auto start = std::chrono::steady_clock::now();
+        program.run(request);
+        const std::chrono::duration<double, std::nano> wall =
+            std::chrono::steady_clock::now() - start;
+
+        EXPECT_EQ(model.w, plain.w);
+        EXPECT_EQ(profiled_values, values);
+        EXPECT_EQ(profiled_outputs, outputs);
+        EXPECT_EQ(profile.back(), -1.0);  // nothing written behind the end
+        profile.pop_back();
+        for (const double ns : profile) EXPECT_GE(ns, 0.0);
+        for (std::size_t rank = 0; rank < team; ++rank) {
+            const auto begin = profile.begin() + static_cast<std::ptrdiff_t>(rank * entries * 2);
+            const double sum =
+                std::accumulate(begin, begin + static_cast<std::ptrdiff_t>(entries * 2), 0.0);
+            EXPECT_GT(sum, 0.0);
+            EXPECT_LE(sum, wall.count());
+            // Only the instruction with a barrier has a wait of its own.
+            for (std::ptrdiff_t i = 0; i + 2 < static_cast<std::ptrdiff_t>(entries); ++i)
+                EXPECT_TRUE(i == 5 || begin[2 * i + 1] == 0.0) << i;
+        }
     }
 }
 

@@ -141,6 +141,7 @@ class Program:
         first_step: int = 0,
         seed: int = 0,
         results: Sequence[NDArray[Any]] = (),
+        profile: NDArray[np.float64] | None = None,
     ) -> RunResult:
         """Run ``ceil(len(order) / batch_size)`` steps; the GIL is released meanwhile.
 
@@ -152,6 +153,7 @@ class Program:
             first_step: Number of the first of these steps.
             seed: Seed of whatever is random in the Program.
             results: Arrays [len(order), …] that receive the per-row outputs.
+            profile: An :meth:`empty_profile`, to which nanoseconds are added.
 
         Raises:
             ValueError: Something does not fit; raised before any work.
@@ -165,13 +167,22 @@ class Program:
             )
         values, steps, stop, error = self._program.run(
             list(sources), order, batch_size, step_scalars, first_step, seed, self.threads,
-            list(results), self._check_loss,
+            list(results), self._check_loss, profile,
         )  # fmt: skip
         return RunResult(values[:steps], steps, _STOPS[stop], error)
 
     def empty_results(self, count: int) -> list[NDArray[Any]]:
         """Arrays for the per-row outputs of `count` rows."""
         return [np.empty((count, *shape), dtype) for shape, dtype in self._rows_spec]
+
+    def empty_profile(self) -> NDArray[np.float64]:
+        """Zeros [threads, entries, 2] for :meth:`run` to add nanoseconds of work and of waiting to.
+
+        The entries are the instructions in order, each with the wait at the barrier before it, then
+        the step's end (outputs are stored, scalars recorded), then the packing of weights at the
+        start of a run. All entries of a thread add up to its time.
+        """
+        return np.zeros((self.threads, self.num_instructions + 2, 2))
 
     def describe(self) -> str:
         """The instructions, one a line, with a rule where the threads wait for each other."""
