@@ -84,6 +84,15 @@ def first_nonfinite(array: numpy.ndarray) -> int:
     Flat index of the first NaN or infinity, or -1 if there is none.
     """
 
+def machine_speed(
+    dtype: str,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    bytes: typing.SupportsInt | typing.SupportsIndex,
+) -> tuple[float, float]:
+    """
+    Floating-point operations and bytes a second that `threads` threads reach together now: multiply-adds in registers, and y = x + 3 z over arrays of `bytes` in all.
+    """
+
 def op_info(name: str) -> tuple[int, list[str]]:
     """
     Index of an op in the table, and the names of its attributes in order.

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from fastprop.graph.op import grad_mode
 from fastprop.graph.ops_reduction import broadcast_to
+from fastprop.graph.scope import current_scope, differentiate, scoped
 from fastprop.graph.tensor import Tensor, as_tensor
 
 
@@ -88,7 +89,7 @@ def grad(
         seeds = list(grad_outputs)
     if len(seeds) != len(outs):
         raise ValueError(f"grad: {len(outs)} outputs but {len(seeds)} grad_outputs")
-    with grad_mode(create_graph):
+    with grad_mode(create_graph), scoped(current_scope()):
         start = [_seed("grad", o, g) for o, g in zip(outs, seeds, strict=True)]
         found = _accumulate(outs, start, targets)
         results: list[Tensor | None] = [_result(found, t) for t in targets]
@@ -105,7 +106,7 @@ def grad(
 def backward(output: Tensor, gradient: Tensor | ArrayLike | None = None) -> None:
     """Add the derivatives of `output` to ``grad`` of every leaf that requires one."""
     seed = None if gradient is None else as_tensor(gradient, like=output)
-    with grad_mode(False):
+    with grad_mode(False), scoped(current_scope()):
         leaves = [t for t in topological_order([output]) if t.op is None and t.requires_grad]
         found = _accumulate([output], [_seed("backward", output, seed)], leaves)
         for leaf in leaves:
@@ -150,6 +151,8 @@ def _accumulate(
         if node.op is None or id(node) not in derivative or not node.requires_grad:
             continue
         dy = derivative[id(node)]
+        if node.scope is not None:
+            differentiate(node.scope)
         for x, vjp in zip(node.inputs, node.op.vjps, strict=False):
             if x.requires_grad and id(x) in wanted:
                 d = None if dy is None or vjp is None else vjp(dy, node, *node.inputs)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastprop import _core
 
 if TYPE_CHECKING:
+    from fastprop.graph.scope import Scope
     from fastprop.graph.tensor import Parameter
 
 BATCH = -1
@@ -29,6 +30,7 @@ class Value:
         source: Number of the run-time source that it is, else None.
         alias: The value whose memory it shares under another shape, else None.
         persistent: Keeps its place in the arena from step to step (packed weights).
+        scope: For which module and part of the step it was recorded, if that is known.
         offset: Bytes from the start of the arena, once planned.
     """
 
@@ -40,6 +42,7 @@ class Value:
     alias: Value | None = None
     parameter: Parameter | None = None
     persistent: bool = False
+    scope: Scope | None = None
     offset: int = -1
 
     @property

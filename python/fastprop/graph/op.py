@@ -114,6 +114,10 @@ def tracing() -> Iterator[None]:
         _tracing.reset(token)
 
 
+def is_tracing() -> bool:
+    return _tracing.get()
+
+
 def is_grad_enabled() -> bool:
     return _grad_enabled.get()
 

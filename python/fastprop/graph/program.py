@@ -63,6 +63,7 @@ class Program:
         arena_bytes: Memory for all values, packed weights included.
         num_instructions: Instructions in a step.
         barriers: Times that the threads wait for each other in a step.
+        prologue: The instructions that pack weights at the start of a run.
 
     Raises:
         ValueError: Placeholders without a common batch axis, an output of the wrong kind.
@@ -104,7 +105,13 @@ class Program:
         persistent += list(dict.fromkeys(v.base for v in recorded if v.base.in_arena))
         self.arena_bytes = plan(self._schedule, persistent, [*recorded, *stored])
         self.threads = threads or cost.choose_threads(self._schedule, self.capacity)
+        self.prologue = prologue
         self._build(prologue, recorded, stored)
+
+    @property
+    def instructions(self) -> list[Instruction]:
+        """The instructions of a step, in order."""
+        return self._schedule.instructions
 
     @property
     def num_instructions(self) -> int:
@@ -174,6 +181,17 @@ class Program:
     def empty_results(self, count: int) -> list[NDArray[Any]]:
         """Arrays for the per-row outputs of `count` rows."""
         return [np.empty((count, *shape), dtype) for shape, dtype in self._rows_spec]
+
+    def changed_arrays(self) -> list[NDArray[Any]]:
+        """The memory outside the arena that a run writes: parameters and optimizer state."""
+        written = [v.array for item in self.instructions for v in item.writes()]
+        found = {id(array): array for array in written if array is not None}
+        return list(found.values())
+
+    def predicted_seconds(self) -> dict[int, float]:
+        """What the cost model says of a step on 1, 2, … threads."""
+        times = cost.predicted_ns(self._schedule, self.capacity)
+        return {threads: 1e-9 * ns for threads, ns in times.items()}
 
     def empty_profile(self) -> NDArray[np.float64]:
         """Zeros [threads, entries, 2] for :meth:`run` to add nanoseconds of work and of waiting to.

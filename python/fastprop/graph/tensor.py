@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastprop.graph.op import Op, Spec, grad_mode
+from fastprop.graph.scope import Scope, current_scope
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -41,6 +42,7 @@ class Tensor:
         "name",
         "op",
         "requires_grad",
+        "scope",
         "shape",
     )
     __array_priority__ = 100.0
@@ -54,6 +56,7 @@ class Tensor:
     inputs: tuple[Tensor, ...]
     attrs: dict[str, Any]
     name: str
+    scope: Scope | None  # of a symbolic Tensor: what it was recorded for
     _data: NDArray[Any] | None
 
     def __init__(
@@ -79,6 +82,7 @@ class Tensor:
         self.requires_grad = requires_grad
         self.grad = None
         self.name = ""
+        self.scope = current_scope() if data is None else None
 
     @classmethod
     def _from_op(

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastprop.graph.op import is_tracing
+from fastprop.graph.scope import Scope, scoped
 from fastprop.graph.tensor import Parameter, Tensor
 from fastprop.registry import type_name
 
@@ -70,10 +72,12 @@ class Module:
             TypeError: An array is complex or holds objects or strings.
             ValueError: The inputs do not fit the module.
         """
-        return self.forward(
-            *(self._as_input(value) for value in inputs),
-            **{name: self._as_input(value) for name, value in options.items()},
-        )
+        values = [self._as_input(value) for value in inputs]
+        named = {name: self._as_input(value) for name, value in options.items()}
+        if not is_tracing():
+            return self.forward(*values, **named)
+        with scoped(Scope(self, "forward")):
+            return self.forward(*values, **named)
 
     def _as_input(self, value: Any) -> Any:
         if isinstance(value, Tensor) or not hasattr(value, "__array__"):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import losses
-from fastprop.data import Dataset, check_finite, to_array
+from fastprop.data import Dataset, check_finite, split_rows, to_array
 from fastprop.data.dataset import same_length
 from fastprop.train.objective import Objective
 from fastprop.train.programs import Programs, argument_range
@@ -80,6 +80,32 @@ class Reader:
             weight = losses.check_sample_weight(where, given, len(inputs[0]), outputs[0].dtype)
         return Dataset(inputs, targets, weight)
 
+    def split(
+        self,
+        where: str,
+        data: Dataset,
+        validation_data: Any,
+        fraction: float,
+        seed: int,
+        finite: bool,
+        notes: list[str],
+    ) -> tuple[Dataset, Dataset | None]:
+        """The rows to train on, and those to validate with: given, or a random share of these."""
+        if validation_data is not None:
+            if fraction:
+                raise ValueError(f"{where}: give validation_data or validation_split, not both")
+            x, y, weight = validation_parts(where, validation_data)
+            return data, self.dataset(f"{where}: validation_data", x, y, weight, finite, notes)
+        if not fraction:
+            return data, None
+        train, held_out = split_rows(len(data), fraction, seed)
+        if not len(train) or not len(held_out):
+            raise ValueError(
+                f"{where}: validation_split {fraction} of {len(data)} rows leaves "
+                f"{len(train)} to train on and {len(held_out)} to validate with"
+            )
+        return data.take(train), data.take(held_out)
+
     def _inputs_of(self, where: str, x: Any) -> list[Any]:
         """A tuple holds several inputs; a list does where ``forward`` takes several."""
         least, most = self._arguments
@@ -126,6 +152,22 @@ def check_batch_size(where: str, batch_size: SupportsIndex | None, rows: int) ->
     if batch_size is None:
         return rows
     return min(_positive(where, "batch_size", batch_size, 1), rows)
+
+
+def check_steps(where: str, steps: SupportsIndex | None) -> int | None:
+    """A number of steps, 1 or more, or ``None``."""
+    return None if steps is None else _positive(where, "steps", steps, 1)
+
+
+def check_threads(where: str, threads: int | None) -> int | None:
+    """A number of threads, or ``None``."""
+    if threads is None:
+        return None
+    if isinstance(threads, bool) or not isinstance(threads, int | np.integer):
+        raise TypeError(f"{where}: threads must be an integer or None, got {threads!r}")
+    if threads < 1:
+        raise ValueError(f"{where}: threads must be at least 1, got {threads}")
+    return int(threads)
 
 
 def check_epochs(where: str, epochs: SupportsIndex) -> int:

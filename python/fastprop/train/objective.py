@@ -14,6 +14,7 @@ from fastprop import losses
 from fastprop import metrics as metric_module
 from fastprop.data.arrays import note_conversion, to_array
 from fastprop.graph.op import Spec
+from fastprop.graph.scope import Scope, scoped
 from fastprop.graph.tensor import Tensor
 
 Array = NDArray[Any]
@@ -107,10 +108,13 @@ class Objective:
     ) -> Traced:
         """Record loss and metrics of a batch."""
         pred, target = _one_or_all(outputs), _one_or_all(targets)
-        loss = self.loss(pred, target, weight)
-        loss = loss if loss.ndim == 0 else F.reshape(loss, ())
-        sums = [tuple(metric.sums(pred, target)) for metric in self.metrics]
-        return Traced(loss, None if weight is None else F.sum(weight), sums)
+        with scoped(Scope(None, "loss")):
+            loss = self.loss(pred, target, weight)
+            loss = loss if loss.ndim == 0 else F.reshape(loss, ())
+            total = None if weight is None else F.sum(weight)
+        with scoped(Scope(None, "metrics")):
+            sums = [tuple(metric.sums(pred, target)) for metric in self.metrics]
+        return Traced(loss, total, sums)
 
     def summarize(
         self, values: NDArray[np.float64], columns: Columns, rows: int, batch: int

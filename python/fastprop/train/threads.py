@@ -49,6 +49,11 @@ class ThreadChooser:
             return (1 if self.best != 1 else self._planned), True
         return self.best, False
 
+    @property
+    def tried(self) -> dict[int, float]:
+        """Seconds of a step on each number of threads, where they were compared."""
+        return dict(self._seconds)
+
     def look_steps(self) -> int:
         """Steps of a run for comparison."""
         if self.step_seconds is None:
