@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fastprop import _core
 from fastprop.graph.cost import product_flops
 from fastprop.graph.ir import Instruction
@@ -20,12 +18,11 @@ def step_flops(program: Program, rows: int) -> list[float]:
     return [_flops(item, rows / program.capacity) for item in program.instructions]
 
 
-def measure_limit(program: Program, rows: int, dtype: str, repeats: int = 1) -> Limit:
+def measure_limit(program: Program, rows: int, dtype: str) -> Limit:
     """The limit of a step of `rows` rows on the Program's threads, by the machine's speed now."""
     footprint, moved = _update_bytes(program)
-    speeds = [_core.machine_speed(dtype, program.threads, footprint) for _ in range(repeats)]
-    peak, bandwidth = np.median(speeds, axis=0)
-    return Limit(sum(step_flops(program, rows)), moved, float(peak), float(bandwidth))
+    peak, bandwidth = _core.machine_speed(dtype, program.threads, footprint)
+    return Limit(sum(step_flops(program, rows)), moved, peak, bandwidth)
 
 
 def _flops(item: Instruction, filled: float) -> float:

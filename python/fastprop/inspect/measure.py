@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from fastprop.train.programs import TracedProgram
     from fastprop.train.trainer import Trainer
 
-_RUNS = 11  # that are measured, at most; the median one is reported
-_LEAST_STEPS, _SECONDS = 5, 0.3  # of all of them, where the user leaves it open
+_RUNS = 7  # that are measured, at most; the median one is reported
+# Of all of them, where the user leaves it open. Runs of a few milliseconds would not do: when
+# threads wake up, Linux may leave two of them on one core for some 10 ms.
+_LEAST_STEPS, _SECONDS = 5, 0.5
 
 Profile = NDArray[np.float64]
 
@@ -136,23 +138,16 @@ def measure(
     program = traced.program
     dtype = str(trainer.optimizer.parameters[0].dtype)
     runner = StepRunner(where, trainer, traced, data, batch)
-    profiles, limits = [], []
     with restored(program):
         step_seconds = runner.settle()
         total = steps or max(_LEAST_STEPS, int(_SECONDS / step_seconds))
         runs = min(_RUNS, total)
         count = -(-total // runs)
-        for _ in range(runs):
-            profiles.append(runner.profile(count))
-            # Beside the steps, because a shared machine has slow spells.
-            limits.append(measure_limit(program, batch, dtype))
-    return _report(trainer, traced, profiles, _median(limits), batch, count, dtype)
-
-
-def _median(limits: list[Limit]) -> Limit:
-    peak = float(np.median([limit.peak for limit in limits]))
-    bandwidth = float(np.median([limit.bandwidth for limit in limits]))
-    return Limit(limits[0].flops, limits[0].update_bytes, peak, bandwidth)
+        # Right before and after the steps, because a shared machine has slow spells.
+        before = measure_limit(program, batch, dtype)
+        profiles = [runner.profile(count) for _ in range(runs)]
+        limit = before.faster(measure_limit(program, batch, dtype))
+    return _report(trainer, traced, profiles, limit, batch, count, dtype)
 
 
 def _report(

@@ -87,6 +87,11 @@ class Limit:
     def seconds(self) -> float:
         return self.flops / self.peak + self.update_bytes / self.bandwidth
 
+    def faster(self, other: Limit) -> Limit:
+        """The same work at the higher rates of the two."""
+        peak, bandwidth = max(self.peak, other.peak), max(self.bandwidth, other.bandwidth)
+        return Limit(self.flops, self.update_bytes, peak, bandwidth)
+
 
 @dataclass(frozen=True)
 class Threads:

@@ -290,8 +290,8 @@ class Trainer:
             y: Targets.
             batch_size: Rows of a step; ``None`` for all.
             sample_weight: Weights of the rows.
-            steps: How many steps to time, in up to 11 runs of which the median one is reported;
-                ``None`` takes about 0.3 seconds.
+            steps: How many steps to time, in up to 7 runs of which the median one is reported;
+                ``None`` takes about half a second.
 
         Returns:
             A :class:`fastprop.inspect.Report`; ``str`` of it is a table.
