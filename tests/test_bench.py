@@ -106,7 +106,7 @@ def test_standard_works_are_well_formed() -> None:
         widths = bench.parse_widths(text)
         assert len(widths) >= 3
         assert batch > 0
-        assert bench._steps(widths, batch) >= 2
+        assert bench._steps(widths, batch, 1.0) >= 2
 
 
 def test_a_loss_that_explodes_is_an_error_not_a_crash(monkeypatch, capsys) -> None:

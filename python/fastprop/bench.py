@@ -148,7 +148,7 @@ def _time(widths: tuple[int, ...], batch: int, threads: int | None, options: Opt
     loss = options.loss or ("mse" if widths[-1] == 1 else "cross_entropy")
     fprandom.seed(0)
     trainer = Trainer(_model(widths, options), loss, optim.get(options.optimizer), threads=threads)
-    steps = _steps(widths, batch)
+    steps = _steps(widths, batch, options.seconds)
     x, y = _data(widths, batch * steps, np.dtype(options.dtype), loss)
 
     def train(epochs: int) -> list[float]:
@@ -172,11 +172,12 @@ def _model(widths: tuple[int, ...], options: Options) -> nn.Module:
     return nn.Sequential(*hidden, nn.Dense(*pairs[-1], dtype=options.dtype))
 
 
-def _steps(widths: tuple[int, ...], batch: int) -> int:
-    """Steps of an epoch: a tenth of a second or so, and not too much data."""
+def _steps(widths: tuple[int, ...], batch: int, seconds: float) -> int:
+    """Steps of an epoch: a tenth of the time or so, and not too much data."""
     flops = 6.0 * batch * sum(i * o for i, o in pairwise(widths))
     row_bytes = 8 * (widths[0] + widths[-1])
-    return max(2, int(min(4096, _EPOCH_FLOPS / flops, _DATA_BYTES / (batch * row_bytes))))
+    in_time = min(4096.0, _EPOCH_FLOPS / flops) * min(1.0, seconds)
+    return max(2, int(min(in_time, _DATA_BYTES / (batch * row_bytes))))
 
 
 def _data(
