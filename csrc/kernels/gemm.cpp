@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/aligned_buffer.h"
+#include "kernels/gemm_thin.h"
 #include "kernels/gemm_tile.h"
 #include "kernels/pack.h"
 
@@ -149,8 +150,6 @@ private:
         // other.
         if (k_ <= kShallow && m_ * n_ * Index{sizeof(T)} > kLeftBytes)
             row_block_ = std::min(kRows, m_);
-        // A contiguous column is a row.
-        if (b_.layout == GemmLayout::transposed && k_ == 1 && b_.stride == 1) b_ = {b_.data, n_};
         pack_b_ = b_.layout == GemmLayout::transposed ||
                   (b_.layout == GemmLayout::rows && m_ > 2 * kRows &&
                    k_ * n_ * Index{sizeof(T)} > kDirectBytes);
@@ -284,19 +283,12 @@ private:
     /// One panel (or group of panels) times all rows of the block.
     static void run_rows(TileCall<T> t, const LeftBlock<T>& a, Index m, Index limit,
                          const TileFunction<T>* tiles) {
+        const Index a_row = a.how == TileLeft::strip     ? t.k
+                            : a.how == TileLeft::columns ? 1
+                                                         : a.stride;
         for (Index r = 0; r < m;) {
             const Index height = tile_height(m - r, limit);
-            switch (a.how) {
-                case TileLeft::strip:
-                    t.a = a.data + r * t.k;
-                    break;
-                case TileLeft::columns:
-                    t.a = a.data + r;
-                    break;
-                case TileLeft::rows:
-                    t.a = a.data + r * a.stride;
-                    break;
-            }
+            t.a = a.data + r * a_row;
             tiles[height - 1](t);
             t.c += height * t.c_stride;
             if (t.mask) t.mask += height * t.c_stride;
@@ -344,15 +336,16 @@ template <class T>
 void gemm(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Index m, Index n,
           Index k, const GemmEpilogue<T>& epilogue) {
     if (m <= 0 || n <= 0) return;
+    const bool thin = m == 1 || n == 1 || k == 1;
+    if (thin && gemm_thin(a, b, c, c_stride, m, n, k, epilogue)) return;
     if (n == 1 && c_stride == 1 && m > 3) {
         // C^T = B^T A^T: packets along the rows instead of one lane each; the same products and
         // order.
         const Index stride = b.layout == GemmLayout::panels ? panel_width<T>() : b.stride;
         const GemmLeft<T> left = {b.data, stride, b.layout != GemmLayout::transposed};
-        const GemmLayout layout = a.transposed ? GemmLayout::rows : GemmLayout::transposed;
         GemmEpilogue<T> e = epilogue;
         e.scalar_bias = true;
-        Gemm<T>(left, {a.data, a.stride, layout}, c, m, 1, m, k, e).run();
+        Gemm<T>(left, {a.data, a.stride}, c, m, 1, m, k, e).run();
         return;
     }
     Gemm<T>(a, b, c, c_stride, m, n, k, epilogue).run();

@@ -96,7 +96,7 @@ class Program:
         if optimizer is not None:
             items = items + _updates(updates, lowered, optimizer)
         items = fuse(items, [*recorded, *stored])
-        prologue, items = pack_weights(items)
+        prologue, items = pack_weights(items, self.capacity)
         self._schedule = schedule(pack_gradients(items))
         # Recorded scalars keep a place of their own: rank 0 reads them while others go on.
         for value in recorded:
