@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from training import classes, network, regression
 
 import fastprop as fp
 from fastprop import _core, nn, optim
 from fastprop import functional as F
 from fastprop.graph.changes import CHANGES, Table
-from tests.training import classes, network, regression
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 

@@ -10,11 +10,6 @@ the rounds of the mean time of a call.
 
 from __future__ import annotations
 
-import os
-
-for variable in ("FASTPROP_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[variable] = "1"  # before NumPy and the frameworks are imported
-
 import argparse
 import importlib
 import json
@@ -68,7 +63,7 @@ def calls(rounds: int) -> dict[str, float]:
     x = rng.standard_normal((ROWS, WIDTHS[0]), dtype=np.float32)
     y = rng.integers(0, WIDTHS[-1], ROWS)
     model = network(WIDTHS)
-    trainer = fp.Trainer(model, "cross_entropy", optim.Adam())
+    trainer = fp.Trainer(model, "cross_entropy", optim.Adam(), threads=1)
     expected = trainer.predict(x)
     peers = {name: made for name, make in PEERS.items() if (made := make(model, x, y, expected))}
     many = 128
@@ -202,7 +197,7 @@ def starts(rounds: int) -> dict[str, float]:
             single = widths[-1] == 1
             y = x[:, :1].copy() if single else rng.integers(0, widths[-1], 256)
             loss = "mse" if single else "cross_entropy"
-            trainer = fp.Trainer(network(widths), loss, optim.Adam())
+            trainer = fp.Trainer(network(widths), loss, optim.Adam(), threads=1)
             with stopped_at_the_first_step():
                 start = time.perf_counter()
                 try:
@@ -227,7 +222,7 @@ def epochs(rounds: int) -> dict[str, float]:
     y = rng.standard_normal((ROWS, 1), dtype=np.float32)
     many = 1000
     xs, ys = np.tile(x, (many, 1)), np.tile(y, (many, 1))
-    trainer = fp.Trainer(network(widths), "mse", optim.Adam())
+    trainer = fp.Trainer(network(widths), "mse", optim.Adam(), threads=1)
     return medians(
         {
             "epoch of one step, tiny, µs": (

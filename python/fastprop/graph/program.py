@@ -58,7 +58,7 @@ class Program:
         updates: Parameters and their gradients.
         optimizer: Gives the update's op, its hyper-parameters and its state.
         threads: Size of the team; None lets the cost model choose. Results do not depend on it.
-        check_loss: Stop at a step whose first scalar is NaN or infinite, before it updates anything.
+        check_loss: Stop at a step whose first scalar is NaN or infinite, before its updates.
         packed: Keep weights packed from step to step. Pays from the second step of a run on.
 
     Attributes:

@@ -32,7 +32,7 @@ class Schedule(NamedTuple):
 
 
 class _Access(NamedTuple):
-    index: int
+    position: int
     own: bool
     key: int
 
@@ -83,7 +83,7 @@ def _dependencies(instructions: list[Instruction]) -> list[dict[int, bool]]:
             earlier: _Access, own: bool, key: int = item.key, needed: dict[int, bool] = needed
         ) -> None:
             apart = not (own and earlier.own and earlier.key == key)
-            needed[earlier.index] = needed.get(earlier.index, False) or apart
+            needed[earlier.position] = needed.get(earlier.position, False) or apart
 
         reads, writes = item.reads(), item.writes()
         for value, own in reads:

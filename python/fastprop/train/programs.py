@@ -6,7 +6,7 @@ import inspect
 import operator
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,7 +37,7 @@ Signature = tuple[Any, ...]
 
 
 class Inputs(NamedTuple):
-    """Checked inputs, one array for each argument of ``forward``, and :meth:`Programs.signature`."""
+    """Checked inputs, an array for each argument of ``forward``, with their signature."""
 
     arrays: tuple[NDArray[Any], ...]
     signature: int
