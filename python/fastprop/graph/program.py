@@ -137,9 +137,10 @@ class Program:
         ):
             step.append(assembler.instruction(item, item_phase != phase))
             phase = item_phase
-        outputs = [[assembler.operand(v) for v in values] for values in (recorded, stored)]
+        scalars = [assembler.operand(v) for v in recorded]
+        rows = [assembler.operand(v) for v in stored]
         self._program = _core.Program(
-            self.arena_bytes, self.capacity, assembler.buffers, before, step, *outputs,
+            self.arena_bytes, self.capacity, assembler.buffers, before, step, scalars, rows,
             self._schedule.guard,
         )  # fmt: skip
 
