@@ -11,6 +11,21 @@ import typing
 import numpy
 import numpy.typing
 
+class Form:
+    """
+    What arrays have to be to be used as they are.
+    """
+    def __init__(
+        self,
+        dtype: numpy.dtype[typing.Any],
+        row_shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        classes: typing.SupportsInt | typing.SupportsIndex = -1,
+    ) -> None: ...
+    def fits(self, value: typing.Any, finite: bool) -> bool:
+        """
+        True if `value` is a NumPy array (no subclass) of this dtype, contiguous and aligned, with one or more rows of this shape; if its labels lie in [0, classes); and, where asked for, if its numbers are finite.
+        """
+
 class Program:
     """
     A flat list of instructions over one arena; see fastprop.graph.
@@ -24,22 +39,21 @@ class Program:
         step: collections.abc.Sequence,
         scalars: collections.abc.Sequence,
         rows: collections.abc.Sequence,
+        guard: typing.SupportsInt | typing.SupportsIndex,
     ) -> None: ...
     def run(
         self,
-        sources: collections.abc.Sequence[numpy.ndarray],
-        order: numpy.ndarray,
+        sources: collections.abc.Sequence,
+        order: typing.Any,
         batch_size: typing.SupportsInt | typing.SupportsIndex,
         step_scalars: numpy.ndarray | None,
         first_step: typing.SupportsInt | typing.SupportsIndex,
         seed: typing.SupportsInt | typing.SupportsIndex,
         threads: typing.SupportsInt | typing.SupportsIndex,
-        results: collections.abc.Sequence[numpy.ndarray],
-        stop_on_nonfinite: bool,
         profile: numpy.ndarray | None = None,
-    ) -> tuple[numpy.typing.NDArray[numpy.float64], int, int, typing.Any]:
+    ) -> tuple[numpy.typing.NDArray[numpy.float64], list, int, int, typing.Any]:
         """
-        Run whole steps with the GIL released. Returns the recorded outputs [steps, n], the number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), and the exception of an interrupt. To `profile` [threads, instructions + 2, 2] it adds nanoseconds.
+        Run whole steps with the GIL released. Returns the recorded outputs [steps, n], the per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), and the exception of an interrupt. To `profile` [threads, instructions + 2, 2] it adds nanoseconds.
         """
 
 def activation_info() -> list[tuple[str, bool]]:

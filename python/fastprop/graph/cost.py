@@ -21,6 +21,8 @@ _PRODUCTS = ("matmul", "dense")
 
 def choose_threads(schedule: Schedule, capacity: int) -> int:
     """The number of threads with the shortest predicted step, at most what the process may use."""
+    if _core.available_threads() == 1:
+        return 1
     times = predicted_ns(schedule, capacity)
     best = 1
     for threads, time in times.items():

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -34,7 +33,6 @@ class Spec(NamedTuple):
     batched: bool = False
 
 
-@dataclass(frozen=True, eq=False)
 class Op:
     """An operation: how its output looks, how it is differentiated, how the Team slices it.
 
@@ -52,14 +50,27 @@ class Op:
         view: A NumPy function that gives the output without computing (``reshape``); no kernel.
     """
 
-    name: str
-    infer: Infer
-    vjps: tuple[Vjp | None, ...] = ()
-    rowwise: bool | tuple[int, ...] = False
-    inplace: bool = False
-    view: Callable[..., np.ndarray[Any, Any]] | None = None
-    attributes: tuple[str, ...] = ()
-    code: int = -1
+    __slots__ = ("attributes", "code", "infer", "inplace", "name", "rowwise", "view", "vjps")
+
+    def __init__(
+        self,
+        name: str,
+        infer: Infer,
+        vjps: tuple[Vjp | None, ...] = (),
+        rowwise: bool | tuple[int, ...] = False,
+        inplace: bool = False,
+        view: Callable[..., np.ndarray[Any, Any]] | None = None,
+        attributes: tuple[str, ...] = (),
+        code: int = -1,
+    ) -> None:
+        self.name = name
+        self.infer = infer
+        self.vjps = vjps
+        self.rowwise = rowwise
+        self.inplace = inplace
+        self.view = view
+        self.attributes = attributes
+        self.code = code
 
 
 OPS: dict[str, Op] = {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastprop.graph.changes import changed
 from fastprop.graph.op import Op, Spec, grad_mode
 from fastprop.graph.scope import Scope, current_scope
 
@@ -309,19 +310,31 @@ class Parameter(Tensor):
     Assigning ``parameter.data = array`` copies into that view; shape and dtype must match.
     """
 
-    __slots__ = ("stored",)
+    __slots__ = ("_requires_grad", "stored")
 
     stored: bool
+    _requires_grad: bool
 
     def __init__(self, data: ArrayLike, dtype: DTypeLike | None = None) -> None:
         super().__init__(np.array(data, dtype=dtype, order="C"), requires_grad=True)
         self.stored = False
+
+    @property
+    def requires_grad(self) -> bool:
+        """False freezes it: training leaves it as it is."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self._requires_grad = value
+        changed()
 
     def move_to(self, view: NDArray[Any]) -> None:
         """Continue in memory that a Program may point at: from now on the data never moves."""
         view[...] = self.data
         self._data = view
         self.stored = True
+        changed()
 
     @property
     def data(self) -> NDArray[Any]:

@@ -73,7 +73,7 @@ class StepRunner:
         return chooser.step_seconds
 
     def _run(self, steps: int) -> None:
-        self._check(self._traced.run(*self._arguments(steps), **self._options(steps)))
+        self._check(self._traced.run(*self._arguments(steps), **self._options(steps), timed=True))
 
     def profile(self, steps: int) -> Profile:
         """Seconds of a step, ``[threads, entries, 2]``; the last entry is of the whole run."""
@@ -104,12 +104,12 @@ class StepRunner:
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
         if result.stopped == "nonfinite":
-            loss = float(result.values[-1, 0])
+            loss, step = float(result.values[-1, 0]), result.steps_done + 1
             raise NonFiniteError(
-                f"{self._where}: the loss is {loss} in step {result.steps_done} from here; "
+                f"{self._where}: the loss is {loss} in step {step} from here; "
                 "the model is as before the call",
                 1,
-                result.steps_done,
+                step,
                 loss,
             )
 

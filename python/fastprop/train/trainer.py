@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import optim
@@ -168,7 +167,8 @@ class Trainer:
                 f"{where}: drop_last leaves no batch, with {len(data)} rows and "
                 f"batch_size {batch_size}"
             )
-        traced = self._programs.training(where, data, batch)
+        rows = len(data) - len(data) % batch if drop_last else len(data)
+        traced = self._programs.training(where, data, batch, several=rows > batch)
         self.history = history
         self.program = traced.program
         progress = Progress(epochs) if Progress.wanted(verbose) else None
@@ -238,38 +238,29 @@ class Trainer:
             NonFiniteError: The loss is NaN or infinite; the parameters are as before the call.
         """
         where = "Trainer.train_step"
-        data = self._reader.dataset(where, x, y, sample_weight, True, [])
+        data = self._reader.dataset(where, x, y, sample_weight, True)
         rows = len(data)
-        traced = self._programs.training(where, data, rows)
+        traced = self._programs.training(where, data, rows, several=False)
         self.program = traced.program
         optimizer = self.optimizer
-        before = [a.copy() for a in self._trained_arrays()]
         step = optimizer.steps
         result = traced.run(
             data.sources,
-            np.arange(rows, dtype=np.int64),
-            batch_size=rows,
-            step_scalars=optimizer.step_scalars(step, 1),
-            first_step=step,
-            seed=self.seed,
+            rows,
+            rows,
+            optimizer.step_scalars(step, 1),
+            step,
+            self.seed,
         )
-        if result.stopped == "nonfinite":
-            for array, saved in zip(self._trained_arrays(), before, strict=True):
-                np.copyto(array, saved)
-            raise NonFiniteError(
-                f"{where}: the loss is {result.values[0, 0]}; the parameters are as before",
-                self.epoch + 1,
-                1,
-                float(result.values[0, 0]),
-            )
         optimizer.steps = step + result.steps_done
+        if result.stopped == "done":
+            return result.values.item(0)
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
-        return float(result.values[0, 0])
-
-    def _trained_arrays(self) -> list[Array]:
-        state = (a for arrays in self.optimizer.state.values() for a in arrays)
-        return [*(p.data for p in self.optimizer.parameters), *state]
+        loss = result.values.item(0)
+        raise NonFiniteError(
+            f"{where}: the loss is {loss}; the parameters are as before", self.epoch + 1, 1, loss
+        )
 
     def report(
         self,
@@ -307,7 +298,8 @@ class Trainer:
         count = check_steps(where, steps)
         data = self._reader.dataset(where, x, y, sample_weight, True, [])
         batch = check_batch_size(where, batch_size, len(data))
-        return measure(where, self, self._programs.training(where, data, batch), data, batch, count)
+        traced = self._programs.training(where, data, batch, several=True)
+        return measure(where, self, traced, data, batch, count)
 
     # -- using ----------------------------------------------------------------------------------
 
@@ -334,7 +326,7 @@ class Trainer:
             TypeError: As for :meth:`fit`.
         """
         where = "Trainer.evaluate"
-        data = self._reader.dataset(where, x, y, sample_weight, check_finite, [])
+        data = self._reader.dataset(where, x, y, sample_weight, check_finite)
         return self._evaluate(where, data, batch_size)
 
     def _evaluate(self, where: str, data: Dataset, batch_size: int | None) -> dict[str, float]:
@@ -342,12 +334,8 @@ class Trainer:
         if batch_size is not None:
             batch = check_batch_size(where, batch_size, len(data))
         traced = self._programs.evaluation(where, data, batch)
-        result = traced.run(
-            data.sources,
-            data.order(shuffle=False, seed=0)(0),
-            batch_size=batch,
-            seed=self.seed,
-        )
+        order = len(data) if data.rows is None else data.rows
+        result = traced.run(data.sources, order, batch, None, 0, self.seed)
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
         return self._objective.summarize(result.values, traced.columns, len(data), batch)
@@ -367,18 +355,17 @@ class Trainer:
             TypeError: As for :meth:`fit`.
         """
         where = "Trainer.predict"
-        inputs = self._reader.inputs(where, x, check_finite, [])
-        rows = len(inputs[0])
-        batch = evaluation_rows(rows)
-        if batch_size is not None:
+        inputs = self._reader.inputs(where, x, check_finite)
+        rows = len(inputs.arrays[0])
+        if batch_size is None:
+            batch = evaluation_rows(rows)
+        else:
             batch = check_batch_size(where, batch_size, rows)
         traced = self._programs.prediction(where, inputs, batch)
-        results = traced.program.empty_results(rows)
-        order = np.arange(rows, dtype=np.int64)
-        result = traced.run(inputs, order, batch_size=batch, seed=self.seed, results=results)
+        result = traced.run(inputs.arrays, rows, batch, None, 0, self.seed)
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
-        return results[0] if traced.outputs == 1 else tuple(results)
+        return result.rows[0] if len(result.rows) == 1 else tuple(result.rows)
 
     def __repr__(self) -> str:
         names = [m.name for m in self.metrics]
