@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from .machine import Machine
@@ -29,6 +29,7 @@ class Result:
         deviations: Largest relative difference of a verified loss from the reference's.
         errors: Why a contestant has no times.
         mismatched: Those among them whose losses differ from the others'.
+        left_out: Why a contestant was not even asked.
     """
 
     work: Work
@@ -39,6 +40,7 @@ class Result:
     errors: dict[str, str] = field(default_factory=dict)
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     mismatched: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def median(self, key: str) -> float | None:
         times = self.microseconds.get(key)
@@ -75,6 +77,14 @@ class Result:
             "limit_microseconds": self.limit if self.limits else None,
         }
         return {**asdict(self), **derived, "best_peer": self.best_peer, "ratio": self.ratio}
+
+    @staticmethod
+    def from_dict(saved: dict[str, Any]) -> Result:
+        """What :meth:`to_dict` made, back again."""
+        values = {f.name: saved[f.name] for f in fields(Result)}
+        work = saved["work"]
+        values["work"] = Work(**{**work, "sizes": tuple(work["sizes"])})
+        return Result(**values)
 
 
 class Race:
@@ -191,6 +201,8 @@ class Race:
 def _deviation(losses: list[float], reference: list[float]) -> float:
     if len(losses) != len(reference):
         return float("inf")
-    differences = [abs(a - b) / abs(b) for a, b in zip(losses, reference, strict=True)]
+    # A single row's loss may be next to nothing.
+    usual = sum(map(abs, reference)) / len(reference)
+    differences = [abs(a - b) / max(abs(b), usual) for a, b in zip(losses, reference, strict=True)]
     # max() would pass over a NaN that is not the first.
     return max(differences) if all(d == d for d in differences) else float("nan")

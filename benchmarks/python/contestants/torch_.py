@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..works import LEARNING_RATE, Work
+from ..works import LEARNING_RATE, MOMENTUM, Work
 
 Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -25,7 +25,7 @@ class TorchEager:
         x, y = work.data()
         self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
         self.model = _mlp(work)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE, fused=True)
+        self.optimizer = _optimizer(self.model, work)
         self.loss = self._loss(self.model, work)
         self.losses(2)
 
@@ -78,8 +78,29 @@ class TorchCompiled(TorchEager):
         return torch.compile(super()._loss(model, work), fullgraph=True, dynamic=False)
 
 
+class _Residual(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.inner(x)
+
+
+_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
+
+
 def _mlp(work: Work) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for n_in, n_out in work.layers:
-        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+    for i, (n_in, n_out) in enumerate(work.layers):
+        linear = nn.Linear(n_in, n_out, dtype=getattr(torch, work.dtype))
+        pair = [linear, _ACTIVATIONS[work.activation]()]
+        layers += [_Residual(nn.Sequential(*pair))] if work.adds_input(i) else pair
     return nn.Sequential(*layers[:-1])
+
+
+def _optimizer(model: nn.Module, work: Work) -> torch.optim.Optimizer:
+    parameters = model.parameters()
+    if work.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=LEARNING_RATE, momentum=MOMENTUM, fused=True)
+    return torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
