@@ -20,7 +20,7 @@ from .contestants import CONTESTANTS
 from .pool import usable_cpus
 from .race import Result
 from .session import Effort
-from .works import WORKS, parse_work
+from .works import WORKS
 
 _SHORT = Effort(rounds=5, seconds=0.12)
 _FULL = Effort(rounds=11, seconds=0.5)
@@ -54,12 +54,7 @@ def _write(chosen: argparse.Namespace, facts: dict[str, Any], results: list[Resu
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = options.parser("compare", __doc__)
     parser.add_argument("--full", action="store_true", help="more rounds of longer turns")
-    parser.add_argument(
-        "--works",
-        type=options.list_of(parse_work),
-        default=list(WORKS.values()),
-        help=f"of {', '.join(WORKS)}, or like 64-32-10@128:mse:tanh:sgd:float64:skip",
-    )
+    options.add_works(parser, list(WORKS.values()))
     options.add_contestants(parser, list(CONTESTANTS))
     options.add_threads(parser, sorted({1, len(usable_cpus())}))
     options.add_rounds(parser)

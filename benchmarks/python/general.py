@@ -2,6 +2,7 @@
 
     python -m benchmarks.python.general                        # about 10 minutes
     python -m benchmarks.python.general --groups widths,float64 --threads 1 --json a.json
+    python -m benchmarks.python.general --part 1/10            # the first tenth of the works
     python -m benchmarks.python.general --from a.json b.json   # the list of earlier runs
 
 The works are neither large nor chosen for fastprop: odd widths, batches from 1 to 4096, other
@@ -105,6 +106,8 @@ def main(argv: list[str] | None = None) -> int:
         effort = Effort(chosen.rounds or _EFFORT.rounds, _EFFORT.seconds)
         facts, results = session.facts(effort), []
         works = [parse_work(text) for group in chosen.groups for text in GROUPS[group]]
+        part, parts = chosen.part
+        works = works[len(works) * (part - 1) // parts : len(works) * part // parts]
         for threads in chosen.threads:
             results += session.race(works, threads, effort, chosen.contestants, facts)
     table = report.ranking(facts, results)
@@ -124,6 +127,9 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         default=list(GROUPS),
         help=f"of {', '.join(GROUPS)}",
     )
+    parser.add_argument(
+        "--part", type=_part, default=(1, 1), help="2/3 is the second third of the works"
+    )
     options.add_contestants(parser, ["fastprop", "torch", "jax-scan"])
     options.add_threads(parser, sorted({1, min(2, len(usable_cpus()))}))
     options.add_rounds(parser)
@@ -133,6 +139,13 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write all times")
     parser.add_argument("--markdown", type=Path, help="write the list")
     return parser.parse_args(argv)
+
+
+def _part(text: str) -> tuple[int, int]:
+    part, _, parts = text.partition("/")
+    if not 1 <= int(part) <= int(parts):
+        raise argparse.ArgumentTypeError(f"from 1/{parts} to {parts}/{parts}")
+    return int(part), int(parts)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 from .contestants import CONTESTANTS
 from .pool import usable_cpus
+from .works import WORKS, Work, parse_work
 
 
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:
@@ -17,6 +18,15 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
         prog=f"python -m benchmarks.python.{module}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_works(options: argparse.ArgumentParser, default: list[Work]) -> None:
+    options.add_argument(
+        "--works",
+        type=list_of(parse_work),
+        default=default,
+        help=f"of {', '.join(WORKS)}, or like 64-32-10@128:mse:tanh:sgd:float64:skip",
     )
 
 

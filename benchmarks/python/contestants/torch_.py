@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from ..works import LEARNING_RATE, MOMENTUM, Work
@@ -14,20 +16,28 @@ Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class TorchEager:
-    """Eager PyTorch at its best: fused Adam, gradients set to None, losses never waited for."""
+    """Eager PyTorch at its best: fused Adam, gradients set to None, losses never waited for.
+
+    Args:
+        threads: 0 leaves the number to PyTorch.
+    """
 
     def __init__(self, threads: int) -> None:
-        torch.set_num_threads(threads)
+        if threads:
+            torch.set_num_threads(threads)
         self.versions = {"torch": torch.__version__}
 
     def prepare(self, work: Work) -> None:
+        self.build(work, *work.data())
+        self.losses(2)
+
+    def build(self, work: Work, x: NDArray[Any], y: NDArray[Any]) -> None:
+        """Model and optimizer for this data."""
         self.work = work
-        x, y = work.data()
         self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
         self.model = _mlp(work)
         self.optimizer = _optimizer(self.model, work)
         self.loss = self._loss(self.model, work)
-        self.losses(2)
 
     def _loss(self, model: nn.Module, work: Work) -> Step:
         criterion = nn.MSELoss() if work.loss == "mse" else nn.CrossEntropyLoss()
@@ -35,10 +45,10 @@ class TorchEager:
 
     def losses(self, steps: int) -> list[float]:
         self.reset(0)
-        return [float(loss) for loss in self._run(self.order[:steps])]
+        return [float(loss) for loss in self.train(self.order[:steps])]
 
     def reset(self, epoch: int) -> None:
-        self.order = torch.from_numpy(self.work.order(epoch))
+        self.order = self.work.order(epoch)
         layers = [m for m in self.model.modules() if isinstance(m, nn.Linear)]
         with torch.no_grad():
             for layer, (w, b) in zip(layers, self.work.weights(), strict=True):
@@ -49,11 +59,12 @@ class TorchEager:
                     tensor.zero_()
 
     def epoch(self, steps: int) -> int:
-        return len(self._run(self.order[:steps]))
+        return len(self.train(self.order[:steps]))
 
-    def _run(self, order: torch.Tensor) -> list[torch.Tensor]:
+    def train(self, order: NDArray[np.int64]) -> list[torch.Tensor]:
+        """One step for each line of `order`, ``[steps, batch]``."""
         losses = []
-        for rows in order:
+        for rows in torch.from_numpy(order):
             x = torch.index_select(self.x, 0, rows)
             y = torch.index_select(self.y, 0, rows)
             self.optimizer.zero_grad(set_to_none=True)
