@@ -1,7 +1,7 @@
 """Memory of a training run beside PyTorch's, and what fastprop's arena holds.
 
     python -m benchmarks.python.memory
-    python -m benchmarks.python.memory --works wide,300-150-32-150-300@64:mse:gelu --json memory.json
+    python -m benchmarks.python.memory --works wide,300-150-32@64:mse:gelu --json m.json
 
 Each run is a process of its own, which loads its data from a file. Bounds: the peak of a fit is
 data + arena + parameters x (1 + gradient + state) + 40 MB; an arena is 1.1 times what the backward
@@ -22,7 +22,7 @@ import numpy as np
 
 from . import options
 from .footprint import kept_bytes
-from .works import WORKS, Work, parse_work
+from .works import WORKS, Work
 
 _ROOT = Path(__file__).resolve().parents[2]
 _FIXED_BYTES = 40_000_000

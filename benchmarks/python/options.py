@@ -30,12 +30,13 @@ def add_works(options: argparse.ArgumentParser, default: list[Work]) -> None:
     )
 
 
-def add_contestants(options: argparse.ArgumentParser, default: list[str]) -> None:
+def add_contestants(options: argparse.ArgumentParser, default: list[str] | None = None) -> None:
+    usual = ",".join(default) if default else "all, as far as the mode goes"
     options.add_argument(
         "--contestants",
         type=list_of(_contestant),
         default=default,
-        help=f"of {', '.join(CONTESTANTS)}; default {','.join(default)}",
+        help=f"of {', '.join(CONTESTANTS)}; default {usual}",
     )
 
 
