@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 from benchmarks.python import general, report, sweep, threads
-from benchmarks.python.compare import left_out_when_short
 from benchmarks.python.footprint import arena, kept_bytes
 from benchmarks.python.race import Result
 from benchmarks.python.works import WORKS, Work, parse_work
@@ -105,18 +104,12 @@ def test_ranking_begins_with_the_losers() -> None:
 def test_captions_tell_who_is_missing() -> None:
     result = _result("6-4-1@5", 10, 25)
     result.errors["jax-scan"] = "out of memory\nand more"
-    result.left_out["torch-compile"] = "in the short mode"
-    text = report.by_threads({**FACTS, "absent": {"jax-step": "No module named 'jax'"}}, [result])
+    absent = {"jax-step": "No module named 'jax'"}
+    left_out = {"torch-compile": "long to compile"}
+    text = report.by_threads({**FACTS, "absent": absent, "left_out": left_out}, [result])
     assert "JAX, epoch in one scan on 6-4-1@5, 1 thread: out of memory." in text
-    assert "torch.compile was left out in the short mode." in text
+    assert "torch.compile was left out: long to compile." in text
     assert "JAX, jit per step was absent: No module named 'jax'." in text
-
-
-def test_the_short_mode_compiles_where_a_peer_may_be_ahead() -> None:
-    assert left_out_when_short("jax-step", WORKS["tiny"])
-    assert left_out_when_short("torch-compile", WORKS["deep"])
-    assert not left_out_when_short("torch-compile", WORKS["wide"])
-    assert not left_out_when_short("jax-scan", WORKS["tiny"])
 
 
 def test_slope_is_the_exponent() -> None:

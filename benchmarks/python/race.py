@@ -29,7 +29,6 @@ class Result:
         deviations: Largest relative difference of a verified loss from the reference's.
         errors: Why a contestant has no times.
         mismatched: Those among them whose losses differ from the others'.
-        left_out: Why a contestant was not even asked.
     """
 
     work: Work
@@ -40,7 +39,6 @@ class Result:
     errors: dict[str, str] = field(default_factory=dict)
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     mismatched: list[str] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
 
     def median(self, key: str) -> float | None:
         times = self.microseconds.get(key)

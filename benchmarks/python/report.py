@@ -84,8 +84,6 @@ def _cell(result: Result, key: str) -> str:
         return f"**{text}**" if best else text
     if key in result.mismatched:
         return "wrong"
-    if key in result.left_out:
-        return "left out"
     return "failed" if key in result.errors else "-"
 
 
@@ -105,8 +103,8 @@ def caption(facts: dict[str, Any], results: list[Result]) -> str:
             first = why.splitlines()[0]
             where = f"{result.work.name}, {threads_text(result.threads)}"
             lines.append(f"{label(key)} on {where}: {first}.")
-    reasons = {(key, why): None for r in results for key, why in r.left_out.items()}
-    lines += [f"{label(key)} was left out {why}." for key, why in reasons]
+    left_out = facts.get("left_out", {}).items()
+    lines += [f"{label(key)} was left out: {why}." for key, why in left_out]
     return "\n\n".join(lines)
 
 

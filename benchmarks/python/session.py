@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
@@ -48,6 +48,7 @@ def facts(effort: Effort) -> dict[str, Any]:
         "rounds": effort.rounds,
         "versions": {},
         "absent": {},
+        "left_out": {},
         "busy_cpus_before": busy,
     }
 
@@ -58,12 +59,8 @@ def race(
     effort: Effort,
     keys: list[str],
     known: dict[str, Any],
-    skip: Callable[[str, Work], str] | None = None,
 ) -> list[Result]:
-    """Let the contestants `keys` race over `works`; versions and absences go into `known`.
-
-    `skip` may say why a contestant is left out of a work; empty if it is not.
-    """
+    """Let the contestants `keys` race over `works`; versions and absences go into `known`."""
     cpus = choose_cpus(threads)
     machine = Machine(cpus)
     known["limit"] = machine.source
@@ -79,13 +76,10 @@ def race(
             else:
                 known["versions"] |= worker.versions
                 started.append(worker)
+        runner = Race(started, machine, threads, effort.rounds, effort.seconds, say)
         for work in works:
             say(f"{work.title}, {report.threads_text(threads)}")
-            left_out = {w.key: why for w in started if skip and (why := skip(w.key, work))}
-            taking_part = [w for w in started if w.key not in left_out]
-            runner = Race(taking_part, machine, threads, effort.rounds, effort.seconds, say)
             result = runner.run(work)
-            result.left_out |= left_out
             results.append(result)
             say(report.line(result))
     return results
