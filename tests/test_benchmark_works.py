@@ -151,12 +151,12 @@ def test_what_the_backward_pass_must_keep(text: str, columns: int) -> None:
 def test_arena_is_told_by_the_instructions_that_fill_it() -> None:
     from benchmarks.python.contestants.fastprop_ import trainer
 
-    work = Work("small", (6, 16, 3), 8, "cross_entropy", 2)
+    work = Work("packed", (200, 256, 300), 32, "cross_entropy", 2)
     run = trainer(work)
-    run.fit(*work.data(), batch_size=8, verbose=False)
+    run.fit(*work.data(), batch_size=32, verbose=False)
     assert run.program is not None
     figures = arena(run.program)
     assert figures["arena_bytes"] == run.program.arena_bytes
-    assert figures["packed_weight_bytes"] >= 4 * (6 * 16 + 2 * 16 * 3)
+    assert figures["packed_weight_bytes"] >= 4 * (200 * 256 + 2 * 256 * 300)
     rest = figures["arena_bytes"] - figures["packed_weight_bytes"]
     assert kept_bytes(work) <= sum(figures["fullest"].values()) <= rest

@@ -84,7 +84,7 @@ def arena(program: Any) -> Figures:
             last[value] = position
         for value, _ in item.reads():
             last[value] = position
-    packed = sum(v.nbytes for v in names if v.in_arena and v.persistent)
+    packed = sum(v.nbytes for v, name in names.items() if name.startswith("pack_weights"))
     fullest: dict[str, int] = {}
     for position in range(len(instructions)):
         places = {
