@@ -54,11 +54,7 @@ def pack_weights(
 
 
 def _pays(weights: Value, capacity: int) -> bool:
-    return (
-        weights.array is not None
-        and capacity >= _LEAST_ROWS
-        and weights.nbytes > _LEAST_BYTES
-    )
+    return weights.array is not None and capacity >= _LEAST_ROWS and weights.nbytes > _LEAST_BYTES
 
 
 def pack_gradients(instructions: list[Instruction]) -> list[Instruction]:
