@@ -42,8 +42,8 @@ class _Core:
     def __getattr__(self, name: str) -> Any:
         return getattr(_core, name)
 
-    def execute(self, code: int, inputs: Any, outputs: Any, attrs: Any) -> None:
-        _core.execute(code, inputs, outputs, attrs, threads=self.threads)
+    def run_op(self, code: int, inputs: Any, shape: Any, dtype: Any, attrs: Any, _: int) -> Any:
+        return _core.run_op(code, inputs, shape, dtype, attrs, self.threads)
 
 
 def _values(name: str, dtype: str) -> list[np.ndarray]:

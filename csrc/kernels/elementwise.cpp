@@ -6,6 +6,8 @@
 #include "core/packet.h"
 #include "kernels/broadcast.h"
 #include "kernels/erf.h"
+#include "kernels/hyperbolic.h"
+#include "kernels/inverse_trigonometry.h"
 #include "kernels/math.h"
 #include "kernels/trigonometry.h"
 
@@ -41,6 +43,15 @@ EIGEN_STRONG_INLINE Vec<T> apply(const Vec<T>& x) {
     if constexpr (op == Unary::erf) return erf_packet<T>(x);
     if constexpr (op == Unary::log1p) return log1p_packet<T>(x);
     if constexpr (op == Unary::expm1) return expm1_packet<T>(x);
+    if constexpr (op == Unary::tan) return tan_packet<T>(x);
+    if constexpr (op == Unary::asin) return asin_packet<T>(x);
+    if constexpr (op == Unary::acos) return acos_packet<T>(x);
+    if constexpr (op == Unary::atan) return atan_packet<T>(x);
+    if constexpr (op == Unary::sinh) return sinh_packet<T>(x);
+    if constexpr (op == Unary::cosh) return cosh_packet<T>(x);
+    if constexpr (op == Unary::asinh) return asinh_packet<T>(x);
+    if constexpr (op == Unary::acosh) return acosh_packet<T>(x);
+    if constexpr (op == Unary::atanh) return atanh_packet<T>(x);
 }
 
 template <class T, Binary op>
@@ -187,6 +198,15 @@ FASTPROP_UNARY(cos)
 FASTPROP_UNARY(erf)
 FASTPROP_UNARY(log1p)
 FASTPROP_UNARY(expm1)
+FASTPROP_UNARY(tan)
+FASTPROP_UNARY(asin)
+FASTPROP_UNARY(acos)
+FASTPROP_UNARY(atan)
+FASTPROP_UNARY(sinh)
+FASTPROP_UNARY(cosh)
+FASTPROP_UNARY(asinh)
+FASTPROP_UNARY(acosh)
+FASTPROP_UNARY(atanh)
 
 FASTPROP_BINARY(add)
 FASTPROP_BINARY(sub)

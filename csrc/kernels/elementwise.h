@@ -28,6 +28,15 @@ enum class Unary {
     erf,
     log1p,
     expm1,
+    tan,
+    asin,
+    acos,
+    atan,
+    sinh,
+    cosh,
+    asinh,
+    acosh,
+    atanh,
 };
 
 enum class Binary {

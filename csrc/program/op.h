@@ -62,6 +62,7 @@ std::vector<OpEntry> linear_ops();
 std::vector<OpEntry> activation_ops();
 std::vector<OpEntry> elementwise_ops();
 std::vector<OpEntry> reduction_ops();
+std::vector<OpEntry> index_ops();
 std::vector<OpEntry> loss_ops();
 std::vector<OpEntry> data_ops();
 std::vector<OpEntry> update_ops();

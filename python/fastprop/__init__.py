@@ -1,49 +1,106 @@
 """fastprop: neural networks by backpropagation, as fast as the machine allows."""
 
-from fastprop import data, functional, inspect, kernels, losses, metrics, nn, optim, train
+from fastprop import autograd, data, functional, inspect, kernels, losses, metrics, nn, optim, train
 from fastprop._version import __version__
+from fastprop.autograd import (
+    GradcheckError,
+    gradcheck,
+    gradgradcheck,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    value_and_grad,
+    vjp,
+)
 from fastprop.config import config, show_config
 from fastprop.functional import (
     abs,
+    acos,
+    acosh,
+    argmax,
+    argmin,
+    argsort,
+    asin,
+    asinh,
+    atan,
+    atanh,
+    clip,
+    concatenate,
     cos,
+    cosh,
+    cumsum,
     dense,
+    dot,
+    einsum,
     erf,
     exp,
+    expm1,
+    flip,
+    gather,
     gelu,
     log,
+    log1p,
     log_softmax,
+    logsumexp,
     matmul,
     max,
     maximum,
     mean,
     min,
     minimum,
+    norm,
+    one_hot,
+    outer,
+    pad,
+    permute,
+    prod,
     relu,
+    reshape,
+    scatter_add,
     sigmoid,
     silu,
     sin,
+    sinh,
     softmax,
     softplus,
+    sort,
+    split,
     sqrt,
+    square,
+    stack,
+    std,
     sum,
+    take,
+    tan,
     tanh,
+    topk,
+    transpose,
+    tril,
+    triu,
+    var,
     where,
 )
-from fastprop.graph import Parameter, Tensor, grad, no_grad, tensor
+from fastprop.graph import Parameter, Tensor, from_dlpack, grad, no_grad, tensor
 from fastprop.random import seed
 from fastprop.train import Callback, History, NonFiniteError, Trainer
 
 __all__ = [
     # the five words
-    "Tensor", "Parameter", "tensor", "Trainer", "History", "Callback", "NonFiniteError",
+    "Tensor", "Parameter", "tensor", "from_dlpack", "Trainer", "History", "Callback", "NonFiniteError",
     # derivatives
-    "grad", "no_grad",
+    "grad", "no_grad", "value_and_grad", "vjp", "jvp", "jacobian", "hessian", "hvp", "gradcheck",
+    "gradgradcheck", "GradcheckError",
     # functions on Tensors
-    "abs", "cos", "dense", "erf", "exp", "gelu", "log", "log_softmax", "matmul", "max", "maximum",
-    "mean", "min", "minimum", "relu", "sigmoid", "silu", "sin", "softmax", "softplus", "sqrt",
-    "sum", "tanh", "where",
+    "abs", "acos", "acosh", "argmax", "argmin", "argsort", "asin", "asinh", "atan", "atanh",
+    "clip", "concatenate", "cos", "cosh", "cumsum", "dense", "dot", "einsum", "erf", "exp",
+    "expm1", "flip", "gather", "gelu", "log", "log1p", "log_softmax", "logsumexp", "matmul",
+    "max", "maximum", "mean", "min", "minimum", "norm", "one_hot", "outer", "pad", "permute",
+    "prod", "relu", "reshape", "scatter_add", "sigmoid", "silu", "sin", "sinh", "softmax",
+    "softplus", "sort", "split", "sqrt", "square", "stack", "std", "sum", "take", "tan", "tanh",
+    "topk", "transpose", "tril", "triu", "var", "where",
     # packages
-    "data", "functional", "inspect", "kernels", "losses", "metrics", "nn", "optim", "train",
+    "autograd", "data", "functional", "inspect", "kernels", "losses", "metrics", "nn", "optim", "train",
     # the installation
     "config", "show_config", "seed", "__version__",
 ]  # fmt: skip

@@ -81,9 +81,10 @@ def own_inputs(
     op: Op, inputs: Sequence[Value], out: Value, attrs: dict[str, float]
 ) -> tuple[int, ...]:
     """Inputs of which a thread needs only the rows that it computes."""
-    if op.rowwise is False or attrs.get("transpose_a"):
+    rowwise = op.rowwise(attrs) if callable(op.rowwise) else op.rowwise
+    if rowwise is False or attrs.get("transpose_a"):
         return ()
-    positions = range(len(inputs)) if op.rowwise is True else op.rowwise
+    positions = range(len(inputs)) if rowwise is True else rowwise
     return tuple(i for i in positions if i < len(inputs) and _shares_rows(inputs[i], out))
 
 

@@ -61,6 +61,8 @@ def binary(
     op = register(name, infer.elementwise, *_summed(vjps), rowwise=True, inplace=True)
 
     def function(x: TensorLike, y: TensorLike) -> Tensor:
+        if isinstance(x, Tensor) and isinstance(y, Tensor) and x.dtype is y.dtype:
+            return apply(op, x, y)
         return apply(op, *as_operands(x, y))
 
     function.__name__ = function.__qualname__ = name
@@ -82,11 +84,44 @@ def _summed(vjps: Sequence[Vjp]) -> list[Vjp]:
 
 
 def as_operands(*values: TensorLike) -> list[Tensor]:
-    """Tensors of the values; numbers take the dtype of the first operand that has one."""
-    like = next((v for v in values if isinstance(v, Tensor)), None)
+    """Tensors of the values, by the one rule for dtypes that differ.
+
+    Python numbers, NumPy scalars and lists take the dtype of what they meet; int64 gives way to a
+    floating dtype (and to float32 beside a number that is not an integer); float32 and float64 do
+    not mix, which the op's own inference refuses.
+    """
+    like: Tensor | None = None
+    fractions = False
+    for v in values:
+        if isinstance(v, Tensor | np.ndarray):
+            if like is None or (like.dtype.kind != "f" and v.dtype.kind == "f"):
+                like = as_tensor(v)
+        elif not isinstance(v, int | np.integer):
+            fractions = True
     if like is None:
-        like = next((as_tensor(v) for v in values if isinstance(v, np.ndarray)), None)
-    return [as_tensor(v, like=like) for v in values]
+        return [as_tensor(v) for v in values]
+    if like.dtype.kind != "f" and fractions:
+        like = _FLOAT32
+    tensors = [as_tensor(v, like=like) for v in values]
+    if like.dtype.kind != "f":
+        return tensors
+    return [t if t.dtype.kind == "f" else cast(t, like.dtype) for t in tensors]
+
+
+_FLOAT32 = Tensor(np.zeros((), np.float32))
+
+
+def clip(x: TensorLike, low: TensorLike | None = None, high: TensorLike | None = None) -> Tensor:
+    """`x` where it lies between `low` and `high`, else the bound; ``None`` is no bound.
+
+    Raises:
+        TypeError: The dtypes differ or are not floating ones.
+        ValueError: The shapes do not broadcast.
+    """
+    y = as_tensor(x)
+    if low is not None:
+        y = maximum(y, low)
+    return y if high is None else minimum(y, high)
 
 
 def _pow_base(dy: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
@@ -126,6 +161,17 @@ log1p = unary("log1p", "log(1 + x), exact for small x", lambda dy, y, x: dy / (1
 expm1 = unary(
     "expm1", "e to the power of x, minus 1, exact for small x", lambda dy, y, x: dy * exp(x)
 )
+tan: Unary = unary("tan", "Tangent of x", lambda dy, y, x: dy * (1 + square(y)))
+asin = unary("asin", "Inverse sine of x", lambda dy, y, x: dy * rsqrt((1 - x) * (1 + x)))
+acos = unary("acos", "Inverse cosine of x", lambda dy, y, x: -dy * rsqrt((1 - x) * (1 + x)))
+atan = unary("atan", "Inverse tangent of x", lambda dy, y, x: dy / (1 + square(x)))
+sinh: Unary = unary("sinh", "Hyperbolic sine of x", lambda dy, y, x: dy * cosh(x))
+cosh: Unary = unary("cosh", "Hyperbolic cosine of x", lambda dy, y, x: dy * sinh(x))
+asinh = unary("asinh", "Inverse hyperbolic sine", lambda dy, y, x: dy * rsqrt(1 + square(x)))
+acosh = unary(
+    "acosh", "Inverse hyperbolic cosine", lambda dy, y, x: dy * rsqrt((x - 1) * (x + 1))
+)
+atanh = unary("atanh", "Inverse hyperbolic tangent", lambda dy, y, x: dy / ((1 - x) * (1 + x)))
 copy = unary("copy", "A copy of x", lambda dy, y, x: dy)
 
 #                                                dx = vjp(dy, z, x, y)      dy = vjp(dy, z, x, y)

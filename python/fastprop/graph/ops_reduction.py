@@ -139,11 +139,6 @@ def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return _reduce(_MIN, x, axis, keepdims)
 
 
-def argmax(x: TensorLike) -> Tensor:
-    """Index of the largest element along the last axis (the first of equal ones), as int64."""
-    return apply(_ARGMAX, as_tensor(x))
-
-
 def broadcast_to(x: TensorLike, shape: Sequence[int] | Tensor) -> Tensor:
     """`x` repeated to `shape`, or to the shape of another Tensor, by NumPy's rules.
 

@@ -172,6 +172,7 @@ class Optimizer:
             arrays = [self.state[key][i] for key in self.state_names]
             outputs = [self.parameters[i].data, *arrays]
             _core.execute(code, [gradient], outputs, encoded, scalars.tolist())
+            self.parameters[i].mark_changed()
             self._steps[i] += 1
 
     def _gradient(self, i: int) -> NDArray[Any]:
