@@ -6,8 +6,8 @@
 /// measured, in units in the last place:
 ///
 ///               tan    asin   acos   atan
-///     float     @@
-///     double    @@
+///     float     2.8    2.2    1.0    2.0
+///     double    3.2    2.1    1.1    1.7
 
 #include "kernels/trigonometry.h"
 

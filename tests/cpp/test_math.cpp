@@ -15,8 +15,9 @@
 #include <vector>
 
 #include "kernels/erf.h"
+#include "kernels/hyperbolic.h"
+#include "kernels/inverse_trigonometry.h"
 #include "kernels/math.h"
-#include "kernels/trigonometry.h"
 
 namespace fastprop {
 namespace {
@@ -177,6 +178,36 @@ TYPED_TEST(Math, trigonometry) {
         "sin", 2.6, [](P x) { return sin_packet<T>(x); }, [](T x) { return std::sin(W(x)); });
     expect_error<T>(
         "cos", 2.6, [](P x) { return cos_packet<T>(x); }, [](T x) { return std::cos(W(x)); });
+}
+
+TYPED_TEST(Math, inverse_trigonometry) {
+    using T = TypeParam;
+    using P = Vec<T>;
+    using W = Wide<T>;
+    expect_error<T>(
+        "tan", 3.4, [](P x) { return tan_packet<T>(x); }, [](T x) { return std::tan(W(x)); });
+    expect_error<T>(
+        "asin", 2.4, [](P x) { return asin_packet<T>(x); }, [](T x) { return std::asin(W(x)); });
+    expect_error<T>(
+        "acos", 1.3, [](P x) { return acos_packet<T>(x); }, [](T x) { return std::acos(W(x)); });
+    expect_error<T>(
+        "atan", 2.2, [](P x) { return atan_packet<T>(x); }, [](T x) { return std::atan(W(x)); });
+}
+
+TYPED_TEST(Math, hyperbolic) {
+    using T = TypeParam;
+    using P = Vec<T>;
+    using W = Wide<T>;
+    expect_error<T>(
+        "sinh", 1.8, [](P x) { return sinh_packet<T>(x); }, [](T x) { return std::sinh(W(x)); });
+    expect_error<T>(
+        "cosh", 1.6, [](P x) { return cosh_packet<T>(x); }, [](T x) { return std::cosh(W(x)); });
+    expect_error<T>(
+        "asinh", 2.1, [](P x) { return asinh_packet<T>(x); }, [](T x) { return std::asinh(W(x)); });
+    expect_error<T>(
+        "acosh", 2.2, [](P x) { return acosh_packet<T>(x); }, [](T x) { return std::acosh(W(x)); });
+    expect_error<T>(
+        "atanh", 2.2, [](P x) { return atanh_packet<T>(x); }, [](T x) { return std::atanh(W(x)); });
 }
 
 TYPED_TEST(Math, lanes_do_not_depend_on_their_neighbours) {

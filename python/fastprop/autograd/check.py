@@ -88,7 +88,7 @@ def gradcheck(
         TypeError: No input is a float, or the value is no Tensor.
     """
     arrays, chosen = _arguments("gradcheck", inputs)
-    analytic = jacobian(fn, chosen)(*arrays)
+    analytic = jacobian(fn, chosen)(*map(Tensor, arrays))
     report = GradcheckReport()
     for i, found in zip(chosen, analytic, strict=True):
         report = _compare(report, fn, arrays, i, np.asarray(found), eps, atol, rtol)
@@ -112,7 +112,7 @@ def gradgradcheck(
     """
     arrays, chosen = _arguments("gradgradcheck", inputs)
     with grad_mode(False):
-        shape = np.shape(fn(*arrays))
+        shape = fn(*map(Tensor, arrays)).shape
     u = np.random.default_rng(0).uniform(0.5, 1.5, shape)
     worst = GradcheckReport()
     for i in chosen:

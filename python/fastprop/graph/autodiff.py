@@ -171,34 +171,23 @@ class Derivatives:
     """Derivatives by Tensors, by their id, while a pass goes on; ``None`` is zero.
 
     Attributes:
+        values: The derivatives.
         leaves: The leaves that were reached, in the order of the pass.
     """
 
     def __init__(self) -> None:
+        self.values: dict[int, Tensor | None] = {}
         self.leaves: list[Tensor] = []
-        self._values: dict[int, Tensor | None] = {}
-
-    def __contains__(self, tensor: Tensor) -> bool:
-        return id(tensor) in self._values
-
-    def get(self, tensor: Tensor) -> Tensor | None:
-        return self._values[id(tensor)]
-
-    def set(self, tensor: Tensor, value: Tensor | None) -> None:
-        self._values[id(tensor)] = value
 
     def add(self, tensor: Tensor, value: Tensor | None) -> None:
         key = id(tensor)
-        known = self._values.get(key)
-        if known is None:
-            if tensor.op is None and key not in self._values:
+        if key not in self.values:
+            self.values[key] = value
+            if tensor.op is None:
                 self.leaves.append(tensor)
-            self._values[key] = value
         elif value is not None:
-            self._values[key] = known + value
-
-    def drop(self, tensor: Tensor) -> None:
-        del self._values[id(tensor)]
+            known = self.values[key]
+            self.values[key] = value if known is None else known + value
 
 
 def _freed(dy: Tensor, y: Tensor, *inputs: Tensor) -> Tensor:
@@ -242,50 +231,58 @@ def _accumulate(
     wanted = None if targets is None else _on_a_path(nodes, targets)
     kept = {id(t) for t in targets or ()}
     found = Derivatives()
+    add, values = found.add, found.values
     for output, seed in zip(outputs, seeds, strict=True):
-        found.add(output, seed)
+        add(output, seed)
     for node in nodes:
-        op = node.op
-        if node not in found or op is None or (wanted is not None and id(node) not in wanted):
+        key, op, inputs = id(node), node.op, node.inputs
+        if key not in values or op is None or (wanted is not None and key not in wanted):
             continue
         if op is FREED:
-            raise RuntimeError(
-                f"{name}: the graph behind a Tensor of shape {node.shape} was freed by an earlier "
-                "backward pass; give that one retain_graph=True"
-            )
-        dy = _hooked(found, node)
-        for x, vjp in zip(node.inputs, op.vjps, strict=False):
+            raise _freed_error(name, node)
+        if node.hooks:
+            _call_hooks(found, node)
+        dy = values[key] if key in kept else values.pop(key)
+        # An op may have more rules than inputs, if some of these may be left out.
+        for x, vjp in zip(inputs, op.vjps):  # noqa: B905
             if x.requires_grad and (wanted is None or id(x) in wanted):
                 if x.op is None and x.time > node.time:
                     raise RuntimeError(
                         f"{name}: a Tensor of shape {x.shape} was changed in place after "
                         f"{op.name} had used it; differentiate first, then change it"
                     )
-                d = None if dy is None or vjp is None else vjp(dy, node, *node.inputs)
-                found.add(x, d)
-        if id(node) not in kept:
-            found.drop(node)
+                add(x, None if dy is None or vjp is None else vjp(dy, node, *inputs))
         if free and node._data is not None:
             node.op, node.inputs, node.attrs = FREED, (), {}
     for leaf in found.leaves:
-        _hooked(found, leaf)
+        if leaf.hooks:
+            _call_hooks(found, leaf)
+    if any(id(t) not in values for t in targets or ()):
+        for node in nodes:
+            if node.op is FREED:  # what was there cannot be told
+                raise _freed_error(name, node)
     return found
 
 
-def _hooked(found: Derivatives, tensor: Tensor) -> Tensor | None:
-    """The complete derivative by a Tensor, after its hooks."""
-    dy = found.get(tensor)
-    if tensor.hooks and dy is not None:
-        dy = call_hooks(tensor, dy)
-        found.set(tensor, dy)
-    return dy
+def _freed_error(name: str, node: Tensor) -> RuntimeError:
+    return RuntimeError(
+        f"{name}: the graph behind a Tensor of shape {node.shape} was freed by an earlier backward "
+        "pass; give that one retain_graph=True"
+    )
+
+
+def _call_hooks(found: Derivatives, tensor: Tensor) -> None:
+    """The derivative by a Tensor, now that it is complete, as its hooks leave it."""
+    dy = found.values[id(tensor)]
+    if dy is not None:
+        found.values[id(tensor)] = call_hooks(tensor, dy)
 
 
 def _result(found: Derivatives, target: Tensor) -> Tensor | None:
     """The derivative by a target: zeros if every path to it is flat, ``None`` if there is none."""
-    if target not in found:
+    if id(target) not in found.values:
         return None
-    d = found.get(target)
+    d = found.values[id(target)]
     return broadcast_to(Tensor(np.zeros((), target.dtype)), target) if d is None else d
 
 

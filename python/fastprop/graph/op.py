@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from itertools import count
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 
 Vjp = Callable[..., "Tensor | None"]
 Infer = Callable[[str, Sequence["Spec"], dict[str, Any]], "Spec"]
-_new = object.__new__
-
 Rowwise = bool | tuple[int, ...] | Callable[[dict[str, float]], bool | tuple[int, ...]]
 
 
@@ -121,86 +117,40 @@ def is_grad_enabled() -> bool:
 
 
 class Plan(NamedTuple):
-    """What an op does with operands of certain shapes and dtypes, worked out once.
+    """What an op does with operands of certain shapes and dtypes, worked out once; C++ reads it.
 
     Attributes:
         out: The output.
         differentiable: Whether a derivative can be recorded.
         attributes: The kernel's attributes as the bytes of doubles.
+        code: The kernel's number in the op table.
+        view: The NumPy function that gives the output where there is no kernel.
     """
 
     out: Spec
     differentiable: bool
     attributes: bytes
+    code: int
+    view: Callable[..., np.ndarray[Any, Any]] | None
 
 
-_MAX_PLANS = 4096
-_plans: dict[tuple[Any, ...], Plan] = {}
-_spec_of = attrgetter("spec")
-_data_of = attrgetter("_data")
-_no_attrs: dict[str, Any] = {}
-_tensor_type: Any = None
-_next_time = count(1).__next__
+def _plan(op: Op, specs: Sequence[Spec], attrs: dict[str, Any]) -> Plan:
+    """Shape inference, with its errors."""
+    out = op.infer(op.name, specs, attrs)
+    values = [float(attrs[name]) for name in op.attributes]
+    encoded = struct.pack(f"{len(values)}d", *values)
+    return Plan(out, bool(op.vjps) and out.dtype.kind == "f", encoded, op.code, op.view)
 
 
 def bind_tensor(tensor_type: type[Tensor]) -> None:
     """Tell :func:`apply` the class of its results, which is defined in terms of it."""
-    global _tensor_type
-    _tensor_type = tensor_type
+    _core.bind_tensor(tensor_type, {}, _plan, _grad_enabled, _tracing)
 
 
-def now() -> int:
-    """The next number of a clock that orders nodes, and changes of the leaves they read."""
-    return _next_time()
+apply: Callable[..., Tensor] = _core.apply
+"""``apply(op, *inputs, **attrs)``: run `op` on Tensors that hold data, or record it on symbolic
+ones. Shape inference and its errors come first, once for each combination of shapes, dtypes and
+attributes (which must be hashable); see csrc/bindings/bind_eager.cpp."""
 
-
-def _plan(op: Op, specs: Sequence[Spec], attrs: dict[str, Any]) -> Plan:
-    out = op.infer(op.name, specs, attrs)
-    values = [float(attrs[name]) for name in op.attributes]
-    encoded = struct.pack(f"{len(values)}d", *values)
-    return Plan(out, bool(op.vjps) and out.dtype.kind == "f", encoded)
-
-
-def apply(op: Op, *inputs: Tensor, **attrs: Any) -> Tensor:
-    """Run `op` on Tensors that hold data, or record it on symbolic ones.
-
-    Shape inference and its errors come first, once for each combination of shapes, dtypes and
-    attributes (which must be hashable).
-    """
-    key = (op, *map(_spec_of, inputs), *attrs.items())
-    plan = _plans.get(key)
-    if plan is None:
-        plan = _plan(op, [t.spec for t in inputs], attrs)
-        if len(_plans) >= _MAX_PLANS:
-            _plans.clear()
-        _plans[key] = plan
-    out, differentiable, encoded = plan
-    symbolic = out.batched  # a constant broadcast to the batch is known when the Program runs
-    requires_grad = False
-    for t in inputs:
-        if t.requires_grad:
-            requires_grad = True
-        if t._data is None:
-            symbolic = True
-    if requires_grad:
-        symbolic = symbolic or _tracing.get()
-        requires_grad = differentiable and _grad_enabled.get()
-    y: Tensor = _new(_tensor_type)
-    if symbolic:
-        y._data = None
-    elif op.view is not None:
-        y._data = op.view(*[t.data for t in inputs], **attrs)
-    else:
-        arrays = tuple(map(_data_of, inputs))
-        y._data = _core.run_op(op.code, arrays, out[0], out[1], encoded, 1)
-    y.spec = out
-    y.shape = out[0]
-    y.dtype = out[1]
-    if requires_grad or symbolic:
-        y.op, y.inputs, y.attrs = op, inputs, attrs
-    else:
-        y.op, y.inputs, y.attrs = None, (), _no_attrs
-    y.requires_grad = requires_grad
-    y.grad = y.hooks = None
-    y.time = _next_time()
-    return y
+now: Callable[[], int] = _core.now
+"""The next number of a clock that orders results, and changes of the leaves that they came from."""

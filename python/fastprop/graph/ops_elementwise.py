@@ -14,7 +14,7 @@ from fastprop.graph import infer
 from fastprop.graph.op import Vjp, apply, register
 from fastprop.graph.ops_reduction import sum_to
 from fastprop.graph.ops_shape import cast
-from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
+from fastprop.graph.tensor import Tensor, TensorLike, as_tensor, constant
 
 _UNARY_DOC = """{summary}, element by element.
 
@@ -61,13 +61,20 @@ def binary(
     op = register(name, infer.elementwise, *_summed(vjps), rowwise=True, inplace=True)
 
     def function(x: TensorLike, y: TensorLike) -> Tensor:
-        if isinstance(x, Tensor) and isinstance(y, Tensor) and x.dtype is y.dtype:
-            return apply(op, x, y)
+        if isinstance(x, Tensor):  # the usual pairs without a detour
+            if isinstance(y, Tensor):
+                if x.dtype is y.dtype:
+                    return apply(op, x, y)
+            elif type(y) in _NUMBERS and x.dtype.kind == "f":
+                return apply(op, x, constant(y, x.dtype))
         return apply(op, *as_operands(x, y))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = _BINARY_DOC.format(summary=summary, note=f" {note}" if note else "")
     return function
+
+
+_NUMBERS = (float, int)
 
 
 def _summed(vjps: Sequence[Vjp]) -> list[Vjp]:

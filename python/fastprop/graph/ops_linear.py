@@ -96,6 +96,8 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
         ValueError: The shapes do not fit.
     """
     a, b = as_operands(a, b)
+    if len(a.shape) == 2 and len(b.shape) == 2:
+        return _matmul(a, b)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul: operands need an axis, got {a.shape} and {b.shape}")
     row = reshape(a, (1, *a.shape)) if a.ndim == 1 else a

@@ -6,6 +6,7 @@ The derivative of a sum repeats, the derivative of repeating sums: the two call 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
@@ -15,6 +16,8 @@ from fastprop.graph.tensor import Axis, Tensor, TensorLike, as_tensor
 
 def sum_to(dy: Tensor, x: Tensor) -> Tensor:
     """`dy` summed over the axes along which `x` was broadcast: the reverse of broadcasting."""
+    if x.spec == dy.spec:
+        return dy
     axes = broadcast_axes(x, dy)
     if not axes:
         return dy
@@ -103,8 +106,16 @@ def _repeat(op: Op, dy: Tensor, x: Tensor) -> Tensor:
 
 def _reduce(op: Op, x: TensorLike, axis: Axis, keepdims: bool) -> Tensor:
     x = as_tensor(x)
-    axes = infer.normalize_axes(op.name, axis, x.ndim)
-    return apply(op, x, axes=reduce_mask(axes), keepdims=bool(keepdims))
+    if axis is None or type(axis) is int:
+        mask = _mask_of(op.name, axis, len(x.shape))
+    else:
+        mask = reduce_mask(infer.normalize_axes(op.name, axis, x.ndim))
+    return apply(op, x, axes=mask, keepdims=bool(keepdims))
+
+
+@cache
+def _mask_of(name: str, axis: int | None, ndim: int) -> int:
+    return reduce_mask(infer.normalize_axes(name, axis, ndim))
 
 
 def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:

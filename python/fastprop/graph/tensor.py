@@ -374,6 +374,23 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     """`value` as a Tensor; numbers and arrays of numbers take the dtype of `like`."""
     if isinstance(value, Tensor):
         return value
-    if like is not None and not isinstance(value, np.ndarray):
-        return Tensor(np.asarray(value), dtype=like.dtype)
-    return Tensor(value)
+    if like is None or isinstance(value, np.ndarray):
+        return Tensor(value)
+    if type(value) is float or type(value) is int:
+        return constant(value, like.dtype)
+    return Tensor(np.asarray(value), dtype=like.dtype)
+
+
+_MAX_CONSTANTS = 1024
+_constants: dict[tuple[Any, ...], Tensor] = {}
+
+
+def constant(value: float | int, dtype: np.dtype[Any]) -> Tensor:
+    """A number as a Tensor: made once, as the same few appear in every step."""
+    key = (value, dtype) if value else (str(value), dtype)  # 0 equals -0
+    found = _constants.get(key)
+    if found is None:
+        if len(_constants) >= _MAX_CONSTANTS:
+            _constants.clear()
+        found = _constants[key] = Tensor(np.asarray(value), dtype=dtype)
+    return found
