@@ -39,7 +39,7 @@ def test_a_wrong_rule_is_found_and_named() -> None:
 
 
 def test_a_wrong_second_derivative_is_found() -> None:
-    """The first derivative of x² x.detach() is right nowhere; that of a detached factor in dx is."""
+    """The first one is right: the rule forgets only that it depends on x itself."""
 
     def fn(x):
         op = Op(

@@ -223,7 +223,11 @@ def test_what_is_printed() -> None:
     assert "requires_grad=True, op=exp" in repr(F.exp(leaf(2)))
     assert "shape=(50, 50)" in repr(tensor(np.zeros((50, 50))))
     assert f"{tensor(1.23456):.2f}" == "1.23"
-    assert (int(tensor([3])), [10, 20, 30][tensor(1)], tensor([[1, 2]]).tolist()) == (3, 20, [[1, 2]])
+    assert (int(tensor([3])), [10, 20, 30][tensor(1)], tensor([[1, 2]]).tolist()) == (
+        3,
+        20,
+        [[1, 2]],
+    )
     with pytest.raises(TypeError, match="only an int64 Tensor can be an index"):
         [1, 2][tensor(1.0)]
     with pytest.raises(ValueError, match="truth of 2 elements"):
@@ -237,11 +241,13 @@ def test_one_rule_for_dtypes_that_differ() -> None:
     single, double, whole = (tensor(np.ones(2, t)) for t in ("float32", "float64", "int64"))
     for other in (2, 2.5, np.float64(2), True, [1.0, 2.0], whole, np.arange(2)):
         assert (single * other).dtype == np.float32
-        assert (other * double if not isinstance(other, list) else double * other).dtype == "float64"
+        assert (
+            other * double if not isinstance(other, list) else double * other
+        ).dtype == "float64"
     assert (whole * 2.5).dtype == np.float32
     np.testing.assert_array_equal((whole * 2.5).data, [2.5, 2.5])
     for f in (F.add, F.maximum, F.matmul, F.less, lambda a, b: F.where(a > 0, a, b)):
-        with pytest.raises(TypeError, match="operands have different dtypes, .* astype"):
+        with pytest.raises(TypeError, match=r"operands have different dtypes, .* astype"):
             f(single, double)
     assert F.concatenate([whole, whole]).dtype == np.int64
     with pytest.raises(TypeError, match="concatenate: parts have different dtypes"):

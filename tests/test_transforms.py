@@ -1,4 +1,4 @@
-"""Functional derivatives against PyTorch's, known formulas and each other, nested to third order."""
+"""Functional derivatives against PyTorch's, known formulas, each other; to the third order."""
 
 from __future__ import annotations
 

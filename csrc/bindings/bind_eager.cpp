@@ -346,7 +346,7 @@ void bind_eager(py::module_& m) {
     static PyMethodDef method = {
         "apply", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&apply)),
         METH_FASTCALL | METH_KEYWORDS,
-        "apply(op, *inputs, **attrs)\n--\n\n"
+        "apply(op: typing.Any, *inputs: typing.Any, **attrs: typing.Any) -> typing.Any\n\n"
         "Run an op on Tensors that hold data, or record it on symbolic ones."};
     m.attr("apply") = owned(PyCFunction_New(&method, nullptr));
 }

@@ -87,7 +87,8 @@ from fastprop.train import Callback, History, NonFiniteError, Trainer
 
 __all__ = [
     # the five words
-    "Tensor", "Parameter", "tensor", "from_dlpack", "Trainer", "History", "Callback", "NonFiniteError",
+    "Tensor", "Parameter", "tensor", "from_dlpack", "Trainer", "History", "Callback",
+    "NonFiniteError",
     # derivatives
     "grad", "no_grad", "value_and_grad", "vjp", "jvp", "jacobian", "hessian", "hvp", "gradcheck",
     "gradgradcheck", "GradcheckError",
@@ -100,7 +101,8 @@ __all__ = [
     "softplus", "sort", "split", "sqrt", "square", "stack", "std", "sum", "take", "tan", "tanh",
     "topk", "transpose", "tril", "triu", "var", "where",
     # packages
-    "autograd", "data", "functional", "inspect", "kernels", "losses", "metrics", "nn", "optim", "train",
+    "autograd", "data", "functional", "inspect", "kernels", "losses", "metrics", "nn", "optim",
+    "train",
     # the installation
     "config", "show_config", "seed", "__version__",
 ]  # fmt: skip

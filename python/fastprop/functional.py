@@ -90,17 +90,9 @@ from fastprop.graph.ops_elementwise import (
     tan,
     where,
 )
-from fastprop.graph.ops_index import (
-    argsort,
-    concatenate,
-    cumsum,
-    gather,
-    scatter_add,
-    sort,
-    take,
-    topk,
-)
+from fastprop.graph.ops_index import concatenate, gather, scatter_add, take
 from fastprop.graph.ops_linear import dense, matmul
+from fastprop.graph.ops_order import argsort, cumsum, sort, topk
 from fastprop.graph.ops_products import dot, einsum, outer
 from fastprop.graph.ops_reduction import broadcast_to, max, mean, min, sum
 from fastprop.graph.ops_shape import cast, reshape, stop_gradient, transpose

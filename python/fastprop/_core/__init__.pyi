@@ -51,9 +51,25 @@ def all_finite(array: numpy.ndarray) -> bool:
     True if no element is NaN or infinite.
     """
 
+def apply(op: typing.Any, *inputs: typing.Any, **attrs: typing.Any) -> typing.Any:
+    """
+    Run an op on Tensors that hold data, or record it on symbolic ones.
+    """
+
 def available_threads() -> int:
     """
     Threads this process may use: FASTPROP_NUM_THREADS, or the smallest of OMP_NUM_THREADS, the CPU affinity and the cgroup's quota.
+    """
+
+def bind_tensor(
+    tensor: type,
+    plans: dict,
+    make_plan: collections.abc.Callable,
+    grad_enabled: typing.Any,
+    tracing: typing.Any,
+) -> None:
+    """
+    Tell `apply` the class of its results, the dict of its plans and what makes one, and the context variables that decide whether an op is recorded.
     """
 
 def config() -> dict:
@@ -83,6 +99,11 @@ def first_nonfinite(array: numpy.ndarray) -> int:
     Flat index of the first NaN or infinity, or -1 if there is none.
     """
 
+def now() -> int:
+    """
+    The next number of the clock that orders results and changes of what they came from.
+    """
+
 def op_info(name: str) -> tuple[int, list[str]]:
     """
     Index of an op in the table, and the names of its attributes in order.
@@ -101,6 +122,11 @@ def permutation(
 ) -> numpy.typing.NDArray[numpy.int64]:
     """
     A random order of range(n) that depends on the arguments alone.
+    """
+
+def set_eager_threads(threads: typing.SupportsInt | typing.SupportsIndex) -> int:
+    """
+    Threads of every eager op from now on; gives the number before.
     """
 
 level: str

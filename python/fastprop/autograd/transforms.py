@@ -1,7 +1,7 @@
 """Functions made from functions: value and gradient, Jacobian, Hessian, products with them.
 
-Each call differentiates by *places* of its own: an argument that is being differentiated further out
-enters through the op `alias`, whose derivative is 1, so calls nest and each level sees its own
+Each call differentiates by *places* of its own: an argument that is being differentiated further
+out enters through the op `alias`, whose derivative is 1, so calls nest and each level sees its own
 variable. Reverse mode is the only mode; a product with the Jacobian from the right comes from two
 passes back, since dx = Jᵀ u is linear in u and its derivative by u is J (J. Townsend, "A new trick
 for calculating Jacobian vector products", 2017).
@@ -178,9 +178,7 @@ def jvp(fn: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[
         places, _ = _places("jvp", points, range(len(points)))
         v = [_vector("jvp", "tangent", t, x) for t, x in zip(directions, places, strict=True)]
         y = _value("jvp", fn(*places))
-    record = is_grad_enabled() and (
-        depends_on_others(y, places) or any(t.requires_grad for t in v)
-    )
+    record = is_grad_enabled() and (depends_on_others(y, places) or any(t.requires_grad for t in v))
     return _constant(y, record), _constant(_push(y, places, v), record)
 
 
@@ -267,9 +265,7 @@ def jacobian(fn: Function, argnums: int | Sequence[int] = 0) -> Callable[..., An
 
 def _units(like: Tensor) -> list[Tensor]:
     """Arrays with a single one, for each place of it."""
-    return [
-        Tensor(row.reshape(like.shape)) for row in np.eye(like.size, dtype=like.dtype)
-    ]
+    return [Tensor(row.reshape(like.shape)) for row in np.eye(like.size, dtype=like.dtype)]
 
 
 def _by_rows(y: Tensor, places: Sequence[Tensor], record: bool) -> list[Tensor]:

@@ -21,7 +21,6 @@ from fastprop.graph.ops_elementwise import copy
 from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.tensor import Tensor, as_tensor
 
-
 _time = attrgetter("time")
 
 

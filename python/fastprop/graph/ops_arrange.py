@@ -10,10 +10,10 @@ from numpy.typing import DTypeLike
 
 from fastprop.graph import infer
 from fastprop.graph.op import apply
-from fastprop.graph.ops_elementwise import cast, equal, where
+from fastprop.graph.ops_elementwise import equal, where
 from fastprop.graph.ops_index import _PLACE, concatenate, part, part_attributes, single_axis
 from fastprop.graph.ops_reduction import broadcast_to
-from fastprop.graph.ops_shape import reshape, transpose
+from fastprop.graph.ops_shape import cast, reshape, transpose
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
 

@@ -66,9 +66,7 @@ def gather_rows(source: TensorLike, index: TensorLike) -> Tensor:
     """
     source, index = as_tensor(source), as_tensor(index)
     if not source.shape or source.batched:
-        raise ValueError(
-            f"gather_rows: source must be an array of rows, got shape {source.shape}"
-        )
+        raise ValueError(f"gather_rows: source must be an array of rows, got shape {source.shape}")
     if index.dtype != infer.INT64 or index.ndim != 1:
         raise ValueError(
             "gather_rows: index must be int64 with one axis, got "

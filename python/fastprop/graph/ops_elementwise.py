@@ -65,16 +65,13 @@ def binary(
             if isinstance(y, Tensor):
                 if x.dtype is y.dtype:
                     return apply(op, x, y)
-            elif type(y) in _NUMBERS and x.dtype.kind == "f":
+            elif (type(y) is float or type(y) is int) and x.dtype.kind == "f":
                 return apply(op, x, constant(y, x.dtype))
         return apply(op, *as_operands(x, y))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = _BINARY_DOC.format(summary=summary, note=f" {note}" if note else "")
     return function
-
-
-_NUMBERS = (float, int)
 
 
 def _summed(vjps: Sequence[Vjp]) -> list[Vjp]:
@@ -175,9 +172,7 @@ atan = unary("atan", "Inverse tangent of x", lambda dy, y, x: dy / (1 + square(x
 sinh: Unary = unary("sinh", "Hyperbolic sine of x", lambda dy, y, x: dy * cosh(x))
 cosh: Unary = unary("cosh", "Hyperbolic cosine of x", lambda dy, y, x: dy * sinh(x))
 asinh = unary("asinh", "Inverse hyperbolic sine", lambda dy, y, x: dy * rsqrt(1 + square(x)))
-acosh = unary(
-    "acosh", "Inverse hyperbolic cosine", lambda dy, y, x: dy * rsqrt((x - 1) * (x + 1))
-)
+acosh = unary("acosh", "Inverse hyperbolic cosine", lambda dy, y, x: dy * rsqrt((x - 1) * (x + 1)))
 atanh = unary("atanh", "Inverse hyperbolic tangent", lambda dy, y, x: dy / ((1 - x) * (1 + x)))
 copy = unary("copy", "A copy of x", lambda dy, y, x: dy)
 

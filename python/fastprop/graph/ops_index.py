@@ -1,7 +1,7 @@
-"""Parts of arrays, elements by index, running sums, orders: the primitives under indexing.
+"""Parts of arrays and elements by index: the primitives under indexing.
 
 They come in pairs whose derivatives are each other: `slice` and `place`, `take` and `take_add`,
-`gather` and `scatter_add`, a running sum and the same from the end.
+`gather` and `scatter_add`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from fastprop.graph import infer
-from fastprop.graph.op import Spec, Vjp, apply, register
-from fastprop.graph.ops_shape import MAX_AXES, reshape, transpose
+from fastprop.graph.op import Op, Spec, Vjp, apply, register
+from fastprop.graph.ops_shape import MAX_AXES, reshape
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
 MAX_PARTS = 32
@@ -114,19 +114,6 @@ def _fits_index(name: str, x: Spec, index: Spec, axis: int) -> None:
         )
 
 
-def _infer_cumsum(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
-    (x,) = specs
-    if x.batched and attrs["axis"] == 0:
-        raise ValueError(f"{name}: the batch axis of {x.shape} cannot be summed along")
-    return Spec(x.shape, infer.float_dtype(name, specs), x.batched)
-
-
-def _infer_argsort(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
-    (x,) = specs
-    infer.float_dtype(name, specs)
-    return Spec(x.shape, infer.INT64, x.batched)
-
-
 # -- the ops --------------------------------------------------------------------------------------
 
 
@@ -170,7 +157,8 @@ def _keeps_rows(attrs: dict[str, float]) -> bool:
     return attrs["start0"] == 0 and attrs["step0"] == 1
 
 
-def _other_axis(attrs: dict[str, float]) -> bool:
+def other_axis(attrs: dict[str, float]) -> bool:
+    """Rowwise unless it works along the first axis."""
     return attrs["axis"] != 0
 
 
@@ -186,7 +174,7 @@ _CONCATENATE = register(
     "concatenate",
     _infer_concatenate,
     *[_part_of(i) for i in range(MAX_PARTS)],
-    rowwise=_other_axis,
+    rowwise=other_axis,
 )
 _TAKE = register(
     "take",
@@ -194,7 +182,7 @@ _TAKE = register(
     lambda dy, y, x, index: apply(_TAKE_ADD, dy, index, **y.attrs, n=x.shape[y.attrs["axis"]]),
     rowwise=_first_axis_by_row,
 )
-_TAKE_ADD = register(
+_TAKE_ADD: Op = register(
     "take_add",
     _infer_take_add,
     lambda dy, y, x, index: apply(_TAKE, dy, index, axis=y.attrs["axis"]),
@@ -206,19 +194,12 @@ _GATHER = register(
     lambda dy, y, x, index: apply(_SCATTER, dy, index, **y.attrs, n=x.shape[y.attrs["axis"]]),
     rowwise=lambda attrs: (0, 1) if attrs["axis"] != 0 else (1,),
 )
-_SCATTER = register(
+_SCATTER: Op = register(
     "scatter_add",
     _infer_scatter,
     lambda dy, y, x, index: apply(_GATHER, dy, index, axis=y.attrs["axis"]),
-    rowwise=_other_axis,
+    rowwise=other_axis,
 )
-_CUMSUM = register(
-    "cumsum",
-    _infer_cumsum,
-    lambda dy, y, x: apply(_CUMSUM, dy, axis=y.attrs["axis"], reverse=not y.attrs["reverse"]),
-    rowwise=_other_axis,
-)
-_ARGSORT = register("argsort", _infer_argsort, rowwise=True)
 
 
 def check_index(name: str, index: Tensor, count: int, what: str = "index") -> None:
@@ -360,55 +341,3 @@ def scatter_add(x: TensorLike, axis: int, index: TensorLike, source: TensorLike)
     _fits_index("scatter_add", x.spec, chosen.spec, along)
     added = as_tensor(source, like=x)
     return x + apply(_SCATTER, added, chosen, axis=along, n=x.shape[along])
-
-
-def cumsum(x: TensorLike, axis: int) -> Tensor:
-    r"""Running sum along an axis, :math:`y_k = x_0 + … + x_k`, added one after the other.
-
-    Raises:
-        TypeError: `x` is not of a floating dtype.
-        ValueError: `axis` is out of range.
-    """
-    x = as_tensor(x)
-    return apply(_CUMSUM, x, axis=single_axis("cumsum", axis, x.ndim), reverse=False)
-
-
-def argsort(x: TensorLike, axis: int = -1, descending: bool = False) -> Tensor:
-    """Indices that sort `x` along an axis, int64. Equal elements stay in order, NaN is the largest.
-
-    Raises:
-        TypeError: `x` is not of a floating dtype.
-        ValueError: `axis` is out of range.
-    """
-    x = as_tensor(x)
-    along = single_axis("argsort", axis, x.ndim)
-    if x.ndim == 1:
-        rows = apply(_ARGSORT, reshape(x, (1, x.size)), descending=bool(descending))
-        return reshape(rows, x.shape)
-    swap = [*range(x.ndim)]
-    swap[along], swap[-1] = swap[-1], swap[along]
-    return transpose(apply(_ARGSORT, transpose(x, swap), descending=bool(descending)), swap)
-
-
-def sort(x: TensorLike, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
-    """Sorted elements along an axis, and the indices that they had; see :func:`argsort`."""
-    x = as_tensor(x)
-    order = argsort(x, axis, descending)
-    return gather(x, axis, order), order
-
-
-def topk(x: TensorLike, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
-    """The `k` largest (or smallest) elements along an axis, in order, and their indices.
-
-    Raises:
-        TypeError: `x` is not of a floating dtype.
-        ValueError: `axis` is out of range, or `k` is not from 0 to the axis's extent.
-    """
-    x = as_tensor(x)
-    along = single_axis("topk", axis, x.ndim)
-    if not 0 <= k <= x.shape[along]:
-        raise ValueError(f"topk: k must be from 0 to {x.shape[along]}, got {k}")
-    order = argsort(x, along, descending=largest)
-    shape = (*x.shape[:along], int(k), *x.shape[along + 1 :])
-    chosen = part(order, [0] * x.ndim, [1] * x.ndim, shape)
-    return gather(x, along, chosen), chosen

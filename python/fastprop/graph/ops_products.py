@@ -87,13 +87,9 @@ def _parse(subscripts: str, ranks: Sequence[int]) -> tuple[list[list[Label]], li
     left, arrow, right = text.partition("->")
     pieces = left.split(",")
     if len(pieces) != len(ranks):
-        raise ValueError(
-            f"einsum: {subscripts!r} names {len(pieces)} operands, got {len(ranks)}"
-        )
+        raise ValueError(f"einsum: {subscripts!r} names {len(pieces)} operands, got {len(ranks)}")
     labels = [_letters(subscripts, piece, rank) for piece, rank in zip(pieces, ranks, strict=True)]
-    dots = max(
-        ([label for label in own if len(label) > 1] for own in labels), key=len, default=[]
-    )
+    dots = max(([label for label in own if len(label) > 1] for own in labels), key=len, default=[])
     if arrow:
         if right.count("...") == 0 and dots:
             dots = []
@@ -171,8 +167,10 @@ def _summed(term: Term, needed: set[Label]) -> Term:
 def _contract(left: Term, right: Term, needed: set[Label]) -> Term:
     """One product of matrices, for every index that both have and the result keeps."""
     (a, la), (b, lb) = left, right
-    both = [label for label in la if label in lb and label in needed]
     inner = [label for label in la if label in lb and label not in needed]
+    if not inner:
+        return _multiply(left, right)
+    both = [label for label in la if label in lb and label in needed]
     rows = [label for label in la if label not in lb]
     columns = [label for label in lb if label not in la]
     ma, flip_a = _as_matrix(a, la, both, rows, inner)
@@ -181,6 +179,18 @@ def _contract(left: Term, right: Term, needed: set[Label]) -> Term:
     out = [*both, *rows, *columns]
     extent = {**dict(zip(la, a.shape, strict=True)), **dict(zip(lb, b.shape, strict=True))}
     return reshape(y, tuple(extent[label] for label in out)), out
+
+
+def _multiply(left: Term, right: Term) -> Term:
+    """A product without a sum: axes brought to one order and broadcast."""
+    if len(right[1]) > len(left[1]):
+        left, right = right, left
+    (a, la), (b, lb) = left, right
+    out = [*la, *(label for label in lb if label not in la)]
+    b = transpose(b, sorted(range(b.ndim), key=lambda i: out.index(lb[i])))
+    extent = dict(zip(sorted(lb, key=out.index), b.shape, strict=True))
+    wide_a = reshape(a, (*a.shape, *[1] * (len(out) - a.ndim)))
+    return wide_a * reshape(b, tuple(extent.get(label, 1) for label in out)), out
 
 
 def _as_matrix(

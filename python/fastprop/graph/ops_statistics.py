@@ -57,9 +57,7 @@ def std(x: TensorLike, axis: Axis = None, keepdims: bool = False, ddof: int = 0)
     return sqrt(var(x, axis, keepdims, ddof))
 
 
-def norm(
-    x: TensorLike, ord: float = 2, axis: Axis = None, keepdims: bool = False
-) -> Tensor:
+def norm(x: TensorLike, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
     r"""Norm of the elements along axes, :math:`\left(\sum_i |x_i|^p\right)^{1/p}`.
 
     Args:
@@ -179,4 +177,3 @@ def argmax(x: TensorLike, axis: int | None = -1) -> Tensor:
 def argmin(x: TensorLike, axis: int | None = -1) -> Tensor:
     """Index of the smallest element along an axis; otherwise as :func:`argmax`."""
     return argmax(neg(x), axis)
-

@@ -1,4 +1,4 @@
-"""Operators and methods of Tensors: the functions of :mod:`fastprop.functional` under their names."""
+"""Operators and methods of Tensors: functions of :mod:`fastprop.functional` under their names."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 if TYPE_CHECKING:
-    from fastprop.graph.tensor import Tensor
-
-    TensorLike = Tensor | float | int | np.ndarray[Any, Any]
-    Axis = int | Sequence[int] | None
+    from fastprop.graph.tensor import Axis, Tensor, TensorLike
 
 _F: Any = None
 """The functions; they are made of Tensors, so they come in once they exist."""
@@ -91,12 +88,12 @@ class TensorMethods:
         return _F.less_equal(self, other)
 
     def __eq__(self, other: Any) -> Any:
-        if isinstance(other, _COMPARABLE) or isinstance(other, TensorMethods):
+        if isinstance(other, _COMPARABLE):
             return _F.equal(self, other)
         return NotImplemented
 
     def __ne__(self, other: Any) -> Any:
-        if isinstance(other, _COMPARABLE) or isinstance(other, TensorMethods):
+        if isinstance(other, _COMPARABLE):
             return _F.not_equal(self, other)
         return NotImplemented
 
@@ -272,4 +269,4 @@ class TensorMethods:
         return call_function(function, args, options)
 
 
-_COMPARABLE = (int, float, np.ndarray, np.generic, list)
+_COMPARABLE = (TensorMethods, int, float, np.ndarray, np.generic, list)
