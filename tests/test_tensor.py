@@ -254,6 +254,28 @@ def test_one_rule_for_dtypes_that_differ() -> None:
         F.concatenate([single, double])
 
 
+def test_arithmetic_of_integers() -> None:
+    a, b = rng(1).integers(-5, 5, (4, 1, 3)), rng(2).integers(-5, 5, (2, 3))
+    x, y = tensor(a), tensor(b)
+    for ours, theirs in [
+        (x + y, a + b), (x - 1, a - 1), (2 * x, 2 * a), (F.maximum(x, y), np.maximum(a, b)),
+        (F.minimum(x, 0), np.minimum(a, 0)), (x[:, 0] + x[0], a[:, 0] + a[0]), (-x, -a),
+    ]:  # fmt: skip
+        assert ours.dtype == np.int64
+        np.testing.assert_array_equal(ours.data, theirs)
+    for ours, theirs in [
+        (x > y, a > b), (x <= y, a <= b), (x == 2, a == 2), (x != y, a != b), (x >= 0, a >= 0),
+        (x < y, a < b), (x / 2, a / 2),
+    ]:  # fmt: skip
+        assert ours.dtype == np.float32
+        np.testing.assert_array_equal(ours.data, theirs)
+    np.testing.assert_array_equal(x[x > 1].data, a[a > 1])
+    big = tensor([2**62])
+    assert (big + big).item() == -(2**63)  # wraps around, as in NumPy
+    with pytest.raises(TypeError, match="pow: expects float32 or float64 operands"):
+        x**3
+
+
 # -- indexing -------------------------------------------------------------------------------------
 
 A = rng(3).normal(size=(4, 5, 6))

@@ -157,6 +157,52 @@ void binary(const BroadcastPlan& plan, const T* a, const T* b, T* y) {
     }
 }
 
+void binary_integer(Binary op, const BroadcastPlan& plan, const std::int64_t* a,
+                    const std::int64_t* b, std::int64_t* y) {
+    y += plan.out_offset;
+    const auto with = [&](const auto& f) {
+        for_each_row(plan, [&](const BroadcastCursor& at, Index position, Index n) {
+            const std::int64_t* u = a + at.offset(0);
+            const std::int64_t* v = b + at.offset(1);
+            for (Index i = 0; i < n; ++i)
+                y[position + i] = f(u[i * plan.inner_stride(0)], v[i * plan.inner_stride(1)]);
+        });
+    };
+    // Unsigned: overflow of signed ones is undefined.
+    using U = std::uint64_t;
+    using I = std::int64_t;
+    switch (op) {
+        case Binary::add:
+            return with(
+                [](I u, I v) { return static_cast<I>(static_cast<U>(u) + static_cast<U>(v)); });
+        case Binary::sub:
+            return with(
+                [](I u, I v) { return static_cast<I>(static_cast<U>(u) - static_cast<U>(v)); });
+        case Binary::mul:
+            return with(
+                [](I u, I v) { return static_cast<I>(static_cast<U>(u) * static_cast<U>(v)); });
+        case Binary::maximum:
+            return with([](I u, I v) { return std::max(u, v); });
+        case Binary::minimum:
+            return with([](I u, I v) { return std::min(u, v); });
+        case Binary::greater:
+            return with([](I u, I v) { return I(u > v); });
+        case Binary::greater_equal:
+            return with([](I u, I v) { return I(u >= v); });
+        case Binary::less:
+            return with([](I u, I v) { return I(u < v); });
+        case Binary::less_equal:
+            return with([](I u, I v) { return I(u <= v); });
+        case Binary::equal:
+            return with([](I u, I v) { return I(u == v); });
+        case Binary::not_equal:
+            return with([](I u, I v) { return I(u != v); });
+        case Binary::div:
+        case Binary::pow:
+            return;
+    }
+}
+
 template <class T>
 void where(const BroadcastPlan& plan, const T* c, const T* a, const T* b, T* y) {
     y += plan.out_offset;

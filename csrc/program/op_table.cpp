@@ -123,6 +123,7 @@ void check_call(const OpEntry& op, const Call& call) {
 Kernel select_kernel(const OpEntry& op, const Call& call) {
     if (dispatches_itself(op)) return op.f32;
     DType dtype = call.out[0].dtype;
+    if (dtype == DType::i64 && op.i64 != nullptr) return op.i64;
     if (!is_floating(dtype) && call.num_in > 0) dtype = call.in[0].dtype;
     require(is_floating(dtype), op.name, ": wants float32 or float64, got ", dtype_name(dtype));
     return dtype == DType::f32 ? op.f32 : op.f64;

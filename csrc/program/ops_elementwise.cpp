@@ -34,6 +34,13 @@ void run_binary(const Call& call, const Team& team) {
     binary<T, op>(plan, input<T>(call, 0), input<T>(call, 1), output<T>(call));
 }
 
+template <Binary op>
+void run_integer(const Call& call, const Team& team) {
+    const BroadcastPlan plan = plan_broadcast(call.out[0], call.in, 2, own_rows(call, team));
+    binary_integer(op, plan, input<std::int64_t>(call, 0), input<std::int64_t>(call, 1),
+                   output<std::int64_t>(call));
+}
+
 template <class T>
 void run_where(const Call& call, const Team& team) {
     const BroadcastPlan plan = plan_broadcast(call.out[0], call.in, 3, own_rows(call, team));
@@ -102,7 +109,16 @@ OpEntry unary_row(const char* name) {
 
 template <Binary op>
 OpEntry binary_row(const char* name) {
-    return {name, {}, 2, 2, 1, run_binary<float, op>, run_binary<double, op>, check_broadcast};
+    constexpr bool integers = op != Binary::div && op != Binary::pow;
+    return {name,
+            {},
+            2,
+            2,
+            1,
+            run_binary<float, op>,
+            run_binary<double, op>,
+            check_broadcast,
+            integers ? run_integer<op> : nullptr};
 }
 
 }  // namespace

@@ -158,7 +158,9 @@ def _seed(name: str, output: Tensor, gradient: Tensor | None) -> Tensor:
                 f"{name}: an output of shape {output.shape} is not a scalar; give its gradient, "
                 "or sum it first"
             )
-        return Tensor(np.ones(output.shape, output.dtype))
+        seed = Tensor.__new__(Tensor)
+        seed._set(np.ones(output.shape, output.dtype), output.spec, False)
+        return seed
     if gradient.shape != output.shape:
         raise ValueError(
             f"{name}: gradient has shape {gradient.shape}, the output has {output.shape}"

@@ -6,6 +6,7 @@ into the axes they stand for, which `take` picks; a mask counts as the integers 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,45 @@ from fastprop.graph.tensor import Tensor
 
 def getitem(x: Tensor, key: Any) -> Tensor:
     """``x[key]`` for every key that NumPy takes; see :class:`Tensor`."""
-    items = _expanded(x, key if isinstance(key, tuple) else (key,))
-    y, layout = _basic(x, items)
+    keys = key if type(key) is tuple else (key,)
+    basic = _hashable(keys)
+    if basic is not None:
+        start, step, extent, shape = _basic_plan(x.shape, basic)
+        y = part(x, start, step, extent)
+        return y if y.shape == shape else reshape(y, shape)
+    items = _expanded(x.shape, keys)
+    start, step, extent, shape, layout = _basic(x.shape, items)
+    y = part(x, start, step, extent)
+    if y.shape != shape:
+        y = reshape(y, shape)
     arrays = [(i, item) for i, item in enumerate(layout) if item is not None]
     return _advanced(y, arrays, _separated(items)) if arrays else y
 
 
-def _expanded(x: Tensor, key: tuple[Any, ...]) -> list[Any]:
+def _hashable(keys: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """A key of integers, slices, ``None`` and ``...`` in a form that can be looked up."""
+    found: list[Any] = []
+    for item in keys:
+        if type(item) is int or item is None or item is Ellipsis:
+            found.append(item)
+        elif type(item) is slice:
+            bounds = (item.start, item.stop, item.step)
+            if not all(b is None or type(b) is int for b in bounds):
+                return None
+            found.append(bounds)
+        else:
+            return None
+    return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def _basic_plan(shape: tuple[int, ...], basic: tuple[Any, ...]) -> tuple[tuple[int, ...], ...]:
+    """What :func:`_basic` gives for a key without arrays."""
+    keys = tuple(slice(*item) if type(item) is tuple else item for item in basic)
+    return _basic(shape, _expanded(shape, keys))[:4]
+
+
+def _expanded(shape: tuple[int, ...], key: tuple[Any, ...]) -> list[Any]:
     """The key with arrays as int64, masks as arrays, and the ellipsis written out."""
     items: list[Any] = []
     for item in key:
@@ -36,17 +69,17 @@ def _expanded(x: Tensor, key: tuple[Any, ...]) -> list[Any]:
         else:
             items.extend(_arrays(item))
     used = sum(item is not None and item is not Ellipsis for item in items)
-    if used > x.ndim:
-        raise IndexError(f"Tensor[…]: {used} indices for the {x.ndim} axes of shape {x.shape}")
+    if used > len(shape):
+        raise IndexError(f"Tensor[…]: {used} indices for the {len(shape)} axes of shape {shape}")
     dots = [i for i, item in enumerate(items) if item is Ellipsis]
     if len(dots) > 1:
         raise IndexError("Tensor[…]: an index may have one '...' only")
     at = dots[0] if dots else len(items)
-    items[at : at + len(dots)] = [slice(None)] * (x.ndim - used)
+    items[at : at + len(dots)] = [slice(None)] * (len(shape) - used)
     axis = 0
     for i, item in enumerate(items):
         if isinstance(item, _Mask):
-            item.check(x.shape, axis)
+            item.check(shape, axis)
             items[i] = item.index
         axis += item is not None
     return items
@@ -99,31 +132,32 @@ def _is_array(item: Any) -> bool:
     return isinstance(item, np.ndarray | Tensor)
 
 
-def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
-    """The slices among the items applied; for each axis of the result its array, or None."""
+def _basic(shape: tuple[int, ...], items: list[Any]) -> tuple[Any, ...]:
+    """The slices among the items: start, step and extent in every axis, the shape that results,
+    and for each axis of that its array, or None."""
     start, step, extent = [], [], []
-    shape: list[int] = []
+    out: list[int] = []
     layout: list[Any] = []
     with_arrays = any(_is_array(item) for item in items)
     axis = 0
     for item in items:
         if item is None:
-            shape.append(1)
+            out.append(1)
             layout.append(None)
             continue
-        n = x.shape[axis]
+        n = shape[axis]
         if isinstance(item, slice):
             first, stop, by = item.indices(n)
             count = len(range(first, stop, by))
             start.append(first if count else 0)
             step.append(by if count else 1)
             extent.append(count)
-            shape.append(count)
+            out.append(count)
             layout.append(None)
         elif isinstance(item, int) and not with_arrays:
             if not -n <= item < n:
                 raise IndexError(
-                    f"Tensor[…]: index {item} is out of range for axis {axis} of shape {x.shape}"
+                    f"Tensor[…]: index {item} is out of range for axis {axis} of shape {shape}"
                 )
             start.append(item % n)
             step.append(1)
@@ -132,11 +166,10 @@ def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
             start.append(0)
             step.append(1)
             extent.append(n)
-            shape.append(n)
+            out.append(n)
             layout.append(np.asarray(item) if isinstance(item, int) else item)
         axis += 1
-    y = part(x, start, step, extent)
-    return (y if y.shape == tuple(shape) else reshape(y, shape)), layout
+    return tuple(start), tuple(step), tuple(extent), tuple(out), layout
 
 
 def _separated(items: list[Any]) -> bool:

@@ -160,7 +160,7 @@ def pad(x: TensorLike, widths: int | Sequence[Any], value: float = 0.0) -> Tenso
     if not pairs.any():
         return x
     shape = [int(n + b + a) for n, (b, a) in zip(x.shape, pairs, strict=True)]
-    attrs = part_attributes(pairs[:, 0].tolist(), [1] * x.ndim, shape)
+    attrs = part_attributes(tuple(pairs[:, 0].tolist()), (1,) * x.ndim, tuple(shape))
     return apply(_PLACE, x, **attrs, fill=float(value))
 
 

@@ -30,7 +30,7 @@ _UNARY_DOC = """{summary}, element by element.
 _BINARY_DOC = """{summary}, element by element.
 
     Args:
-        x: Tensor, array or number; float32 or float64.
+        x: Tensor, array or number; {dtypes}.
         y: The same, of the same dtype; the shapes broadcast as in NumPy.
 
     Returns:
@@ -54,23 +54,38 @@ def unary(name: str, summary: str, vjp: Vjp | None) -> Callable[[TensorLike], Te
     return function
 
 
+_F32 = np.dtype(np.float32)
+_FLOATING = {"div", "pow"}
+"""Ops of two operands that integers do not have."""
+
+
 def binary(
     name: str, summary: str, *vjps: Vjp, note: str = ""
 ) -> Callable[[TensorLike, TensorLike], Tensor]:
     """Register an op of two operands; its rules need not care for broadcasting."""
-    op = register(name, infer.elementwise, *_summed(vjps), rowwise=True, inplace=True)
+    shapes = infer.elementwise if name in _FLOATING else infer.arithmetic
+    op = register(name, shapes, *_summed(vjps), rowwise=True, inplace=True)
 
     def function(x: TensorLike, y: TensorLike) -> Tensor:
         if isinstance(x, Tensor):  # the usual pairs without a detour
             if isinstance(y, Tensor):
-                if x.dtype is y.dtype:
+                if x.dtype is y.dtype and x.dtype.kind == "f":
                     return apply(op, x, y)
             elif (type(y) is float or type(y) is int) and x.dtype.kind == "f":
                 return apply(op, x, constant(y, x.dtype))
-        return apply(op, *as_operands(x, y))
+        operands = as_operands(x, y)
+        if name == "div" and operands[0].dtype.kind == "i":
+            operands = [cast(t, _F32) for t in operands]
+        z = apply(op, *operands)
+        # A comparison is a mask, and masks are floats, so that integers can be indices.
+        return z if vjps or z.dtype.kind == "f" else cast(z, _F32)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = _BINARY_DOC.format(summary=summary, note=f" {note}" if note else "")
+    function.__doc__ = _BINARY_DOC.format(
+        summary=summary,
+        note=f" {note}" if note else "",
+        dtypes="float32 or float64" if name in _FLOATING else "float32, float64 or int64",
+    )
     return function
 
 
@@ -94,6 +109,8 @@ def as_operands(*values: TensorLike) -> list[Tensor]:
     floating dtype (and to float32 beside a number that is not an integer); float32 and float64 do
     not mix, which the op's own inference refuses.
     """
+    if all(isinstance(v, Tensor) and v.dtype is _F32 for v in values):
+        return list(values)  # type: ignore[arg-type]
     like: Tensor | None = None
     fractions = False
     for v in values:
@@ -146,10 +163,10 @@ def _pow_exponent(dy: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor:
 Unary = Callable[[TensorLike], Tensor]
 
 _SQRT_PI = math.sqrt(math.pi)
-_BOOLEAN = "1 where it holds, else 0, in the operands' dtype."
+_BOOLEAN = "1 where it holds, else 0, in the operands' dtype (of integers, float32)."
 
 # name               the op       what it is                     dx = vjp(dy, y, x)
-neg = unary("neg", "-x", lambda dy, y, x: -dy)
+_neg = unary("neg", "-x", lambda dy, y, x: -dy)
 exp = unary("exp", "e to the power of x", lambda dy, y, x: dy * y)
 log = unary("log", "Natural logarithm of x", lambda dy, y, x: dy / x)
 sqrt = unary("sqrt", "Square root of x", lambda dy, y, x: dy * (0.5 / y))
@@ -217,6 +234,14 @@ _WHERE = register(
 def _share(winner: Tensor, loser: Tensor) -> Tensor:
     """1 where the winner is larger, 1/2 where both are equal, 0 where it is smaller."""
     return 0.5 * (greater(winner, loser) + greater_equal(winner, loser))
+
+
+def neg(x: TensorLike) -> Tensor:
+    x = as_tensor(x)
+    return sub(0, x) if x.dtype.kind == "i" else _neg(x)
+
+
+neg.__doc__ = _neg.__doc__
 
 
 def pow(x: TensorLike, y: TensorLike) -> Tensor:

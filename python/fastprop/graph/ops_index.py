@@ -7,6 +7,7 @@ They come in pairs whose derivatives are each other: `slice` and `place`, `take`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -117,13 +118,17 @@ def _fits_index(name: str, x: Spec, index: Spec, axis: int) -> None:
 # -- the ops --------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4096)
 def part_attributes(
-    start: Sequence[int], step: Sequence[int], shape: Sequence[int]
+    start: tuple[int, ...], step: tuple[int, ...], shape: tuple[int, ...]
 ) -> dict[str, Any]:
-    """First index and step of every axis as the kernel's attributes, and the resulting shape."""
+    """First index and step of every axis as the kernel's attributes, and the resulting shape.
+
+    The dict is made once and must not be changed.
+    """
     attrs: dict[str, Any] = {f"start{i}": s for i, s in enumerate(_padded(start, 0))}
     attrs.update((f"step{i}", s) for i, s in enumerate(_padded(step, 1)))
-    attrs["shape"] = tuple(shape)
+    attrs["shape"] = shape
     return attrs
 
 
@@ -148,7 +153,7 @@ def _part_of(position: int) -> Vjp:
         axis, part = y.attrs["axis"], parts[position]
         start = [0] * dy.ndim
         start[axis] = sum(p.shape[axis] for p in parts[:position])
-        return apply(_SLICE, dy, **part_attributes(start, [1] * dy.ndim, part.shape))
+        return apply(_SLICE, dy, **part_attributes(tuple(start), (1,) * dy.ndim, part.shape))
 
     return rule
 
@@ -240,7 +245,7 @@ def part(x: Tensor, start: Sequence[int], step: Sequence[int], shape: Sequence[i
     """``y[i] = x[start + step i]`` in every axis; `x` itself where that is all of it."""
     if tuple(shape) == x.shape and all(s == 1 for s in step):
         return x
-    return apply(_SLICE, x, **part_attributes(start, step, shape))
+    return apply(_SLICE, x, **part_attributes(tuple(start), tuple(step), tuple(shape)))
 
 
 def concatenate(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:

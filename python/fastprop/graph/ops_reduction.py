@@ -6,7 +6,7 @@ The derivative of a sum repeats, the derivative of repeating sums: the two call 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
@@ -106,15 +106,13 @@ def _repeat(op: Op, dy: Tensor, x: Tensor) -> Tensor:
 
 def _reduce(op: Op, x: TensorLike, axis: Axis, keepdims: bool) -> Tensor:
     x = as_tensor(x)
-    if axis is None or type(axis) is int:
-        mask = _mask_of(op.name, axis, len(x.shape))
-    else:
-        mask = reduce_mask(infer.normalize_axes(op.name, axis, x.ndim))
+    axes = tuple(axis) if isinstance(axis, list) else axis
+    mask = _mask_of(op.name, axes, len(x.shape))
     return apply(op, x, axes=mask, keepdims=bool(keepdims))
 
 
-@cache
-def _mask_of(name: str, axis: int | None, ndim: int) -> int:
+@lru_cache(maxsize=4096, typed=True)
+def _mask_of(name: str, axis: int | tuple[int, ...] | None, ndim: int) -> int:
     return reduce_mask(infer.normalize_axes(name, axis, ndim))
 
 
