@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -95,3 +96,23 @@ def test_thread_count_follows_the_environment(
 
     wanted = count(clean) if expected is None else expected
     assert count({**clean, variable: value}) == wanted
+
+
+def test_packages_come_when_they_are_asked_for() -> None:
+    code = """
+        import sys
+        import fastprop as fp
+        lazy = ["fastprop.kernels", "fastprop.inspect", "logging", "dataclasses"]
+        print([name for name in lazy if name in sys.modules and name not in before])
+        assert set(fp.__all__) <= set(dir(fp))
+        assert fp.kernels.relu_forward and fp.inspect.plot_history
+        from fastprop import kernels
+        assert kernels is fp.kernels
+        try:
+            fp.nothing
+        except AttributeError as error:
+            print(error)
+    """
+    code = "import sys, numpy; before = set(sys.modules)\n" + textwrap.dedent(code)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "module 'fastprop' has no attribute 'nothing'"]

@@ -362,3 +362,41 @@ def test_get():
     assert repr(given) == (
         "SGD(lr=0.1, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False)"
     )
+
+
+@pytest.mark.parametrize("make", [optim.SGD, optim.Adam, optim.AdamW])
+def test_step_scalars_do_not_depend_on_how_they_are_asked_for(make) -> None:
+    optimizer = make(lr=0.1)
+    whole = make(lr=0.1).step_scalars(0, 1000).copy()
+    for first, count in [(0, 1), (1, 1), (200, 100), (3, 5), (999, 1), (256, 300)]:
+        rows = optimizer.step_scalars(first, count)
+        np.testing.assert_array_equal(rows, whole[first : first + count])
+        assert not rows.flags.writeable
+
+
+def test_step_scalars_follow_the_hyper_parameters() -> None:
+    adam, sgd = optim.Adam(lr=0.1), optim.SGD(lr=0.1, momentum=0.9)
+    adam.step_scalars(0, 1), sgd.step_scalars(0, 1)
+    adam.lr, adam.betas, sgd.dampening = 0.2, (0.5, 0.9), 0.25
+    np.testing.assert_array_equal(
+        adam.step_scalars(1, 1), optim.Adam(lr=0.2, betas=(0.5, 0.9)).step_scalars(1, 1)
+    )
+    np.testing.assert_allclose(sgd.step_scalars(1, 1), [[0.1, 0.75]])
+    calls = []
+    adam.lr = lambda step: calls.append(step) or 0.5
+    for _ in range(2):
+        assert adam.step_scalars(7, 1)[0, 0] == 0.5
+    assert calls == [7, 7]  # a function may look at the clock
+
+
+def test_rates_of_a_subclass_are_asked_for_every_time() -> None:
+    class Restarted(optim.SGD):
+        rate = 0.1
+
+        def learning_rates(self, first_step, count):
+            return np.full(count, self.rate)
+
+    optimizer = Restarted()
+    assert optimizer.step_scalars(0, 1)[0, 0] == 0.1
+    optimizer.rate = 0.2
+    assert optimizer.step_scalars(1, 1)[0, 0] == 0.2

@@ -137,6 +137,32 @@ def test_no_live_value_is_overwritten(seed: int) -> None:
                 assert arranged.instructions[born[w]].inplace
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_a_guarded_value_is_known_before_anything_is_overwritten(seed: int) -> None:
+    """Also to other threads: it has the phase of the first update at the latest."""
+    items, kept = random_program(seed, 5 + seed)
+    loss = value(1, batched=False)
+    items.insert(
+        random.Random(seed).randrange(1, len(items)), instruction("mean", [kept[0]], [loss])
+    )
+    items = [i for i in items if not i.overwrites] + [i for i in items if i.overwrites]
+    made = next(i for i, item in enumerate(items) if kept[0] in item.outputs)
+    items.insert(made + 1, items.pop(next(i for i, v in enumerate(items) if loss in v.outputs)))
+    arranged = schedule(items, loss)
+    check_order(items, arranged)
+    position = next(i for i, v in enumerate(arranged.instructions) if loss in v.outputs)
+    assert position < arranged.guard
+    assert not any(item.overwrites for item in arranged.instructions[: arranged.guard])
+    plain = schedule(items)
+    assert plain.guard == -1
+    assert arranged.barriers <= plain.barriers + 1
+    plan(arranged, [loss], kept)
+    for i, first in enumerate(arranged.instructions):
+        for j in range(i + 1, len(arranged.instructions)):
+            if arranged.phases[i] == arranged.phases[j]:
+                assert not conflicts(first, arranged.instructions[j])
+
+
 def test_a_stack_of_layers_needs_two_barriers() -> None:
     """Forward and dx share one phase; dW and updates the next; one more wait ends the step."""
     x = value(CAPACITY, 4)
@@ -156,6 +182,9 @@ def test_a_stack_of_layers_needs_two_barriers() -> None:
         below = value(CAPACITY, 4)
         items.append(instruction("dense_backward_data", [dz, w, h], [below], own=(0, 2)))
         dz = below
+    loss = value(1, batched=False)
+    items.append(instruction("mean", [hidden[-1]], [loss]))
+    assert schedule(items + updates, loss).barriers == 2  # guarding costs none
     arranged = schedule(items + updates)
     assert arranged.barriers == 2
     for item in arranged.instructions:

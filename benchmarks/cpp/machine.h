@@ -9,16 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "core/machine_speed.h"
+
 namespace fastprop::bench {
-
-/// Floating-point operations per second that `threads` threads reach on multiply-adds in registers.
-/// Takes about 5 ms.
-template <class T>
-double measure_peak(int threads);
-
-/// Bytes per second of y = x + s * z over arrays far larger than the caches, as STREAM counts them:
-/// three arrays, without the line fetch that a store may cost.
-double measure_bandwidth(int threads);
 
 struct Machine {
     int threads = 1;  ///< what available_threads() says

@@ -1,11 +1,15 @@
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <Eigen/Core>
+#include <string>
+#include <utility>
 
 #include "bindings/bindings.h"
 #include "core/check.h"
 #include "core/cpu_info.h"
 #include "core/device.h"
+#include "core/machine_speed.h"
 #include "core/packet.h"
 #include "core/team.h"
 
@@ -51,6 +55,18 @@ py::dict config() {
     return result;
 }
 
+/// (floating-point operations, bytes) a second.
+std::pair<double, double> machine_speed(const std::string& dtype, int threads, std::size_t bytes) {
+    const bool is_double = dtype == dtype_name(DType::f64);
+    if (!is_double && dtype != dtype_name(DType::f32))
+        throw TypeError(concat("machine_speed: dtype must be float32 or float64, got ", dtype));
+    require(threads > 0 && threads <= 4096, "machine_speed: threads must be 1 to 4096, got ",
+            threads);
+    const py::gil_scoped_release release;
+    const double flops = is_double ? measure_peak<double>(threads) : measure_peak<float>(threads);
+    return {flops, measure_bandwidth(threads, bytes)};
+}
+
 }  // namespace
 
 void bind_config(py::module_& m) {
@@ -58,6 +74,9 @@ void bind_config(py::module_& m) {
     m.def("available_threads", &available_threads,
           "Threads this process may use: FASTPROP_NUM_THREADS, or the smallest of OMP_NUM_THREADS, "
           "the CPU affinity and the cgroup's quota.");
+    m.def("machine_speed", &machine_speed, py::arg("dtype"), py::arg("threads"), py::arg("bytes"),
+          "Floating-point operations and bytes a second that `threads` threads reach together now: "
+          "multiply-adds in registers, and y = x + 3 z over arrays of `bytes` in all.");
     m.def("cuda_available", &cuda_available, "Is there a CUDA device that this build can use?");
 }
 

@@ -47,11 +47,12 @@ enum Slot {
     slot_grad,
     slot_hooks,
     slot_time,
+    slot_scope,
     kSlots
 };
 constexpr std::array<const char*, kSlots> kSlotNames = {"_data", "spec",   "shape", "dtype",
                                                         "op",    "inputs", "attrs", "requires_grad",
-                                                        "grad",  "hooks",  "time"};
+                                                        "grad",  "hooks",  "time",  "scope"};
 
 /// What Python hands over once: its class, its functions, its state. Never given back, as modules
 /// are not.
@@ -62,6 +63,7 @@ struct Bound {
     PyObject* make_plan = nullptr;  ///< (op, specs, attrs) -> plan, or the error users see
     PyObject* grad_enabled = nullptr;
     PyObject* tracing = nullptr;
+    PyObject* scope = nullptr;  ///< what symbolic Tensors are recorded for
     PyObject* no_attrs = nullptr;
     PyObject* no_inputs = nullptr;
     PyObject* data_name = nullptr;
@@ -88,13 +90,13 @@ void set(PyObject* tensor, Slot which, PyObject* value) {
     slot(tensor, which) = value;
 }
 
-bool is_true(PyObject* context_variable) {
+py::object value_of(PyObject* context_variable) {
     PyObject* value = nullptr;
     if (PyContextVar_Get(context_variable, nullptr, &value) < 0) throw py::error_already_set();
-    const bool result = value == Py_True;
-    Py_XDECREF(value);
-    return result;
+    return py::reinterpret_steal<py::object>(value);
 }
+
+bool is_true(PyObject* context_variable) { return value_of(context_variable).ptr() == Py_True; }
 
 /// The arguments of a call: an op, Tensors, and attributes by name.
 struct Arguments {
@@ -270,6 +272,8 @@ py::object apply_to(const Arguments& args) {
         set(y, slot_inputs, bound.no_inputs);
         set(y, slot_attrs, bound.no_attrs);
     }
+    const py::object recorded_for = symbolic ? value_of(bound.scope) : py::none();
+    set(y, slot_scope, recorded_for.ptr());
     set(y, slot_requires_grad, differentiable ? Py_True : Py_False);
     set(y, slot_grad, Py_None);
     set(y, slot_hooks, Py_None);
@@ -311,7 +315,8 @@ Py_ssize_t offset_of(const py::type& tensor, const char* name) {
 }
 
 void bind_tensor(const py::type& tensor, const py::dict& plans, const py::function& make_plan,
-                 const py::object& grad_enabled, const py::object& tracing) {
+                 const py::object& grad_enabled, const py::object& tracing,
+                 const py::object& scope) {
     for (int i = 0; i < kSlots; ++i)
         bound.offset[static_cast<std::size_t>(i)] =
             offset_of(tensor, kSlotNames[static_cast<std::size_t>(i)]);
@@ -323,6 +328,7 @@ void bind_tensor(const py::type& tensor, const py::dict& plans, const py::functi
     bound.make_plan = keep(make_plan);
     bound.grad_enabled = keep(grad_enabled);
     bound.tracing = keep(tracing);
+    bound.scope = keep(scope);
     bound.no_attrs = keep(py::dict());
     bound.no_inputs = keep(py::tuple());
     bound.data_name = keep(py::str("data"));
@@ -333,9 +339,9 @@ void bind_tensor(const py::type& tensor, const py::dict& plans, const py::functi
 void bind_eager(py::module_& m) {
     m.def(
         "bind_tensor", &bind_tensor, py::arg("tensor"), py::arg("plans"), py::arg("make_plan"),
-        py::arg("grad_enabled"), py::arg("tracing"),
+        py::arg("grad_enabled"), py::arg("tracing"), py::arg("scope"),
         "Tell `apply` the class of its results, the dict of its plans and what makes one, and the "
-        "context variables that decide whether an op is recorded.");
+        "context variables that decide whether an op is recorded, and for what.");
     m.def(
         "now", [] { return ++bound.clock; },
         "The next number of the clock that orders results and changes of what they came from.");

@@ -1,6 +1,7 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -59,12 +60,36 @@ std::vector<Instruction> instructions_from(const py::sequence& items) {
     return list;
 }
 
+std::vector<std::int64_t> first_numbers(std::size_t count) {
+    std::vector<std::int64_t> numbers(count);
+    std::iota(numbers.begin(), numbers.end(), std::int64_t{0});
+    return numbers;
+}
+
+/// The order of a run: an int64 array of rows, or how many of the first ones. A few of those are
+/// there already; more are written to `numbers`.
+void take_order(const py::object& order, std::vector<std::int64_t>& numbers, RunRequest& request) {
+    static const std::vector<std::int64_t> few = first_numbers(1024);
+    if (py::isinstance<py::int_>(order)) {
+        request.count = order.cast<Index>();
+        require(request.count >= 0, "Program.run: order is ", request.count);
+        const bool known = request.count <= static_cast<Index>(few.size());
+        if (!known) numbers = first_numbers(static_cast<std::size_t>(request.count));
+        request.order = known ? few.data() : numbers.data();
+        return;
+    }
+    const TensorView view = view_of_array(order.cast<py::array>(), false, "Program.run");
+    if (view.dtype != DType::i64) throw TypeError("Program.run: order must be int64");
+    request.order = view.as<std::int64_t>();
+    request.count = view.size();
+}
+
 /// A Program and the arrays that its buffers are views of.
 class BoundProgram {
 public:
     BoundProgram(std::size_t arena_bytes, Index capacity, std::vector<py::array> buffers,
                  const py::sequence& prologue, const py::sequence& step,
-                 const py::sequence& scalars, const py::sequence& rows)
+                 const py::sequence& scalars, const py::sequence& rows, Index guard)
         : buffers_(std::move(buffers)) {
         Program::Parts parts;
         parts.arena_bytes = arena_bytes;
@@ -77,32 +102,28 @@ public:
         parts.step = instructions_from(step);
         parts.scalars = operands_from(scalars);
         parts.rows = operands_from(rows);
+        parts.guard = guard;
         num_scalars_ = static_cast<Index>(parts.scalars.size());
-        row_bytes_.reserve(parts.rows.size());
-        for (const Operand& row : parts.rows) {
-            std::size_t bytes = dtype_size(row.dtype);
-            for (int i = 1; i < row.rank; ++i) bytes *= static_cast<std::size_t>(row.shape[i]);
-            row_bytes_.push_back(bytes);
-        }
+        for (const Operand& row : parts.rows)
+            rows_.push_back({py::dtype(dtype_name(row.dtype)), {row.shape, row.shape + row.rank}});
         program_ = std::make_unique<Program>(std::move(parts));
     }
 
-    std::tuple<py::array_t<double>, Index, int, py::object> run(
-        const std::vector<py::array>& sources, const py::array& order, Index batch_size,
+    std::tuple<py::array_t<double>, py::list, Index, int, py::object> run(
+        const py::sequence& sources, const py::object& order, Index batch_size,
         const std::optional<py::array>& scalars, std::int64_t first_step, std::uint64_t seed,
-        int threads, const std::vector<py::array>& results, bool stop_on_nonfinite) {
+        int threads, const std::optional<py::array>& profile) {
         RunRequest request;
-        for (const py::array& source : sources)
-            request.sources.push_back(view_of_array(source, false, "Program.run"));
-        const TensorView order_view = view_of_array(order, false, "Program.run");
-        if (order_view.dtype != DType::i64) throw TypeError("Program.run: order must be int64");
-        request.order = order_view.as<std::int64_t>();
-        request.count = order_view.size();
+        request.sources.reserve(sources.size());
+        for (const py::handle source : sources)
+            request.sources.push_back(
+                view_of_array(source.cast<py::array>(), false, "Program.run"));
+        std::vector<std::int64_t> numbers;
+        take_order(order, numbers, request);
         request.batch_size = batch_size;
         request.first_step = first_step;
         request.seed = seed;
         request.threads = threads;
-        request.stop_on_nonfinite = stop_on_nonfinite;
         const Index steps = batch_size > 0 ? ceil_div(request.count, batch_size) : 0;
         if (scalars) {
             const TensorView view = view_of_array(*scalars, false, "Program.run");
@@ -111,13 +132,21 @@ public:
             request.scalars = view.as<double>();
             request.scalars_per_step = view.last();
         }
-        require(results.size() == row_bytes_.size(), "Program.run: expects ", row_bytes_.size(),
-                " result arrays, got ", results.size());
-        for (std::size_t i = 0; i < results.size(); ++i) {
-            const TensorView view = view_of_array(results[i], true, "Program.run");
-            require(view.bytes() == static_cast<std::size_t>(request.count) * row_bytes_[i],
-                    "Program.run: result ", i, " has the wrong size");
-            request.results.push_back(view.data);
+        py::list results;
+        for (RowOutput& row : rows_) {
+            row.shape[0] = request.count;
+            py::array array(row.dtype, row.shape);
+            request.results.push_back(array.mutable_data());
+            results.append(std::move(array));
+        }
+        if (profile) {
+            const TensorView view = view_of_array(*profile, true, "Program.run");
+            const auto entries = static_cast<Index>(program_->profile_entries());
+            require(view.dtype == DType::f64 && view.rank == 3 && view.shape[0] >= threads &&
+                        view.shape[1] == entries && view.shape[2] == 2,
+                    "Program.run: profile must be float64 of shape (", threads, ", ", entries,
+                    ", 2)");
+            request.profile = view.as<double>();
         }
         py::array_t<double> values({steps, num_scalars_});
         request.values = values.mutable_data();
@@ -135,13 +164,18 @@ public:
             const py::gil_scoped_release release;
             result = program_->run(request);
         }
-        return {values, result.steps, static_cast<int>(result.stop), error};
+        return {values, results, result.steps, static_cast<int>(result.stop), error};
     }
 
 private:
+    struct RowOutput {
+        py::dtype dtype;
+        std::vector<Index> shape;  ///< the first extent is that of the run
+    };
+
     std::vector<py::array> buffers_;
     std::unique_ptr<Program> program_;
-    std::vector<std::size_t> row_bytes_;
+    std::vector<RowOutput> rows_;
     Index num_scalars_ = 0;
 };
 
@@ -151,15 +185,17 @@ void bind_program(py::module_& m) {
     py::class_<BoundProgram>(m, "Program",
                              "A flat list of instructions over one arena; see fastprop.graph.")
         .def(py::init<std::size_t, Index, std::vector<py::array>, const py::sequence&,
-                      const py::sequence&, const py::sequence&, const py::sequence&>(),
+                      const py::sequence&, const py::sequence&, const py::sequence&, Index>(),
              py::arg("arena_bytes"), py::arg("capacity"), py::arg("buffers"), py::arg("prologue"),
-             py::arg("step"), py::arg("scalars"), py::arg("rows"))
-        .def("run", &BoundProgram::run, py::arg("sources"), py::arg("order"), py::arg("batch_size"),
-             py::arg("step_scalars"), py::arg("first_step"), py::arg("seed"), py::arg("threads"),
-             py::arg("results"), py::arg("stop_on_nonfinite"),
-             "Run whole steps with the GIL released. Returns the recorded outputs [steps, n], the "
-             "number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), and "
-             "the exception of an interrupt.");
+             py::arg("step"), py::arg("scalars"), py::arg("rows"), py::arg("guard"))
+        .def(
+            "run", &BoundProgram::run, py::arg("sources"), py::arg("order"), py::arg("batch_size"),
+            py::arg("step_scalars"), py::arg("first_step"), py::arg("seed"), py::arg("threads"),
+            py::arg("profile") = py::none(),
+            "Run whole steps with the GIL released. Returns the recorded outputs [steps, n], the "
+            "per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 "
+            "non-finite, 2 interrupted), and the exception of an interrupt. To `profile` [threads, "
+            "instructions + 2, 2] it adds nanoseconds.");
 }
 
 }  // namespace fastprop

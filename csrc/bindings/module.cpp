@@ -27,5 +27,6 @@ PYBIND11_MODULE(FASTPROP_MODULE, m) {
     fastprop::bind_config(m);
     fastprop::bind_ops(m);
     fastprop::bind_eager(m);
+    fastprop::bind_form(m);
     fastprop::bind_program(m);
 }

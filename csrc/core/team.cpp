@@ -151,6 +151,10 @@ void Barrier::wait() {
     for (int spins = 0; generation_.load(std::memory_order_acquire) == generation;) relax(spins);
 }
 
+void Gate::wait(Index step) const {
+    for (int spins = 0; opened_.load(std::memory_order_acquire) < step;) relax(spins);
+}
+
 void run_team(int threads, const std::function<void(const Team&)>& body) {
     watch_forks();
     if (threads > 1 && !g_forked_with_pool.load()) {

@@ -26,6 +26,17 @@ private:
     alignas(64) std::atomic<unsigned> generation_{0};
 };
 
+/// Lets the others go on with a step once rank 0 has said so; nobody waits for anybody else.
+class Gate {
+public:
+    /// Steps are opened in order, by one thread.
+    void open(Index step) { opened_.store(step, std::memory_order_release); }
+    void wait(Index step) const;
+
+private:
+    alignas(64) std::atomic<Index> opened_{-1};
+};
+
 class Team {
 public:
     Team(int rank, int size, Barrier* barrier) : rank_(rank), size_(size), barrier_(barrier) {}

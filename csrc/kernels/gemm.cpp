@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/aligned_buffer.h"
+#include "kernels/gemm_thin.h"
 #include "kernels/gemm_tile.h"
 #include "kernels/pack.h"
 
@@ -27,27 +28,58 @@ constexpr Index kShallow = 8;
 constexpr Index kRightBytes = 1024 * 1024;
 /// Bytes of C after which an activation that does not fit in registers is applied.
 constexpr Index kActivationBytes = 128 * 1024;
-/// Bytes of an unpacked B or A^T that a first-level cache holds beside the rest.
+/// Bytes of an unpacked B that a first-level cache holds beside the rest.
 constexpr Index kDirectBytes = 16 * 1024;
+/// Bytes of A from which packing it into strips pays, and columns of C that pay for transposing it
+/// (on Zen 3 even at 512, 1.1 times faster at 2048, 2 % slower at 128).
+constexpr Index kStripBytes = 16 * 1024;
+constexpr Index kStripColumns = 512;
 
-template <class T, int kPackets, bool kMajor, std::size_t... kIndex>
+template <class T, int kPackets, TileLeft kLeft, std::size_t... kIndex>
 constexpr auto tile_table(std::index_sequence<kIndex...>) {
     return std::array<TileFunction<T>, sizeof...(kIndex)>{
-        &tile::run<T, static_cast<int>(kIndex) + 1, kPackets, kMajor>...};
+        &tile::run<T, static_cast<int>(kIndex) + 1, kPackets, kLeft>...};
 }
 
 /// Tiles of one height more each; the height limit depends on the width.
-template <class T, int kPackets, bool kMajor, int kRows>
-constexpr auto kTiles = tile_table<T, kPackets, kMajor>(std::make_index_sequence<kRows>());
+template <class T, int kPackets, TileLeft kLeft, int kRows>
+constexpr auto kTiles = tile_table<T, kPackets, kLeft>(std::make_index_sequence<kRows>());
 
 /// With up to three rows one panel has too few accumulators to hide the latency of the
 /// multiply-add, so a tile takes several panels.
 constexpr Index kGroupRows = 3;
 constexpr std::array<Index, kGroupRows> kGroupPanels = {4, 2, 2};
 
-template <class T, bool kMajor>
+template <class T, TileLeft kLeft>
 constexpr std::array<TileFunction<T>, kGroupRows> kGroupTiles = {
-    &tile::run<T, 1, 8, kMajor>, &tile::run<T, 2, 4, kMajor>, &tile::run<T, 3, 4, kMajor>};
+    &tile::run<T, 1, 8, kLeft>, &tile::run<T, 2, 4, kLeft>, &tile::run<T, 3, 4, kLeft>};
+
+/// All tiles that read A in one way.
+template <class T>
+struct TileSet {
+    const TileFunction<T>* wide;
+    const TileFunction<T>* narrow;
+    Index narrow_limit;
+    const TileFunction<T>* group;  ///< null: none
+};
+
+template <class T>
+TileSet<T> tile_set(TileLeft left) {
+    constexpr int rows = GemmTile<T>::rows, narrow = GemmTile<T>::narrow_rows;
+    switch (left) {
+        case TileLeft::strip:  // strips are as high as wide tiles
+            return {kTiles<T, 2, TileLeft::strip, rows>.data(),
+                    kTiles<T, 1, TileLeft::strip, rows>.data(), rows, nullptr};
+        case TileLeft::columns:
+            return {kTiles<T, 2, TileLeft::columns, rows>.data(),
+                    kTiles<T, 1, TileLeft::columns, narrow>.data(), narrow,
+                    kGroupTiles<T, TileLeft::columns>.data()};
+        case TileLeft::rows:
+            break;
+    }
+    return {kTiles<T, 2, TileLeft::rows, rows>.data(), kTiles<T, 1, TileLeft::rows, narrow>.data(),
+            narrow, kGroupTiles<T, TileLeft::rows>.data()};
+}
 
 /// Height of the next tile. A last tile of fewer than four rows would leave the multiply-add units
 /// idle, so the last two share their rows.
@@ -71,8 +103,7 @@ template <class T>
 struct LeftBlock {
     const T* data = nullptr;
     Index stride = 0;
-    bool k_major = false;
-    bool strips = false;
+    TileLeft how = TileLeft::rows;
 };
 
 template <class T>
@@ -102,7 +133,6 @@ public:
 private:
     static constexpr Index kWidth = GemmTile<T>::columns;
     static constexpr Index kRows = GemmTile<T>::rows;
-    static constexpr Index kNarrowRows = GemmTile<T>::narrow_rows;
     static constexpr Index kDepth =
         std::min<Index>(kMaxDepth, kPanelBytes / (kWidth * Index{sizeof(T)}));
 
@@ -120,19 +150,19 @@ private:
         // other.
         if (k_ <= kShallow && m_ * n_ * Index{sizeof(T)} > kLeftBytes)
             row_block_ = std::min(kRows, m_);
-        // A contiguous column is a row.
-        if (b_.layout == GemmLayout::transposed && k_ == 1 && b_.stride == 1) b_ = {b_.data, n_};
         pack_b_ = b_.layout == GemmLayout::transposed ||
                   (b_.layout == GemmLayout::rows && m_ > 2 * kRows &&
                    k_ * n_ * Index{sizeof(T)} > kDirectBytes);
         column_block_ = n_;
         if (pack_b_) column_block_ = std::min(n_, kRightBytes / row_bytes / kWidth * kWidth);
-        pack_a_ = a_.transposed && m_ > kRows && n_ > 2 * kWidth &&
-                  m_ * k_ * Index{sizeof(T)} > kDirectBytes;
+        pack_a_ = (pack_b_ || b_.layout == GemmLayout::panels) && m_ > kRows &&
+                  n_ >= (a_.transposed ? 3 * kWidth : kStripColumns) &&
+                  m_ * k_ * Index{sizeof(T)} > kStripBytes;
         const Index b_size = pack_b_ ? round_up(column_block_, kWidth) * depth_
                              : b_.layout == GemmLayout::rows ? kWidth * depth_
                                                              : 0;
-        const Index a_size = pack_a_ ? row_block_ * depth_ : 0;
+        // Strips are written in whole packets, the last of which reaches behind its strip.
+        const Index a_size = pack_a_ ? row_block_ * depth_ + Simd<T>::width : 0;
         const std::size_t b_bytes = align_up(static_cast<std::size_t>(b_size) * sizeof(T));
         if (a_size + b_size == 0) return;
         char* scratch = static_cast<char*>(
@@ -171,15 +201,20 @@ private:
     }
 
     LeftBlock<T> left(Index i, Index m, Index k_begin, Index k) {
-        if (!a_.transposed) return {a_.data + i * a_.stride + k_begin, a_.stride, false, false};
-        const T* from = a_.data + k_begin * a_.stride + i;
-        if (!pack_a_) return {from, a_.stride, true, false};
+        const Index stride = a_.stride;
+        const T* from = a_.data + (a_.transposed ? k_begin * stride + i : i * stride + k_begin);
+        if (!pack_a_) return {from, stride, a_.transposed ? TileLeft::columns : TileLeft::rows};
         for (Index r = 0; r < m;) {
             const Index height = tile_height(m - r, kRows);
-            pack_strip(from + r, packed_a_ + r * k, k, height, a_.stride);
+            T* strip = packed_a_ + r * k;
+            if (a_.transposed) {
+                pack_strip(from + r, strip, k, height, stride);
+            } else {
+                pack_strip_transposed(from + r * stride, strip, k, height, stride);
+            }
             r += height;
         }
-        return {packed_a_, 0, true, true};
+        return {packed_a_, 0, TileLeft::strip};
     }
 
     void run_block(Index j, Index n, Index k_begin, Index k) {
@@ -198,27 +233,26 @@ private:
         TileCall<T> t = {};
         t.b_stride = b.k_stride;
         t.b_panel = b.stride;
+        t.a_stride = a.stride;
         t.k = k;
         t.resume = resume;
         const Index full = n / kWidth;
+        const TileSet<T> tiles = tile_set<T>(a.how);
         Index p = 0;
-        if (m <= kGroupRows) {
+        if (m <= kGroupRows && tiles.group != nullptr) {
             const Index group = kGroupPanels[static_cast<std::size_t>(m - 1)];
-            const auto& tiles = a.k_major ? kGroupTiles<T, true> : kGroupTiles<T, false>;
             for (; p + group <= full; p += group) {
                 t.b = b.data + p * b.stride;
                 t.columns = group * kWidth;
                 place(t, i, j + p * kWidth, last);
-                run_rows(t, a, m, kGroupRows, tiles.data());
+                run_rows(t, a, m, kGroupRows, tiles.group);
             }
         }
-        const TileFunction<T>* tiles =
-            a.k_major ? kTiles<T, 2, true, kRows>.data() : kTiles<T, 2, false, kRows>.data();
         t.columns = kWidth;
         for (; p < full; ++p) {
             t.b = b.data + p * b.stride;
             place(t, i, j + p * kWidth, last);
-            run_rows(t, a, m, kRows, tiles);
+            run_rows(t, a, m, kRows, tiles.wide);
         }
         t.columns = n - full * kWidth;
         if (t.columns == 0) return;
@@ -226,11 +260,9 @@ private:
         t.b_stride = b.tail_k_stride;
         place(t, i, j + full * kWidth, last);
         if (t.columns > Simd<T>::width) {
-            run_rows(t, a, m, kRows, tiles);
+            run_rows(t, a, m, kRows, tiles.wide);
         } else {
-            run_rows(t, a, m, a.strips ? kRows : kNarrowRows,
-                     a.k_major ? kTiles<T, 1, true, kNarrowRows>.data()
-                               : kTiles<T, 1, false, kNarrowRows>.data());
+            run_rows(t, a, m, tiles.narrow_limit, tiles.narrow);
         }
     }
 
@@ -251,15 +283,12 @@ private:
     /// One panel (or group of panels) times all rows of the block.
     static void run_rows(TileCall<T> t, const LeftBlock<T>& a, Index m, Index limit,
                          const TileFunction<T>* tiles) {
+        const Index a_row = a.how == TileLeft::strip     ? t.k
+                            : a.how == TileLeft::columns ? 1
+                                                         : a.stride;
         for (Index r = 0; r < m;) {
             const Index height = tile_height(m - r, limit);
-            if (a.strips) {
-                t.a = a.data + r * t.k;
-                t.a_stride = height;
-            } else {
-                t.a = a.data + (a.k_major ? r : r * a.stride);
-                t.a_stride = a.stride;
-            }
+            t.a = a.data + r * a_row;
             tiles[height - 1](t);
             t.c += height * t.c_stride;
             if (t.mask) t.mask += height * t.c_stride;
@@ -307,15 +336,16 @@ template <class T>
 void gemm(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Index m, Index n,
           Index k, const GemmEpilogue<T>& epilogue) {
     if (m <= 0 || n <= 0) return;
+    const bool thin = m == 1 || n == 1 || k == 1;
+    if (thin && gemm_thin(a, b, c, c_stride, m, n, k, epilogue)) return;
     if (n == 1 && c_stride == 1 && m > 3) {
         // C^T = B^T A^T: packets along the rows instead of one lane each; the same products and
         // order.
         const Index stride = b.layout == GemmLayout::panels ? panel_width<T>() : b.stride;
         const GemmLeft<T> left = {b.data, stride, b.layout != GemmLayout::transposed};
-        const GemmLayout layout = a.transposed ? GemmLayout::rows : GemmLayout::transposed;
         GemmEpilogue<T> e = epilogue;
         e.scalar_bias = true;
-        Gemm<T>(left, {a.data, a.stride, layout}, c, m, 1, m, k, e).run();
+        Gemm<T>(left, {a.data, a.stride}, c, m, 1, m, k, e).run();
         return;
     }
     Gemm<T>(a, b, c, c_stride, m, n, k, epilogue).run();

@@ -156,6 +156,32 @@ void pack_strip(const T* at, T* packed, Index k, Index width, Index stride) {
     }
 }
 
+template <class T>
+void pack_strip_transposed(const T* a, T* packed, Index k, Index width, Index stride) {
+    using S = Simd<T>;
+    constexpr Index square = S::width;
+    Index i = 0;
+    for (; i + square <= k; i += square) {
+        // Rows beyond the last are read as the last. What they leave in the next column is
+        // overwritten, since the first rows come last.
+        for (Index row = (width - 1) / square * square; row >= 0; row -= square) {
+            pk::PacketBlock<typename S::Packet, S::width> block;
+            FASTPROP_UNROLL
+            for (int r = 0; r < S::width; ++r) {
+                block.packet[r] = S::load(a + std::min(row + r, width - 1) * stride + i);
+            }
+            pk::ptranspose(block);
+            FASTPROP_UNROLL
+            for (int c = 0; c < S::width; ++c) {
+                S::store(packed + (i + c) * width + row, block.packet[c]);
+            }
+        }
+    }
+    for (; i < k; ++i) {
+        for (Index row = 0; row < width; ++row) packed[i * width + row] = a[row * stride + i];
+    }
+}
+
 #define FASTPROP_PACK(T)                                                                         \
     template Index panel_width<T>();                                                             \
     template Index packed_size<T>(Index, Index);                                                 \
@@ -163,7 +189,8 @@ void pack_strip(const T* at, T* packed, Index k, Index width, Index stride) {
     template void pack_panels_transposed(const T*, T*, Index, Index, Index, Index, Index, bool); \
     template void pack_rows(const T*, T*, Index, Index, Range);                                  \
     template void pack_rows_transposed(const T*, T*, Index, Index, Range);                       \
-    template void pack_strip(const T*, T*, Index, Index, Index);
+    template void pack_strip(const T*, T*, Index, Index, Index);                                 \
+    template void pack_strip_transposed(const T*, T*, Index, Index, Index);
 FASTPROP_PACK(float)
 FASTPROP_PACK(double)
 #undef FASTPROP_PACK

@@ -42,4 +42,9 @@ void pack_rows_transposed(const T* w, T* packed, Index in, Index out, Range rows
 template <class T>
 void pack_strip(const T* at, T* packed, Index k, Index width, Index stride);
 
+/// The same from A as rows `stride` apart: the first k columns of `width` rows. Writes whole
+/// packets, so up to a packet behind the strip is overwritten.
+template <class T>
+void pack_strip_transposed(const T* a, T* packed, Index k, Index width, Index stride);
+
 }  // namespace fastprop

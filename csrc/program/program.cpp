@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "core/denormals.h"
+#include "program/profile.h"
 
 namespace fastprop {
 namespace {
@@ -29,16 +30,25 @@ double scalar_value(const TensorView& view) {
     return view.dtype == DType::f32 ? static_cast<double>(*view.as<float>()) : *view.as<double>();
 }
 
+const OpEntry& op_of(const Instruction& instruction) {
+    return op_table()[static_cast<std::size_t>(instruction.op)];
+}
+
+bool reads_source(const Instruction& instruction) {
+    return std::any_of(instruction.in.begin(), instruction.in.end(),
+                       [](const Operand& operand) { return operand.place == Place::source; });
+}
+
+/// All but the place is the same.
+bool same_look(const TensorView& a, const TensorView& b) {
+    return a.dtype == b.dtype && a.rank == b.rank && std::equal(a.shape, a.shape + a.rank, b.shape);
+}
+
 }  // namespace
 
 /// What the threads of one run share.
 struct Program::Session {
     const RunRequest& request;
-    BoundList prologue;
-    BoundList full;
-    BoundList last;
-    std::vector<TensorView> scalars;
-    std::vector<TensorView> rows;
     Index steps;
     Index last_rows;
     Clock::time_point next_poll;
@@ -46,22 +56,31 @@ struct Program::Session {
     // The step after which everybody leaves. Compared with one's own step, not read as a flag: a
     // thread that is late at a barrier must not act on what rank 0 decided one step later.
     std::atomic<Index> stop_after{kNever};
+    Gate guard{};
+    std::atomic<Index> bad_step{kNever};  ///< its loss is not finite: nobody goes past the guard
 };
 
 Program::Program(Parts parts) : parts_(std::move(parts)), arena_(parts_.arena_bytes) {
     require(parts_.capacity > 0, "Program: capacity must be positive, got ", parts_.capacity);
-    check_instructions(parts_.prologue, nullptr);
-    check_instructions(parts_.step, nullptr);
+    check_instructions(parts_.prologue);
+    check_instructions(parts_.step);
+    require(std::none_of(parts_.prologue.begin(), parts_.prologue.end(), reads_source),
+            "Program: the prologue may not read a source");
     for (const Operand& operand : parts_.scalars) {
         check_operand(operand);
-        require(bind(operand, nullptr, 1).size() == 1 && dtype_size(operand.dtype) >= 4 &&
+        scalars_.push_back(bind(operand, 1));
+        require(scalars_.back().size() == 1 && dtype_size(operand.dtype) >= 4 &&
                     (operand.dtype == DType::f32 || operand.dtype == DType::f64),
                 "Program: a recorded output must be one floating-point number");
     }
     for (const Operand& operand : parts_.rows) {
         check_operand(operand);
         require(operand.batched, "Program: a per-row output must be batched");
+        rows_.push_back(bind(operand, parts_.capacity));
     }
+    require(parts_.guard <= static_cast<Index>(parts_.step.size()), "Program: guard ", parts_.guard,
+            " is behind the last instruction");
+    require(parts_.guard < 0 || !scalars_.empty(), "Program: a guard needs a scalar to look at");
 }
 
 void Program::check_operand(const Operand& operand) const {
@@ -87,30 +106,37 @@ void Program::check_operand(const Operand& operand) const {
             " lies outside its buffer of ", limit);
 }
 
-void Program::check_instructions(const std::vector<Instruction>& list,
-                                 const RunRequest* request) const {
+void Program::check_instructions(const std::vector<Instruction>& list) const {
     for (const Instruction& instruction : list) {
         require(instruction.op >= 0 && static_cast<std::size_t>(instruction.op) < op_table().size(),
                 "Program: no op ", instruction.op);
         const OpEntry& op = op_table()[static_cast<std::size_t>(instruction.op)];
         require(instruction.attrs.size() == op.attributes.size(), "Program: ", op.name, " expects ",
                 op.attributes.size(), " attributes, got ", instruction.attrs.size());
-        bool from_source = false;
-        for (const Operand& operand : instruction.in) {
-            check_operand(operand);
-            from_source = from_source || operand.place == Place::source;
-        }
+        for (const Operand& operand : instruction.in) check_operand(operand);
         for (const Operand& operand : instruction.out) check_operand(operand);
+    }
+    const BoundList bound = bind(list, parts_.capacity);
+    for (std::size_t i = 0; i < list.size(); ++i) {
         // What reads a source is checked when a run brings it, all else once.
-        if (from_source != (request != nullptr)) continue;
-        const std::vector<Instruction> one{instruction};
-        const RunRequest none;
-        const BoundList bound = bind(one, request ? *request : none, parts_.capacity);
-        check_call(op, bound.calls[0].call);
+        if (!reads_source(list[i])) check_call(op_of(list[i]), bound.calls[i].call);
     }
 }
 
-TensorView Program::bind(const Operand& operand, const RunRequest* request, Index rows) const {
+/// The instructions that read sources, with those of a run; nothing to do where they look like the
+/// latest ones.
+void Program::check_sources(const RunRequest& request) {
+    if (std::equal(request.sources.begin(), request.sources.end(), sources_.begin(), sources_.end(),
+                   same_look))
+        return;
+    BoundList bound;
+    prepare(bound, parts_.step, request, parts_.capacity);
+    for (std::size_t i = 0; i < parts_.step.size(); ++i)
+        if (reads_source(parts_.step[i])) check_call(op_of(parts_.step[i]), bound.calls[i].call);
+    sources_ = request.sources;
+}
+
+TensorView Program::bind(const Operand& operand, Index rows) const {
     switch (operand.place) {
         case Place::arena:
             return view_of(operand, arena_.as<char>() + operand.offset, rows);
@@ -119,38 +145,50 @@ TensorView Program::bind(const Operand& operand, const RunRequest* request, Inde
             return view_of(operand, static_cast<char*>(buffer.data) + operand.offset, rows);
         }
         case Place::source:
-            return request->sources[static_cast<std::size_t>(operand.index)];
+            return view_of(operand, nullptr, rows);  // prepare() tells where it lies
         case Place::absent:
             break;
     }
     return {};
 }
 
-Program::BoundList Program::bind(const std::vector<Instruction>& list, const RunRequest& request,
-                                 Index rows) const {
+Program::BoundList Program::bind(const std::vector<Instruction>& list, Index rows) const {
     BoundList bound;
+    bound.rows = rows;
     std::size_t count = 0;
     for (const Instruction& i : list) count += i.in.size() + i.out.size();
     bound.views.reserve(count);  // calls point into it
     bound.calls.reserve(list.size());
     for (const Instruction& i : list) {
         const TensorView* in = bound.views.data() + bound.views.size();
-        for (const Operand& operand : i.in) bound.views.push_back(bind(operand, &request, rows));
+        for (const Operand& operand : i.in) {
+            if (operand.place == Place::source)
+                bound.sources.push_back(
+                    {bound.views.size(), static_cast<std::size_t>(operand.index)});
+            bound.views.push_back(bind(operand, rows));
+        }
         const TensorView* out = bound.views.data() + bound.views.size();
-        for (const Operand& operand : i.out) bound.views.push_back(bind(operand, &request, rows));
+        for (const Operand& operand : i.out) bound.views.push_back(bind(operand, rows));
         const Call call{in,
                         static_cast<int>(i.in.size()),
                         out,
                         static_cast<int>(i.out.size()),
                         i.attrs.data(),
                         nullptr};
-        const OpEntry& op = op_table()[static_cast<std::size_t>(i.op)];
-        bound.calls.push_back({select_kernel(op, call), call, i.barrier});
+        bound.calls.push_back({select_kernel(op_of(i), call), call, i.barrier});
     }
     return bound;
 }
 
-void Program::check_request(const RunRequest& request) const {
+/// Makes `bound` the instructions of `list` on `rows` rows of the request's sources.
+void Program::prepare(BoundList& bound, const std::vector<Instruction>& list,
+                      const RunRequest& request, Index rows) const {
+    if (bound.rows != rows) bound = bind(list, rows);
+    for (const BoundList::Source& s : bound.sources)
+        bound.views[s.view] = request.sources[s.source];
+}
+
+void Program::check_request(const RunRequest& request) {
     require(request.batch_size > 0 && request.batch_size <= parts_.capacity,
             "Program.run: batch_size must be between 1 and ", parts_.capacity, ", got ",
             request.batch_size);
@@ -174,61 +212,73 @@ void Program::check_request(const RunRequest& request) const {
     for (Index i = 0; i < request.count; ++i)
         require(request.order[i] >= 0 && request.order[i] < source_rows, "Program.run: order[", i,
                 "] = ", request.order[i], ", but the sources have ", source_rows, " rows");
-    check_instructions(parts_.step, &request);
+    check_sources(request);
 }
 
 RunResult Program::run(const RunRequest& request) {
-    check_request(request);
     if (running_.test_and_set())
         throw Error("Program.run: this Program is running already in another thread");
     struct Release {
         std::atomic_flag& flag;
         ~Release() { flag.clear(); }
     } release{running_};
+    check_request(request);
 
     const Index steps = ceil_div(request.count, request.batch_size);
     if (steps == 0) return {};
     const Index last_rows = request.count - (steps - 1) * request.batch_size;
-    Session session{request,
-                    bind(parts_.prologue, request, request.batch_size),
-                    {},
-                    {},
-                    {},
-                    {},
-                    steps,
-                    last_rows,
-                    Clock::now() + kInterruptInterval};
-    session.full = bind(parts_.step, request, request.batch_size);
-    if (last_rows != request.batch_size) session.last = bind(parts_.step, request, last_rows);
-    for (const Operand& o : parts_.scalars) session.scalars.push_back(bind(o, &request, 1));
-    for (const Operand& o : parts_.rows)
-        session.rows.push_back(bind(o, &request, request.batch_size));
-
-    run_team(request.threads, [&](const Team& team) { loop(team, session); });
+    prepare(prologue_, parts_.prologue, request, request.batch_size);
+    if (steps > 1 || last_rows == request.batch_size)
+        prepare(full_, parts_.step, request, request.batch_size);
+    if (last_rows != request.batch_size) prepare(last_, parts_.step, request, last_rows);
+    Session session{request, steps, last_rows, Clock::now() + kInterruptInterval};
+    if (request.profile != nullptr) {
+        // Allocated here, because nothing may throw inside a team.
+        std::vector<Stopwatch> watches;
+        const std::size_t entries = profile_entries();
+        for (int rank = 0; rank < request.threads; ++rank)
+            watches.emplace_back(request.profile + static_cast<std::size_t>(rank) * 2 * entries,
+                                 entries);
+        run_team(request.threads, [&](const Team& team) {
+            loop(team, session, std::move(watches[static_cast<std::size_t>(team.rank())]));
+        });
+    } else {
+        run_team(request.threads, [&](const Team& team) { loop(team, session, NoStopwatch()); });
+    }
 
     RunResult result{steps, session.stop};
     const Index stop_after = session.stop_after.load();
     if (stop_after != kNever) result.steps = stop_after + 1;
+    if (session.stop == Stop::nonfinite) result.steps = session.bad_step.load();
     return result;
 }
 
-void Program::loop(const Team& team, Session& session) const {
+template <class Watch>
+void Program::loop(const Team& team, Session& session, Watch watch) const {
     const FlushDenormals flush;
     const RunRequest& request = session.request;
     StepContext context;
     context.seed = request.seed;
     context.num_scalars = request.scalars_per_step;
 
-    const auto execute = [&](const BoundList& list) {
-        for (const Bound& bound : list.calls) {
-            if (bound.barrier) team.wait();
-            Call call = bound.call;
-            call.step = &context;
-            bound.kernel(call, team);
+    const auto execute = [&](const Bound& bound, std::size_t entry) {
+        if (bound.barrier) {
+            team.wait();
+            watch.waited(entry);
         }
+        Call call = bound.call;
+        call.step = &context;
+        bound.kernel(call, team);
+        watch.worked(entry);
     };
-    execute(session.prologue);
+    const std::size_t end = parts_.step.size();
+    const std::size_t prologue = end + 1;
+    const bool guarded = parts_.guard >= 0;
+    const std::size_t guard = guarded ? static_cast<std::size_t>(parts_.guard) : end;
+    watch.start();
+    for (const Bound& bound : prologue_.calls) execute(bound, prologue);
     team.wait();
+    watch.waited(prologue);
     for (Index step = 0; step < session.steps; ++step) {
         const Index first = step * request.batch_size;
         const bool is_last = step + 1 == session.steps;
@@ -237,20 +287,50 @@ void Program::loop(const Team& team, Session& session) const {
         context.order = request.order + first;
         if (request.scalars != nullptr)
             context.scalars = request.scalars + step * request.scalars_per_step;
-        execute(context.rows == request.batch_size ? session.full : session.last);
+        const BoundList& list = context.rows == request.batch_size ? full_ : last_;
+        for (std::size_t i = 0; i < guard; ++i) execute(list.calls[i], i);
+        if (guarded) {
+            const bool passes = passes_guard(team, session, step);
+            watch.waited(guard);
+            if (!passes) break;
+        }
+        for (std::size_t i = guard; i < end; ++i) execute(list.calls[i], i);
         store_rows(team, session, first, context.rows);
         if (team.rank() == 0 && !record(session, step)) session.stop_after.store(step);
+        watch.worked(end);
         team.wait();
-        if (session.stop_after.load() <= step) return;
+        watch.waited(end);
+        if (session.stop_after.load() <= step) break;
     }
+    watch.stop();
+}
+
+/// Rank 0 looks at the loss, which it computed itself, and lets the others go on. They come here
+/// later than rank 0 as a rule: the loss is the first thing that it computes in its phase.
+bool Program::passes_guard(const Team& team, Session& session, Index step) const {
+    if (team.rank() != 0) {
+        session.guard.wait(step);
+        return session.bad_step.load() != step;
+    }
+    const double loss = scalar_value(scalars_[0]);
+    const bool finite = std::isfinite(loss);
+    if (!finite) {
+        double* values = session.request.values + step * static_cast<Index>(scalars_.size());
+        std::fill_n(values, scalars_.size(), std::numeric_limits<double>::quiet_NaN());
+        values[0] = loss;
+        session.stop = Stop::nonfinite;
+        session.bad_step.store(step);
+    }
+    session.guard.open(step);
+    return finite;
 }
 
 /// Copies this thread's slice of every per-row output to its place among all rows.
 void Program::store_rows(const Team& team, const Session& session, Index first, Index rows) const {
     const Range slice = team.slice(rows);
     if (slice.empty()) return;
-    for (std::size_t i = 0; i < session.rows.size(); ++i) {
-        const TensorView& value = session.rows[i];
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+        const TensorView& value = rows_[i];
         const auto row_bytes = static_cast<std::size_t>(value.row_size()) * dtype_size(value.dtype);
         std::memcpy(static_cast<char*>(session.request.results[i]) +
                         static_cast<std::size_t>(first + slice.begin) * row_bytes,
@@ -263,14 +343,8 @@ void Program::store_rows(const Team& team, const Session& session, Index first, 
 /// one slice), so no barrier comes before.
 bool Program::record(Session& session, Index step) const {
     const RunRequest& request = session.request;
-    const auto count = static_cast<Index>(session.scalars.size());
-    for (Index i = 0; i < count; ++i)
-        request.values[step * count + i] =
-            scalar_value(session.scalars[static_cast<std::size_t>(i)]);
-    if (request.stop_on_nonfinite && count > 0 && !std::isfinite(request.values[step * count])) {
-        session.stop = Stop::nonfinite;
-        return false;
-    }
+    double* values = request.values + step * static_cast<Index>(scalars_.size());
+    for (const TensorView& scalar : scalars_) *values++ = scalar_value(scalar);
     if (request.interrupted) {
         const auto now = Clock::now();
         if (now >= session.next_poll) {

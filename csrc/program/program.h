@@ -50,17 +50,19 @@ struct RunRequest {
     std::int64_t first_step = 0;
     std::uint64_t seed = 0;
     int threads = 1;
-    double* values = nullptr;    ///< [steps, number of scalar outputs], written
-    std::vector<void*> results;  ///< [count, …] for each per-row output, written
-    bool stop_on_nonfinite = false;
+    double* values = nullptr;           ///< [steps, number of scalar outputs], written
+    std::vector<void*> results;         ///< [count, …] for each per-row output, written
     std::function<bool()> interrupted;  ///< asked by the calling thread about every 20 ms
+    /// [threads, profile_entries(), 2], added to: nanoseconds of work, and of waiting before it, of
+    /// each instruction, of the step's end and of the prologue. nullptr measures nothing.
+    double* profile = nullptr;
 };
 
 enum class Stop : std::uint8_t { done, nonfinite, interrupt };
 
 struct RunResult {
-    Index steps = 0;  ///< complete steps
-    Stop stop = Stop::done;
+    Index steps = 0;         ///< complete steps
+    Stop stop = Stop::done;  ///< nonfinite: `values` has the loss of one step more
 };
 
 class Program {
@@ -73,6 +75,10 @@ public:
         std::vector<Instruction> step;
         std::vector<Operand> scalars;  ///< 0-d outputs, recorded after every step
         std::vector<Operand> rows;     ///< batched outputs, stored row by row
+        /// Instructions of a step before the first scalar, the loss, is looked at; none of them may
+        /// overwrite what outlives the step, so one that is not finite changes nothing. Negative:
+        /// it is not looked at.
+        Index guard = -1;
     };
 
     /// Throws Error if an operand lies outside its buffer or an instruction is malformed.
@@ -82,30 +88,49 @@ public:
     /// fit.
     RunResult run(const RunRequest& request);
 
+    /// The instructions of a step, then its end (outputs are stored and recorded there), then the
+    /// prologue.
+    std::size_t profile_entries() const { return parts_.step.size() + 2; }
+
 private:
     struct Bound {  ///< an instruction with pointers, for one number of rows
         Kernel kernel;
         Call call;
         bool barrier;
     };
+    /// Instructions with pointers, kept from run to run: what changes is where the sources lie.
     struct BoundList {
+        struct Source {
+            std::size_t view;
+            std::size_t source;
+        };
+        Index rows = -1;
         std::vector<TensorView> views;
         std::vector<Bound> calls;
+        std::vector<Source> sources;
     };
     struct Session;
 
-    void check_instructions(const std::vector<Instruction>& list, const RunRequest* request) const;
+    void check_instructions(const std::vector<Instruction>& list) const;
+    void check_sources(const RunRequest& request);
     void check_operand(const Operand& operand) const;
-    void check_request(const RunRequest& request) const;
-    TensorView bind(const Operand& operand, const RunRequest* request, Index rows) const;
-    BoundList bind(const std::vector<Instruction>& list, const RunRequest& request,
-                   Index rows) const;
-    void loop(const Team& team, Session& session) const;
+    void check_request(const RunRequest& request);
+    TensorView bind(const Operand& operand, Index rows) const;
+    BoundList bind(const std::vector<Instruction>& list, Index rows) const;
+    void prepare(BoundList& bound, const std::vector<Instruction>& list, const RunRequest& request,
+                 Index rows) const;
+    template <class Watch>
+    void loop(const Team& team, Session& session, Watch watch) const;
+    bool passes_guard(const Team& team, Session& session, Index step) const;
     void store_rows(const Team& team, const Session& session, Index first, Index rows) const;
     bool record(Session& session, Index step) const;
 
     Parts parts_;
     AlignedBuffer arena_;
+    std::vector<TensorView> scalars_;
+    std::vector<TensorView> rows_;
+    std::vector<TensorView> sources_;  ///< of the latest run, that the step was checked with
+    BoundList prologue_, full_, last_;
     std::atomic_flag running_ = ATOMIC_FLAG_INIT;
 };
 

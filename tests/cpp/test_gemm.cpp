@@ -81,6 +81,8 @@ TYPED_TEST(Gemm, SeveralBlocks) {
     check_problem<TypeParam>(45, 1, 1000);
     check_problem<TypeParam>(300, 5, 600);
     check_problem<TypeParam>(230, 300, 2);
+    // A in strips, transposed on the way where it is stored by rows: every height of the last one.
+    for (Index m = 60; m < 75; ++m) check_problem<TypeParam>(m, 513, 131);
 }
 
 TYPED_TEST(Gemm, EmptySizes) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <numeric>
 #include <vector>
@@ -80,6 +81,14 @@ struct LinearModel {
         };
         parts.scalars = {loss};
         parts.rows = {y};
+        return parts;
+    }
+
+    /// The same with the loss before the updates, and looked at there.
+    Program::Parts guarded() {
+        Program::Parts parts = this->parts();
+        std::rotate(parts.step.end() - 3, parts.step.end() - 1, parts.step.end());
+        parts.guard = static_cast<Index>(parts.step.size()) - 2;
         return parts;
     }
 
@@ -169,17 +178,104 @@ TEST(Program, BitsDoNotDependOnThreads) {
     }
 }
 
-TEST(Program, StopsAfterTheStepWhoseLossIsNotFinite) {
-    LinearModel model;
-    model.t[static_cast<std::size_t>(model.order[7]) * kOut] = INFINITY;  // in the second batch
+TEST(Program, AProfileChangesNothingAndAddsUpToTheTime) {
+    LinearModel plain;
     std::vector<double> values;
     std::vector<float> outputs;
-    RunRequest request = model.request(values, outputs);
-    request.stop_on_nonfinite = true;
-    request.threads = 2;
-    const RunResult result = Program(model.parts()).run(request);
-    EXPECT_EQ(result.stop, Stop::nonfinite);
-    EXPECT_EQ(result.steps, 2);
+    Program(plain.parts()).run(plain.request(values, outputs));
+    for (const int threads : {1, 3}) {
+        LinearModel model;
+        std::vector<double> profiled_values;
+        std::vector<float> profiled_outputs;
+        RunRequest request = model.request(profiled_values, profiled_outputs);
+        request.threads = threads;
+        Program program(model.parts());
+        const std::size_t entries = program.profile_entries();
+        EXPECT_EQ(entries, model.parts().step.size() + 2);
+        const auto team = static_cast<std::size_t>(threads);
+        std::vector<double> profile(team * entries * 2 + 1, 0.0);
+        profile.back() = -1.0;
+        request.profile = profile.data();
+        const auto start = std::chrono::steady_clock::now();
+        program.run(request);
+        const std::chrono::duration<double, std::nano> wall =
+            std::chrono::steady_clock::now() - start;
+
+        EXPECT_EQ(model.w, plain.w);
+        EXPECT_EQ(profiled_values, values);
+        EXPECT_EQ(profiled_outputs, outputs);
+        EXPECT_EQ(profile.back(), -1.0);  // nothing written behind the end
+        profile.pop_back();
+        for (const double ns : profile) EXPECT_GE(ns, 0.0);
+        for (std::size_t rank = 0; rank < team; ++rank) {
+            const auto begin = profile.begin() + static_cast<std::ptrdiff_t>(rank * entries * 2);
+            const double sum =
+                std::accumulate(begin, begin + static_cast<std::ptrdiff_t>(entries * 2), 0.0);
+            EXPECT_GT(sum, 0.0);
+            EXPECT_LE(sum, wall.count());
+            // Only the instruction with a barrier has a wait of its own.
+            for (std::ptrdiff_t i = 0; i + 2 < static_cast<std::ptrdiff_t>(entries); ++i)
+                EXPECT_TRUE(i == 5 || begin[2 * i + 1] == 0.0) << i;
+        }
+    }
+}
+
+TEST(Program, ALossThatIsNotFiniteChangesNothing) {
+    for (const int threads : {1, 2, 3}) {
+        LinearModel model, good;
+        model.t[static_cast<std::size_t>(model.order[7]) * kOut] = INFINITY;  // in the second batch
+        std::vector<double> values, good_values;
+        std::vector<float> outputs;
+        RunRequest request = model.request(values, outputs);
+        request.threads = threads;
+        const RunResult result = Program(model.guarded()).run(request);
+        EXPECT_EQ(result.stop, Stop::nonfinite);
+        EXPECT_EQ(result.steps, 1);
+        EXPECT_EQ(values[1], INFINITY);
+        RunRequest one = good.request(good_values, outputs);
+        one.count = kBatch;
+        Program(good.parts()).run(one);
+        EXPECT_EQ(model.w, good.w);
+        EXPECT_EQ(model.b, good.b);
+        EXPECT_EQ(values[0], good_values[0]);
+    }
+}
+
+TEST(Program, GuardChangesNoBits) {
+    LinearModel model, guarded;
+    std::vector<double> values, guarded_values;
+    std::vector<float> outputs;
+    Program(model.parts()).run(model.request(values, outputs));
+    const RunResult result =
+        Program(guarded.guarded()).run(guarded.request(guarded_values, outputs));
+    EXPECT_EQ(result.stop, Stop::done);
+    EXPECT_EQ(guarded.w, model.w);
+    EXPECT_EQ(guarded_values, values);
+}
+
+/// What a Program keeps from run to run must not show: other arrays, other numbers of rows.
+TEST(Program, RunsAreIndependent) {
+    std::vector<double> values;
+    std::vector<float> outputs, expected;
+    LinearModel model;
+    Program program(model.parts());
+    for (const Index count : {kRows, Index{2}, kBatch, Index{3}, kRows - 1, Index{3}}) {
+        LinearModel fresh, other;
+        for (std::size_t i = 0; i < other.x.size(); ++i)
+            other.x[i] = fresh.x[i] =
+                0.01f * static_cast<float>(i * static_cast<std::size_t>(count));
+        RunRequest alone = fresh.request(values, expected);
+        alone.count = count;
+        Program(fresh.parts()).run(alone);
+        RunRequest request = model.request(values, outputs);
+        model.w = other.w;
+        model.b = other.b;
+        request.sources[0].data = other.x.data();
+        request.count = count;
+        program.run(request);
+        EXPECT_EQ(outputs, expected);
+        EXPECT_EQ(model.w, fresh.w);
+    }
 }
 
 TEST(Program, StopsWhenInterrupted) {
@@ -213,6 +309,13 @@ TEST(Program, RefusesWhatDoesNotFit) {
     Program::Parts narrow = model.parts();
     narrow.step[2].out[0].shape[1] = kOut + 1;
     EXPECT_THROW(Program{std::move(narrow)}, Error);
+    Program::Parts late = model.parts();
+    late.guard = static_cast<Index>(late.step.size()) + 1;
+    EXPECT_THROW(Program{std::move(late)}, Error);
+    Program::Parts blind = model.parts();
+    blind.guard = 0;
+    blind.scalars.clear();
+    EXPECT_THROW(Program{std::move(blind)}, Error);
 
     Program program(model.parts());
     RunRequest request = model.request(values, outputs);
@@ -223,6 +326,12 @@ TEST(Program, RefusesWhatDoesNotFit) {
     EXPECT_THROW(program.run(request), Error);
     request.batch_size = kBatch;
     request.sources[0].shape[1] = kIn + 1;
+    EXPECT_THROW(program.run(request), Error);
+    request.sources[0].shape[1] = kIn;
+    program.run(request);
+    request.sources[0].dtype = DType::f64;  // others than those of the run before
+    EXPECT_THROW(program.run(request), Error);
+    request.sources.pop_back();
     EXPECT_THROW(program.run(request), Error);
 }
 

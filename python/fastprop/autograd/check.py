@@ -9,8 +9,7 @@ those here are real.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,8 +25,7 @@ class GradcheckError(AssertionError):
     """A derivative differs from the finite difference by more than allowed."""
 
 
-@dataclass(frozen=True)
-class GradcheckReport:
+class GradcheckReport(NamedTuple):
     """The element of a Jacobian that differs most from its finite difference.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from fastprop.data.sampler import RowOrder
 
 
-@dataclass(frozen=True)
 class Dataset:
     """What a Program reads: inputs, then targets, then sample weights if there are any.
 
@@ -21,12 +19,24 @@ class Dataset:
         targets: One array for each target of the loss.
         weight: One non-negative number a row, or ``None``.
         rows: The rows that belong to it, or ``None`` for all.
+        signature: A number for the dtypes and row shapes of all arrays, given by who reads them.
     """
 
-    inputs: tuple[NDArray[Any], ...]
-    targets: tuple[NDArray[Any], ...] = ()
-    weight: NDArray[Any] | None = None
-    rows: NDArray[np.int64] | None = None
+    __slots__ = ("inputs", "rows", "signature", "targets", "weight")
+
+    def __init__(
+        self,
+        inputs: tuple[NDArray[Any], ...],
+        targets: tuple[NDArray[Any], ...] = (),
+        weight: NDArray[Any] | None = None,
+        rows: NDArray[np.int64] | None = None,
+        signature: int = -1,
+    ) -> None:
+        self.inputs = inputs
+        self.targets = targets
+        self.weight = weight
+        self.rows = rows
+        self.signature = signature
 
     def __len__(self) -> int:
         return len(self.inputs[0]) if self.rows is None else len(self.rows)
@@ -38,7 +48,7 @@ class Dataset:
 
     def take(self, rows: NDArray[np.int64]) -> Dataset:
         """The same arrays, restricted to some rows; nothing is copied."""
-        return replace(self, rows=rows)
+        return Dataset(self.inputs, self.targets, self.weight, rows, self.signature)
 
     def order(self, *, shuffle: bool, seed: int) -> RowOrder:
         return RowOrder(len(self), self.rows, shuffle=shuffle, seed=seed)

@@ -19,6 +19,7 @@ from fastprop.graph.hooks import call_hooks
 from fastprop.graph.op import Op, grad_mode
 from fastprop.graph.ops_elementwise import copy
 from fastprop.graph.ops_reduction import broadcast_to
+from fastprop.graph.scope import current_scope, differentiate, scoped
 from fastprop.graph.tensor import Tensor, as_tensor
 
 _time = attrgetter("time")
@@ -99,7 +100,7 @@ def grad(
         seeds = list(grad_outputs)
     if len(seeds) != len(outs):
         raise ValueError(f"grad: {len(outs)} outputs but {len(seeds)} grad_outputs")
-    with grad_mode(create_graph):
+    with grad_mode(create_graph), scoped(current_scope()):
         start = [_seed("grad", o, g) for o, g in zip(outs, seeds, strict=True)]
         found = _accumulate("grad", outs, start, targets, free=not retain_graph)
         results: list[Tensor | None] = [_result(found, t) for t in targets]
@@ -122,7 +123,7 @@ def backward(
     """Add the derivatives of `output` to ``grad`` of every leaf that requires one."""
     free = not (create_graph if retain_graph is None else retain_graph)
     seed = None if gradient is None else as_tensor(gradient, like=output)
-    with grad_mode(create_graph):
+    with grad_mode(create_graph), scoped(current_scope()):
         start = _seed("backward", output, seed)
         found = _accumulate("backward", [output], [start], None, free)
         # Two leaves may get one array (both terms of a sum do), which one of them may then change.
@@ -244,6 +245,8 @@ def _accumulate(
         if node.hooks:
             _call_hooks(found, node)
         dy = values[key] if key in kept else values.pop(key)
+        if node.scope is not None:
+            differentiate(node.scope)
         # An op may have more rules than inputs, if some of these may be left out.
         for x, vjp in zip(inputs, op.vjps):  # noqa: B905
             if x.requires_grad and (wanted is None or id(x) in wanted):

@@ -21,6 +21,18 @@ _PRODUCTS = ("matmul", "dense")
 
 def choose_threads(schedule: Schedule, capacity: int) -> int:
     """The number of threads with the shortest predicted step, at most what the process may use."""
+    if _core.available_threads() == 1:
+        return 1
+    times = predicted_ns(schedule, capacity)
+    best = 1
+    for threads, time in times.items():
+        if time < 0.9 * times[best]:
+            best = threads
+    return best
+
+
+def predicted_ns(schedule: Schedule, capacity: int) -> dict[int, float]:
+    """Predicted time of a step for every number of threads that the process may use."""
     work = [instruction_ns(item) for item in schedule.instructions]
     shared = sum(
         value.nbytes
@@ -28,28 +40,28 @@ def choose_threads(schedule: Schedule, capacity: int) -> int:
         for value, own in item.reads()
         if value.in_arena and not own
     )
-    best, best_time = 1, sum(work)
+    times = {1: sum(work)}
     for threads in range(2, _core.available_threads() + 1):
         time = schedule.barriers * _NS_PER_BARRIER * math.log2(2 * threads)
         time += shared * _NS_PER_SHARED_BYTE * (threads - 1) / threads
         for item, ns in zip(schedule.instructions, work, strict=True):
             extent = capacity if item.key < 0 else item.key
             time += max(ns / min(threads, max(extent, 1)), _NS_PER_INSTRUCTION)
-        if time < 0.9 * best_time:
-            best, best_time = threads, time
-    return best
+        times[threads] = time
+    return times
 
 
 def instruction_ns(item: Instruction) -> float:
     """Predicted time on one thread."""
     values = [v for v in (*item.inputs, *item.outputs) if v is not None and v.source is None]
     moved = sum(v.nbytes for v in values) * _NS_PER_BYTE
-    flops = _product_flops(item) if item.name.startswith(_PRODUCTS) else 0.0
-    return _NS_PER_INSTRUCTION + max(moved, flops * _NS_PER_PRODUCT_FLOP)
+    return _NS_PER_INSTRUCTION + max(moved, product_flops(item) * _NS_PER_PRODUCT_FLOP)
 
 
-def _product_flops(item: Instruction) -> float:
-    """2 m k n; for packed operands from the two row-major ones."""
+def product_flops(item: Instruction) -> float:
+    """2 m k n of a product with all rows, else 0; for packed operands from the row-major ones."""
+    if not item.name.startswith(_PRODUCTS):
+        return 0.0
     out, x = item.outputs[0], item.inputs[0]
     if x is None or item.name == "dense_backward_bias":
         return 0.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from fastprop import _core
 
 if TYPE_CHECKING:
+    from fastprop.graph.scope import Scope
     from fastprop.graph.tensor import Parameter
 
 BATCH = -1
 """Slice key of batched values; other values are keyed by the extent of their first axis."""
 
 
-@dataclass(eq=False, slots=True)
 class Value:
     """A contiguous array inside a Program.
 
@@ -29,18 +29,45 @@ class Value:
         source: Number of the run-time source that it is, else None.
         alias: The value whose memory it shares under another shape, else None.
         persistent: Keeps its place in the arena from step to step (packed weights).
+        scope: For which module and part of the step it was recorded, if that is known.
         offset: Bytes from the start of the arena, once planned.
     """
 
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    batched: bool = False
-    array: NDArray[Any] | None = None
-    source: int | None = None
-    alias: Value | None = None
-    parameter: Parameter | None = None
-    persistent: bool = False
-    offset: int = -1
+    __slots__ = (
+        "alias",
+        "array",
+        "batched",
+        "dtype",
+        "offset",
+        "parameter",
+        "persistent",
+        "scope",
+        "shape",
+        "source",
+    )
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        batched: bool = False,
+        array: NDArray[Any] | None = None,
+        source: int | None = None,
+        alias: Value | None = None,
+        parameter: Parameter | None = None,
+        persistent: bool = False,
+        scope: Scope | None = None,
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.batched = batched
+        self.array = array
+        self.source = source
+        self.alias = alias
+        self.parameter = parameter
+        self.persistent = persistent
+        self.scope = scope
+        self.offset = -1
 
     @property
     def base(self) -> Value:
@@ -55,7 +82,7 @@ class Value:
 
     @property
     def nbytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def key(self) -> int:
@@ -72,7 +99,6 @@ def kernel(name: str) -> tuple[int, tuple[str, ...]]:
     return code, tuple(attributes)
 
 
-@dataclass(eq=False, slots=True)
 class Instruction:
     """One call of a kernel.
 
@@ -84,14 +110,27 @@ class Instruction:
         inplace: The output may take the place of one of the inputs of its shape.
     """
 
-    name: str
-    inputs: list[Value | None]
-    outputs: list[Value]
-    attrs: dict[str, float]
-    own: tuple[int, ...] = ()
-    key: int = field(default=0)
-    overwrites: bool = False
-    inplace: bool = False
+    __slots__ = ("attrs", "inplace", "inputs", "key", "name", "outputs", "overwrites", "own")
+
+    def __init__(
+        self,
+        name: str,
+        inputs: list[Value | None],
+        outputs: list[Value],
+        attrs: dict[str, float],
+        own: tuple[int, ...] = (),
+        key: int = 0,
+        overwrites: bool = False,
+        inplace: bool = False,
+    ) -> None:
+        self.name = name
+        self.inputs = inputs
+        self.outputs = outputs
+        self.attrs = attrs
+        self.own = own
+        self.key = key
+        self.overwrites = overwrites
+        self.inplace = inplace
 
     def reads(self) -> list[tuple[Value, bool]]:
         """Base values that it reads, and whether only its own slice of them."""

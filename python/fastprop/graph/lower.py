@@ -35,14 +35,16 @@ class Lowering:
             return self._leaf(tensor)
         inputs = [self.value(t) for t in tensor.inputs]
         if tensor.op.view is not None:
-            return Value(tensor.shape, tensor.dtype, tensor.batched, alias=inputs[0])
+            return Value(
+                tensor.shape, tensor.dtype, tensor.batched, alias=inputs[0], scope=tensor.scope
+            )
         attrs = {name: float(tensor.attrs[name]) for name in tensor.op.attributes}
         # The spec is part of the identity: broadcast_to and cast have no other attribute.
         identity = (tensor.op.name, tensor.spec, *map(id, inputs), *attrs.values())
         known = self._known.get(identity)
         if known is not None:
             return known
-        out = Value(tensor.shape, tensor.dtype, tensor.batched)
+        out = Value(tensor.shape, tensor.dtype, tensor.batched, scope=tensor.scope)
         own = own_inputs(tensor.op, inputs, out, attrs)
         self.instructions.append(
             instruction(tensor.op.name, inputs, [out], attrs, own=own, inplace=tensor.op.inplace)

@@ -7,7 +7,7 @@ thread slices in the same way, since there is no barrier between the two.
 from __future__ import annotations
 
 from bisect import insort
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fastprop.graph.ir import Instruction, Value
 from fastprop.graph.schedule import Schedule
@@ -19,8 +19,7 @@ def align(nbytes: int) -> int:
     return max(ALIGNMENT, -(-nbytes // ALIGNMENT) * ALIGNMENT)
 
 
-@dataclass(slots=True)
-class _Freed:
+class _Freed(NamedTuple):
     offset: int
     nbytes: int
     key: int
@@ -96,14 +95,15 @@ def plan(schedule: Schedule, persistent: list[Value], kept: list[Value]) -> int:
             arena.barrier()
             touched.clear()
             phase = item_phase
-        for value, own in [*item.reads(), *((v, True) for v in item.writes())]:
+        reads, writes = item.reads(), item.writes()
+        for value, own in [*reads, *((v, True) for v in writes)]:
             sliced = own and item.key == value.key
             touched[value] = touched.get(value, True) and sliced
         taken = _in_place(item, position, last, touched)
-        for value in item.writes():
+        for value in writes:
             if value.in_arena and value.offset < 0 and value is not taken:
                 value.offset = arena.allocate(value.nbytes, value.key)
-        for value in {v: None for v, _ in item.reads()} | dict.fromkeys(item.writes()):
+        for value in {v: None for v, _ in reads} | dict.fromkeys(writes):
             if value.in_arena and not value.persistent and last.get(value, position) == position:
                 if taken is not None and value.offset == taken.offset and value is not taken:
                     continue

@@ -11,12 +11,12 @@ import struct
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastprop import _core
+from fastprop.graph.scope import SCOPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,6 @@ class Spec(NamedTuple):
     batched: bool = False
 
 
-@dataclass(frozen=True, eq=False)
 class Op:
     """An operation: how its output looks, how it is differentiated, how the Team slices it.
 
@@ -55,14 +54,27 @@ class Op:
         view: A NumPy function that gives the output without computing (``reshape``); no kernel.
     """
 
-    name: str
-    infer: Infer
-    vjps: tuple[Vjp | None, ...] = ()
-    rowwise: Rowwise = False
-    inplace: bool = False
-    view: Callable[..., np.ndarray[Any, Any]] | None = None
-    attributes: tuple[str, ...] = ()
-    code: int = -1
+    __slots__ = ("attributes", "code", "infer", "inplace", "name", "rowwise", "view", "vjps")
+
+    def __init__(
+        self,
+        name: str,
+        infer: Infer,
+        vjps: tuple[Vjp | None, ...] = (),
+        rowwise: Rowwise = False,
+        inplace: bool = False,
+        view: Callable[..., np.ndarray[Any, Any]] | None = None,
+        attributes: tuple[str, ...] = (),
+        code: int = -1,
+    ) -> None:
+        self.name = name
+        self.infer = infer
+        self.vjps = vjps
+        self.rowwise = rowwise
+        self.inplace = inplace
+        self.view = view
+        self.attributes = attributes
+        self.code = code
 
 
 OPS: dict[str, Op] = {}
@@ -112,6 +124,10 @@ def tracing() -> Iterator[None]:
         _tracing.reset(token)
 
 
+def is_tracing() -> bool:
+    return _tracing.get()
+
+
 def is_grad_enabled() -> bool:
     return _grad_enabled.get()
 
@@ -144,7 +160,7 @@ def _plan(op: Op, specs: Sequence[Spec], attrs: dict[str, Any]) -> Plan:
 
 def bind_tensor(tensor_type: type[Tensor]) -> None:
     """Tell :func:`apply` the class of its results, which is defined in terms of it."""
-    _core.bind_tensor(tensor_type, {}, _plan, _grad_enabled, _tracing)
+    _core.bind_tensor(tensor_type, {}, _plan, _grad_enabled, _tracing, SCOPE)
 
 
 apply: Callable[..., Tensor] = _core.apply

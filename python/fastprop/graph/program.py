@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,22 +24,25 @@ if TYPE_CHECKING:
 
 _ARENA, _BUFFER, _SOURCE = 1, 2, 3
 _STOPS: tuple[Literal["done", "nonfinite", "interrupt"], ...] = ("done", "nonfinite", "interrupt")
+_NONFINITE = 1
 
 Operand = tuple[int, int, int, str, tuple[int, ...], bool]
 
 
-@dataclass(frozen=True)
-class RunResult:
+class RunResult(NamedTuple):
     """What a run did.
 
     Attributes:
-        values: The recorded outputs of every complete step, float64 [steps_done, scalars].
-        steps_done: Complete steps. A step whose loss turned non-finite counts, its update included.
+        values: The recorded outputs, float64 [steps, scalars]: those of every complete step, and
+            the loss of the one that did not become complete because of it.
+        rows: The per-row outputs, [rows, …] each.
+        steps_done: Complete steps.
         stopped: Why it ended.
         error: The exception that a signal handler raised, if it was interrupted.
     """
 
     values: NDArray[np.float64]
+    rows: list[NDArray[Any]]
     steps_done: int
     stopped: Literal["done", "nonfinite", "interrupt"]
     error: BaseException | None = None
@@ -51,11 +54,12 @@ class Program:
     Args:
         inputs: Placeholders whose first axis is the batch; its extent is the capacity.
         scalars: 0-d outputs that every step records.
-        rows: Outputs whose first axis is the batch, stored for every row.
+        rows: Outputs whose first axis is the batch, given for every row.
         updates: Parameters and their gradients.
         optimizer: Gives the update's op, its hyper-parameters and its state.
         threads: Size of the team; None lets the cost model choose. Results do not depend on it.
-        check_loss: Stop after a step whose first scalar is NaN or infinite.
+        check_loss: Stop at a step whose first scalar is NaN or infinite, before its updates.
+        packed: Keep weights packed from step to step. Pays from the second step of a run on.
 
     Attributes:
         capacity: Largest number of rows in a step.
@@ -63,6 +67,7 @@ class Program:
         arena_bytes: Memory for all values, packed weights included.
         num_instructions: Instructions in a step.
         barriers: Times that the threads wait for each other in a step.
+        prologue: The instructions that pack weights at the start of a run.
 
     Raises:
         ValueError: Placeholders without a common batch axis, an output of the wrong kind.
@@ -78,12 +83,10 @@ class Program:
         optimizer: Optimizer | None = None,
         threads: int | None = None,
         check_loss: bool = False,
+        packed: bool = True,
     ) -> None:
         self.capacity = _common_capacity(inputs)
-        self._check_loss = check_loss
         self._step_scalars = 0 if optimizer is None else optimizer.step_scalars(0, 1).shape[1]
-        self._num_scalars = len(scalars)
-        self._rows_spec = [(t.shape[1:], t.dtype) for t in rows]
         _check_outputs(scalars, rows)
         if updates and optimizer is None:
             raise ValueError("Program: updates need an optimizer")
@@ -95,8 +98,10 @@ class Program:
         if optimizer is not None:
             items = items + _updates(updates, lowered, optimizer)
         items = fuse(items, [*recorded, *stored])
-        prologue, items = pack_weights(items)
-        self._schedule = schedule(pack_gradients(items))
+        prologue: list[Instruction] = []
+        if packed:
+            prologue, items = pack_weights(items, self.capacity)
+        self._schedule = schedule(pack_gradients(items), recorded[0] if check_loss else None)
         # Recorded scalars keep a place of their own: rank 0 reads them while others go on.
         for value in recorded:
             value.base.persistent = value.base.in_arena
@@ -104,7 +109,13 @@ class Program:
         persistent += list(dict.fromkeys(v.base for v in recorded if v.base.in_arena))
         self.arena_bytes = plan(self._schedule, persistent, [*recorded, *stored])
         self.threads = threads or cost.choose_threads(self._schedule, self.capacity)
+        self.prologue = prologue
         self._build(prologue, recorded, stored)
+
+    @property
+    def instructions(self) -> list[Instruction]:
+        """The instructions of a step, in order."""
+        return self._schedule.instructions
 
     @property
     def num_instructions(self) -> int:
@@ -126,32 +137,34 @@ class Program:
         ):
             step.append(assembler.instruction(item, item_phase != phase))
             phase = item_phase
-        outputs = [[assembler.operand(v) for v in values] for values in (recorded, stored)]
+        scalars = [assembler.operand(v) for v in recorded]
+        rows = [assembler.operand(v) for v in stored]
         self._program = _core.Program(
-            self.arena_bytes, self.capacity, assembler.buffers, before, step, *outputs
-        )
+            self.arena_bytes, self.capacity, assembler.buffers, before, step, scalars, rows,
+            self._schedule.guard,
+        )  # fmt: skip
 
     def run(
         self,
         sources: Sequence[NDArray[Any]],
-        order: NDArray[np.int64],
-        *,
+        order: NDArray[np.int64] | int,
         batch_size: int,
         step_scalars: NDArray[np.float64] | None = None,
         first_step: int = 0,
         seed: int = 0,
-        results: Sequence[NDArray[Any]] = (),
+        profile: NDArray[np.float64] | None = None,
     ) -> RunResult:
-        """Run ``ceil(len(order) / batch_size)`` steps; the GIL is released meanwhile.
+        """Run ``ceil(rows / batch_size)`` steps; the GIL is released meanwhile.
 
         Args:
             sources: One contiguous array [N, …] for each placeholder, of its dtype and row shape.
-            order: Rows in the order in which they are visited; the last batch may be short.
+            order: Rows in the order in which they are visited, or how many of the first ones; the
+                last batch may be short.
             batch_size: Rows of a step, at most the capacity.
             step_scalars: The optimizer's numbers for each step, float64 [steps, k].
             first_step: Number of the first of these steps.
             seed: Seed of whatever is random in the Program.
-            results: Arrays [len(order), …] that receive the per-row outputs.
+            profile: An :meth:`empty_profile`, to which nanoseconds are added.
 
         Raises:
             ValueError: Something does not fit; raised before any work.
@@ -163,15 +176,32 @@ class Program:
             raise ValueError(
                 f"Program.run: step_scalars: wants {self._step_scalars} numbers a step, got {got}"
             )
-        values, steps, stop, error = self._program.run(
-            list(sources), order, batch_size, step_scalars, first_step, seed, self.threads,
-            list(results), self._check_loss,
-        )  # fmt: skip
-        return RunResult(values[:steps], steps, _STOPS[stop], error)
+        values, rows, steps, stop, error = self._program.run(
+            sources, order, batch_size, step_scalars, first_step, seed, self.threads, profile
+        )
+        if stop:
+            values = values[: steps + (stop == _NONFINITE)]
+        return RunResult(values, rows, steps, _STOPS[stop], error)
 
-    def empty_results(self, count: int) -> list[NDArray[Any]]:
-        """Arrays for the per-row outputs of `count` rows."""
-        return [np.empty((count, *shape), dtype) for shape, dtype in self._rows_spec]
+    def changed_arrays(self) -> list[NDArray[Any]]:
+        """The memory outside the arena that a run writes: parameters and optimizer state."""
+        written = [v.array for item in self.instructions for v in item.writes()]
+        found = {id(array): array for array in written if array is not None}
+        return list(found.values())
+
+    def predicted_seconds(self) -> dict[int, float]:
+        """What the cost model says of a step on 1, 2, … threads."""
+        times = cost.predicted_ns(self._schedule, self.capacity)
+        return {threads: 1e-9 * ns for threads, ns in times.items()}
+
+    def empty_profile(self) -> NDArray[np.float64]:
+        """Zeros [threads, entries, 2] for :meth:`run` to add nanoseconds of work and of waiting to.
+
+        The entries are the instructions in order, each with the wait at the barrier before it, then
+        the step's end (outputs are stored, scalars recorded), then the packing of weights at the
+        start of a run. All entries of a thread add up to its time.
+        """
+        return np.zeros((self.threads, self.num_instructions + 2, 2))
 
     def describe(self) -> str:
         """The instructions, one a line, with a rule where the threads wait for each other."""
@@ -194,23 +224,35 @@ def _shape_text(value: Value) -> str:
     return f"[{', '.join(extents)}]"
 
 
+@cache
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    return str(dtype)
+
+
 class _Assembler:
     """Turns values and instructions into the tuples that C++ takes."""
 
     def __init__(self) -> None:
         self.buffers: list[NDArray[Any]] = []
         self._numbers: dict[int, int] = {}
+        self._operands: dict[Value, Operand] = {}
 
     def operand(self, value: Value | None) -> Operand | None:
         if value is None:
             return None
+        known = self._operands.get(value)
+        if known is None:
+            known = self._operands[value] = self._operand(value)
+        return known
+
+    def _operand(self, value: Value) -> Operand:
         base = value.base
         place, index, offset = _ARENA, 0, base.offset
         if base.source is not None:
             place, index, offset = _SOURCE, base.source, 0
         elif base.array is not None:
             place, index, offset = _BUFFER, self._buffer(base.array), 0
-        return (place, index, offset, str(value.dtype), value.shape, value.batched)
+        return (place, index, offset, _dtype_name(value.dtype), value.shape, value.batched)
 
     def instruction(self, item: Instruction, barrier: bool) -> tuple[Any, ...]:
         code, _ = kernel(item.name)

@@ -8,17 +8,22 @@ dW, updates and repacking the next.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fastprop.graph.ir import Instruction, Value
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """Instructions in order, and the phase of each."""
+class Schedule(NamedTuple):
+    """Instructions in order, and the phase of each.
+
+    Attributes:
+        guard: How many instructions come before the first one that overwrites memory; -1 if nobody
+            asked.
+    """
 
     instructions: list[Instruction]
     phases: list[int]
+    guard: int = -1
 
     @property
     def barriers(self) -> int:
@@ -26,72 +31,111 @@ class Schedule:
         return self.phases[-1] + 1 if self.phases else 1
 
 
-@dataclass(slots=True)
-class _Access:
-    index: int
+class _Access(NamedTuple):
+    position: int
     own: bool
     key: int
 
 
-def schedule(instructions: list[Instruction]) -> Schedule:
-    """Order instructions that are given in dependency order."""
-    depends, phases = _dependencies(instructions)
+def schedule(instructions: list[Instruction], guarded: Value | None = None) -> Schedule:
+    """Order instructions that are given in dependency order.
+
+    Args:
+        instructions: Of one step.
+        guarded: A value that is known before anything is overwritten: the loss, whose look decides
+            whether the parameters change. It costs no barrier: the thread that computes it, does so
+            first, and the others ask whether it has when they come to their first update.
+    """
+    depends = _dependencies(instructions)
+    first: set[int] = set()
+    known = 0  # the phase that computes the guarded value
+    phases = _phases(depends, [0] * len(instructions))
+    if guarded is not None:
+        first = _needed_for(guarded, instructions, depends)
+        known = max((phases[i] for i in first), default=0)
+        phases = _phases(depends, [known * item.overwrites for item in instructions])
     users: list[list[int]] = [[] for _ in instructions]
     for i, needed in enumerate(depends):
         for j in needed:
             users[j].append(i)
-    order = [
-        i
-        for phase in range(max(phases, default=0) + 1)
-        for i in _chains(phase, phases, depends, users)
+    members: list[tuple[list[int], list[int]]] = [
+        ([], []) for _ in range(max(phases, default=-1) + 1)
     ]
-    return Schedule([instructions[i] for i in order], [phases[i] for i in order])
+    for i, phase in enumerate(phases):
+        members[phase][phase == known and i not in first].append(i)
+    order = [i for halves in members for half in halves for i in _chains(half, depends, users)]
+    items = [instructions[i] for i in order]
+    guard = -1
+    if guarded is not None:
+        guard = next((i for i, item in enumerate(items) if item.overwrites), len(items))
+    return Schedule(items, [phases[i] for i in order], guard)
 
 
-def _dependencies(instructions: list[Instruction]) -> tuple[list[set[int]], list[int]]:
-    """Which instructions must come before each one, and the earliest phase of each."""
+def _dependencies(instructions: list[Instruction]) -> list[dict[int, bool]]:
+    """Which instructions must come before each one, and whether with a barrier in between."""
     written: dict[Value, _Access] = {}
     read: dict[Value, list[_Access]] = {}
-    depends: list[set[int]] = []
-    phases: list[int] = []
+    depends: list[dict[int, bool]] = []
     for i, item in enumerate(instructions):
-        needed: set[int] = set()
-        phase = 0
+        needed: dict[int, bool] = {}
 
         def after(
-            earlier: _Access, own: bool, item: Instruction = item, needed: set[int] = needed
-        ) -> int:
-            needed.add(earlier.index)
-            apart = not (own and earlier.own and earlier.key == item.key)
-            return phases[earlier.index] + apart
+            earlier: _Access, own: bool, key: int = item.key, needed: dict[int, bool] = needed
+        ) -> None:
+            apart = not (own and earlier.own and earlier.key == key)
+            needed[earlier.position] = needed.get(earlier.position, False) or apart
 
-        for value, own in item.reads():
+        reads, writes = item.reads(), item.writes()
+        for value, own in reads:
             if value in written:
-                phase = max(phase, after(written[value], own))
-        for value in item.writes():
+                after(written[value], own)
+        for value in writes:
             for access in read.get(value, ()):
-                phase = max(phase, after(access, True))
+                after(access, True)
             if value in written:
-                phase = max(phase, after(written[value], True))
-        for value, own in item.reads():
+                after(written[value], True)
+        for value, own in reads:
             read.setdefault(value, []).append(_Access(i, own, item.key))
-        for value in item.writes():
+        for value in writes:
             written[value] = _Access(i, True, item.key)
             read[value] = []
         depends.append(needed)
+    return depends
+
+
+def _phases(depends: list[dict[int, bool]], least: list[int]) -> list[int]:
+    """The earliest phase of each instruction, not before its `least` one."""
+    phases: list[int] = []
+    for needed, phase in zip(depends, least, strict=True):
+        for j, apart in needed.items():
+            phase = max(phase, phases[j] + apart)
         phases.append(phase)
-    return depends, phases
+    return phases
+
+
+def _needed_for(
+    value: Value, instructions: list[Instruction], depends: list[dict[int, bool]]
+) -> set[int]:
+    """The instructions that compute a value, with all that they need."""
+    stack = [i for i, item in enumerate(instructions) if value.base in item.writes()]
+    found: set[int] = set()
+    while stack:
+        i = stack.pop()
+        if i not in found:
+            found.add(i)
+            stack.extend(depends[i])
+    return found
 
 
 def _chains(
-    phase: int, phases: list[int], depends: list[set[int]], users: list[list[int]]
+    members: list[int], depends: list[dict[int, bool]], users: list[list[int]]
 ) -> list[int]:
-    """One phase, depth first: what uses a value comes soon after it, while it is in cache."""
-    waiting = {
-        i: sum(phases[j] == phase for j in depends[i]) for i, p in enumerate(phases) if p == phase
-    }
+    """Part of a phase, depth first: what uses a value comes soon after it, while it is in cache."""
+    waiting = dict.fromkeys(members, 0)
+    for i in members:
+        waiting[i] = sum(j in waiting for j in depends[i])
     order: list[int] = []
-    stack = [i for i in reversed(waiting) if waiting[i] == 0]
+    stack = [i for i in reversed(members) if waiting[i] == 0]
     while stack:
         i = stack.pop()
         order.append(i)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastprop.graph.changes import changed
 from fastprop.graph.hooks import RETAIN, Hook, HookHandle, keep_gradient
 from fastprop.graph.op import Op, Spec, bind_tensor, grad_mode, now
+from fastprop.graph.scope import Scope, current_scope
 from fastprop.graph.tensor_methods import TensorMethods
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Tensor(TensorMethods):
         "name",
         "op",
         "requires_grad",
+        "scope",
         "shape",
         "spec",
         "time",
@@ -63,6 +66,7 @@ class Tensor(TensorMethods):
     hooks: dict[int, Hook] | None
     time: int
     """When a result was made; when the data of any other Tensor was last assigned."""
+    scope: Scope | None  # of a symbolic Tensor: what it was recorded for
     _data: NDArray[Any] | None
 
     def __init__(
@@ -81,6 +85,7 @@ class Tensor(TensorMethods):
         self.requires_grad = requires_grad
         self.grad = self.hooks = None
         self.time = 0
+        self.scope = current_scope() if data is None else None
 
     @classmethod
     def placeholder(
@@ -308,6 +313,10 @@ bind_tensor(Tensor)
 TensorLike = Tensor | float | int | np.ndarray
 
 
+_RECORDED: Any = Tensor.__dict__["requires_grad"]
+"""The slot itself, which Parameters watch."""
+
+
 class Parameter(Tensor):
     """A Tensor that training changes. Its data is a view that never moves once a Trainer has it.
 
@@ -323,11 +332,23 @@ class Parameter(Tensor):
         self.name = ""
         self.stored = False
 
+    @property
+    def requires_grad(self) -> bool:
+        """False freezes it: training leaves it as it is."""
+        recorded: bool = _RECORDED.__get__(self)
+        return recorded
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        _RECORDED.__set__(self, value)
+        changed()
+
     def move_to(self, view: NDArray[Any]) -> None:
         """Continue in memory that a Program may point at: from now on the data never moves."""
         view[...] = self.data
         self._data = view
         self.stored = True
+        changed()
 
     def __repr__(self) -> str:
         return f"Parameter({self.name or 'unnamed'}, shape={self.shape}, dtype={self.dtype})"

@@ -6,6 +6,8 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
+from fastprop.inspect.figure import INK, load_matplotlib, style_axes
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
 
 _TRAINING = "#2a6fbb"
 _VALIDATION = "#d1590f"
-_INK = "#333333"
 # Inches: a panel, and the margins that its labels need.
 _PANEL_WIDTH, _PANEL_HEIGHT = 5.4, 3.6
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.65, 1.35, 0.4, 0.55
@@ -45,7 +46,7 @@ def plot_history(
     """
     if not history.epoch:
         raise ValueError("plot_history: the history has no epochs to draw")
-    figure_class, canvas_class, ticker = _matplotlib()
+    figure_class, canvas_class, ticker = load_matplotlib("learning curves")
     names = [name for name in history if not name.startswith("val_")]
     columns = min(len(names), 3)
     rows = math.ceil(len(names) / columns)
@@ -60,9 +61,9 @@ def plot_history(
         axes.yaxis.set_major_locator(ticker.MaxNLocator(nbins=6, steps=_STEPS))
         _draw_panel(axes, history, name, ticker)
         if place + columns >= len(names):
-            axes.set_xlabel("epoch", color=_INK)
+            axes.set_xlabel("epoch", color=INK)
     if title:
-        figure.text(_LEFT / width, 1 - 0.32 / height, title, color=_INK, fontsize=12)
+        figure.text(_LEFT / width, 1 - 0.32 / height, title, color=INK, fontsize=12)
     from pathlib import Path
 
     target = Path(path)
@@ -81,20 +82,6 @@ def _panel(
     bottom = height - head - (row + 1) * _PANEL_HEIGHT + _BOTTOM
     inner = _PANEL_WIDTH - _LEFT - _RIGHT, _PANEL_HEIGHT - _BOTTOM - _TOP
     return left / width, bottom / height, inner[0] / width, inner[1] / height
-
-
-def _matplotlib() -> tuple[Any, Any, Any]:
-    try:
-        # Not pyplot: that would choose a window system, and take as long again to import.
-        from matplotlib import ticker
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "learning curves need matplotlib, which is not installed: "
-            "pip install 'fastprop-nn[plot]'"
-        ) from error
-    return Figure, FigureCanvasAgg, ticker
 
 
 def _draw_panel(axes: Any, history: History, name: str, ticker: Any) -> None:
@@ -130,14 +117,8 @@ def _draw_panel(axes: Any, history: History, name: str, ticker: Any) -> None:
 def _style(axes: Any, name: str) -> None:
     title = name.replace("_", " ")
     # A given height saves matplotlib from looking for one.
-    axes.set_title(title, loc="left", y=1.03, color=_INK, fontsize=11, fontweight="bold")
-    axes.grid(True, color="#e6e6e6", lw=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color("#999999")
-    axes.tick_params(colors="#666666", labelsize=9)
+    axes.set_title(title, loc="left", y=1.03, color=INK, fontsize=11, fontweight="bold")
+    style_axes(axes)
     axes.margins(x=0.02, y=0.06)
 
 

@@ -77,6 +77,11 @@ class Loss:
         either = not self.is_known or self.name == "cross_entropy"
         self.target_kind: TargetKind = "either" if either else "values"
 
+    @property
+    def checks_values(self) -> bool:
+        """True if not all finite targets will do; labels are another matter."""
+        return self.is_known and self.name in _VALUE_CHECKS
+
     def __call__(self, pred: Any, target: Any, sample_weight: Any = None) -> Tensor:
         """The mean loss of a batch, a scalar Tensor.
 
@@ -196,6 +201,9 @@ def _converted(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     # A number too large for float32 becomes infinite; the check for finite data reports it.
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(array, dtype)
+
+
+_VALUE_CHECKS = ("binary_cross_entropy", "poisson_nll", "hinge")
 
 
 def _check_values(name: str, y: NDArray[Any]) -> None:

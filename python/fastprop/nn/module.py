@@ -8,6 +8,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastprop.graph.changes import Table, changed
+from fastprop.graph.op import is_tracing
+from fastprop.graph.scope import Scope, scoped
 from fastprop.graph.tensor import Parameter, Tensor
 from fastprop.registry import type_name
 
@@ -49,9 +52,10 @@ class Module:
     _modules: dict[str, Module]
 
     def __init__(self) -> None:
-        object.__setattr__(self, "_parameters", {})
-        object.__setattr__(self, "_modules", {})
+        object.__setattr__(self, "_parameters", Table())
+        object.__setattr__(self, "_modules", Table())
         object.__setattr__(self, "training", True)
+        changed()
 
     # -- what users write and call ---
 
@@ -70,10 +74,12 @@ class Module:
             TypeError: An array is complex or holds objects or strings.
             ValueError: The inputs do not fit the module.
         """
-        return self.forward(
-            *(self._as_input(value) for value in inputs),
-            **{name: self._as_input(value) for name, value in options.items()},
-        )
+        values = [self._as_input(value) for value in inputs]
+        named = {name: self._as_input(value) for name, value in options.items()}
+        if not is_tracing():
+            return self.forward(*values, **named)
+        with scoped(Scope(self, "forward")):
+            return self.forward(*values, **named)
 
     def _as_input(self, value: Any) -> Any:
         if isinstance(value, Tensor) or not hasattr(value, "__array__"):
@@ -82,7 +88,13 @@ class Module:
 
     # -- registration ---
 
+    # Every change of the two tables is counted (graph/changes.py).
+
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("_parameters", "_modules"):
+            object.__setattr__(self, name, Table(value))
+            changed()
+            return
         if isinstance(value, Parameter):
             self._modules.pop(name, None)
             self._parameters[name] = value

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprop import losses
-from fastprop.data import Dataset, check_finite, to_array
+from fastprop import _core, losses
+from fastprop.data import Dataset, check_finite, split_rows, to_array
 from fastprop.data.dataset import same_length
 from fastprop.train.objective import Objective
-from fastprop.train.programs import Programs, argument_range
+from fastprop.train.programs import Inputs, Programs, argument_range
 
 Array = NDArray[Any]
 
 
+class _Look(NamedTuple):
+    """What the latest arrays looked like that passed all checks: others like them pass as well."""
+
+    generation: int  # of the model
+    signature: int
+    x: _core.Form
+    y: _core.Form | None
+
+
 class Reader:
     """Turns what users hold into Datasets that fit one model and one loss.
+
+    Every check of an array is in one of two places. :class:`fastprop._core.Form` says at once
+    whether an array can be used as it is; where it says no, the checks here find out why, and
+    raise, convert or accept.
 
     Args:
         model: The module; its parameters' dtype is what inputs are converted to.
@@ -32,12 +45,28 @@ class Reader:
         self._objective = objective
         self._programs = programs
         self._arguments = argument_range(model)
+        self._inputs_look: _Look | None = None
+        self._dataset_look: _Look | None = None
 
-    def inputs(self, where: str, x: Any, finite: bool, notes: list[str]) -> tuple[Array, ...]:
+    def inputs(self, where: str, x: Any, finite: bool) -> Inputs:
         """Inputs, one array for each argument of ``forward``, of the model's dtype."""
-        self._programs.look_at_parameters()
+        generation = self._programs.look_at_model()
+        look = self._inputs_look
+        if look is not None and look.generation == generation and look.x.fits(x, finite):
+            return Inputs((x,), look.signature)
+        arrays = self._checked_inputs(where, x, finite, None)
+        signature = self._programs.signature(arrays)
+        self._inputs_look = None
+        if len(arrays) == 1:
+            form = _core.Form(arrays[0].dtype, arrays[0].shape[1:])
+            self._inputs_look = _Look(generation, signature, form, None)
+        return Inputs(arrays, signature)
+
+    def _checked_inputs(
+        self, where: str, x: Any, finite: bool, notes: list[str] | None
+    ) -> tuple[Array, ...]:
         values = self._inputs_of(where, x)
-        dtype = self._model.parameter_dtype()
+        dtype = self._programs.dtype
         names = ["x"] if len(values) == 1 else [f"x[{i}]" for i in range(len(values))]
         arrays = []
         for name, value in zip(names, values, strict=True):
@@ -53,10 +82,50 @@ class Reader:
         return tuple(arrays)
 
     def dataset(
-        self, where: str, x: Any, y: Any, sample_weight: Any, finite: bool, notes: list[str]
+        self,
+        where: str,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        finite: bool,
+        notes: list[str] | None = None,
     ) -> Dataset:
         """Inputs, targets and weights of one length."""
-        inputs = self.inputs(where, x, finite, notes)
+        generation = self._programs.look_at_model()
+        look = self._dataset_look
+        if (
+            look is not None
+            and look.y is not None
+            and look.generation == generation
+            and sample_weight is None
+            and look.x.fits(x, finite)
+            and look.y.fits(y, finite)
+            and len(x) == len(y)
+        ):
+            return Dataset((x,), (y,), signature=look.signature)
+        data = self._checked_dataset(where, x, y, sample_weight, finite, notes)
+        weights = [] if data.weight is None else [data.weight]
+        data.signature = self._programs.signature(data.inputs, data.targets, weights)
+        self._dataset_look = None
+        if len(data.inputs) == len(data.targets) == 1:
+            outputs = self._programs.outputs(where, data.inputs)
+            form = self._objective.target_form(y, data.targets[0], outputs)
+            if form is not None:
+                (array,) = data.inputs
+                form_x = _core.Form(array.dtype, array.shape[1:])
+                self._dataset_look = _Look(generation, data.signature, form_x, form)
+        return data
+
+    def _checked_dataset(
+        self,
+        where: str,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        finite: bool,
+        notes: list[str] | None,
+    ) -> Dataset:
+        inputs = self._checked_inputs(where, x, finite, notes)
         outputs = self._programs.outputs(where, inputs)
         values = [] if y is None else targets_of(y)
         if not values and self._objective.loss.is_known:
@@ -79,6 +148,32 @@ class Reader:
             given = to_array(f"{where}: sample_weight", sample_weight, keep_dtype=True)
             weight = losses.check_sample_weight(where, given, len(inputs[0]), outputs[0].dtype)
         return Dataset(inputs, targets, weight)
+
+    def split(
+        self,
+        where: str,
+        data: Dataset,
+        validation_data: Any,
+        fraction: float,
+        seed: int,
+        finite: bool,
+        notes: list[str],
+    ) -> tuple[Dataset, Dataset | None]:
+        """The rows to train on, and those to validate with: given, or a random share of these."""
+        if validation_data is not None:
+            if fraction:
+                raise ValueError(f"{where}: give validation_data or validation_split, not both")
+            x, y, weight = validation_parts(where, validation_data)
+            return data, self.dataset(f"{where}: validation_data", x, y, weight, finite, notes)
+        if not fraction:
+            return data, None
+        train, held_out = split_rows(len(data), fraction, seed)
+        if not len(train) or not len(held_out):
+            raise ValueError(
+                f"{where}: validation_split {fraction} of {len(data)} rows leaves "
+                f"{len(train)} to train on and {len(held_out)} to validate with"
+            )
+        return data.take(train), data.take(held_out)
 
     def _inputs_of(self, where: str, x: Any) -> list[Any]:
         """A tuple holds several inputs; a list does where ``forward`` takes several."""
@@ -126,6 +221,22 @@ def check_batch_size(where: str, batch_size: SupportsIndex | None, rows: int) ->
     if batch_size is None:
         return rows
     return min(_positive(where, "batch_size", batch_size, 1), rows)
+
+
+def check_steps(where: str, steps: SupportsIndex | None) -> int | None:
+    """A number of steps, 1 or more, or ``None``."""
+    return None if steps is None else _positive(where, "steps", steps, 1)
+
+
+def check_threads(where: str, threads: int | None) -> int | None:
+    """A number of threads, or ``None``."""
+    if threads is None:
+        return None
+    if isinstance(threads, bool) or not isinstance(threads, int | np.integer):
+        raise TypeError(f"{where}: threads must be an integer or None, got {threads!r}")
+    if threads < 1:
+        raise ValueError(f"{where}: threads must be at least 1, got {threads}")
+    return int(threads)
 
 
 def check_epochs(where: str, epochs: SupportsIndex) -> int:

@@ -159,10 +159,11 @@ class EpochRunner:
         return self._traced.run(
             self._sources,
             order[begin : min(begin + count * self._batch, self.rows)],
-            batch_size=self._batch,
-            step_scalars=scalars,
-            first_step=step,
-            seed=self._seed,
+            self._batch,
+            scalars,
+            step,
+            self._seed,
+            timed=True,
         )
 
     def _replay(self, segment: Segment, count: int) -> None:
@@ -176,7 +177,7 @@ class EpochRunner:
         """Raise what ended a run early."""
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
-        bad = result.steps_done - 1
+        bad = result.steps_done
         self._recovery.add(segment)
         self._recovery.roll_back(segment.step + bad - 1)
         step, value = segment.first + bad + 1, float(result.values[bad, 0])

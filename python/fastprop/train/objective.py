@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop import _core, losses
 from fastprop import functional as F
-from fastprop import losses
 from fastprop import metrics as metric_module
 from fastprop.data.arrays import note_conversion, to_array
 from fastprop.graph.op import Spec
+from fastprop.graph.scope import Scope, scoped
 from fastprop.graph.tensor import Tensor
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Traced:
+class Traced(NamedTuple):
     """The symbolic numbers that a step records.
 
     Attributes:
@@ -43,8 +42,7 @@ class Traced:
         return Columns(self.weight is not None, tuple(len(group) for group in self.sums))
 
 
-@dataclass(frozen=True)
-class Columns:
+class Columns(NamedTuple):
     """What the recorded numbers of a step are: loss, sum of weights if any, sums of each metric."""
 
     weighted: bool
@@ -72,7 +70,7 @@ class Objective:
             raise ValueError(f"{where}: a metric may not be called 'loss'")
 
     def targets(
-        self, where: str, values: Sequence[Any], outputs: Sequence[Spec], notes: list[str]
+        self, where: str, values: Sequence[Any], outputs: Sequence[Spec], notes: list[str] | None
     ) -> tuple[Array, ...]:
         """Targets as the loss takes them: checked, converted, and of the outputs' rank.
 
@@ -102,15 +100,39 @@ class Objective:
             note_conversion(f"{where}: y", y, checked.dtype, notes)
         return (checked,)
 
+    def target_form(self, value: Any, target: Array, outputs: Sequence[Spec]) -> _core.Form | None:
+        """What targets have to be to pass :meth:`targets` as they are.
+
+        Args:
+            value: Targets as they were given.
+            target: What :meth:`targets` made of them.
+            outputs: What the model gives.
+
+        Returns:
+            ``None`` where they were converted, or where this loss looks at their values.
+        """
+        if not isinstance(value, np.ndarray) or value.shape != target.shape:
+            return None
+        if value.dtype != target.dtype or self.loss.checks_values:
+            return None
+        if self.loss.is_known and self.loss.name == "cross_entropy":
+            if target.ndim != 1:
+                return None
+            return _core.Form(target.dtype, (), outputs[0].shape[1])
+        return _core.Form(target.dtype, target.shape[1:])
+
     def trace(
         self, outputs: Sequence[Tensor], targets: Sequence[Tensor], weight: Tensor | None
     ) -> Traced:
         """Record loss and metrics of a batch."""
         pred, target = _one_or_all(outputs), _one_or_all(targets)
-        loss = self.loss(pred, target, weight)
-        loss = loss if loss.ndim == 0 else F.reshape(loss, ())
-        sums = [tuple(metric.sums(pred, target)) for metric in self.metrics]
-        return Traced(loss, None if weight is None else F.sum(weight), sums)
+        with scoped(Scope(None, "loss")):
+            loss = self.loss(pred, target, weight)
+            loss = loss if loss.ndim == 0 else F.reshape(loss, ())
+            total = None if weight is None else F.sum(weight)
+        with scoped(Scope(None, "metrics")):
+            sums = [tuple(metric.sums(pred, target)) for metric in self.metrics]
+        return Traced(loss, total, sums)
 
     def summarize(
         self, values: NDArray[np.float64], columns: Columns, rows: int, batch: int
@@ -134,6 +156,8 @@ class Objective:
 
 
 def _mean_loss(values: NDArray[np.float64], weighted: bool, rows: int, batch: int) -> float:
+    if len(values) == 1 and not weighted:
+        return float(values[0, 0])
     step_losses = values[:, 0]
     if weighted:
         weights = values[:, 1]
@@ -156,7 +180,7 @@ def match_rank(array: Array, output: Spec) -> Array:
     return array
 
 
-def _own_target(name: str, value: Any, output: Spec, notes: list[str]) -> Array:
+def _own_target(name: str, value: Any, output: Spec, notes: list[str] | None) -> Array:
     """For a loss of the user's own: integers stay integers, the rest takes the outputs' dtype."""
     array = to_array(name, value, keep_dtype=True)
     if array.dtype.kind != "f":

@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import inspect
+import operator
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprop.data import Dataset
 from fastprop.graph.autodiff import grad
+from fastprop.graph.changes import CHANGES
 from fastprop.graph.op import Spec, grad_mode, tracing
 from fastprop.graph.program import Program, RunResult
 from fastprop.graph.tensor import Parameter, Tensor
+from fastprop.nn.module import Module
 from fastprop.train.objective import Columns, Objective, Traced
 from fastprop.train.threads import ThreadChooser
 
 if TYPE_CHECKING:
-    from fastprop.nn import Module
     from fastprop.optim import Optimizer
 
 _KEPT = 8  # Programs; a ninth shape throws out the one that was used least recently
 # Rows of a step when nothing is learned: enough to fill the machine, few enough to stay in its
 # caches. One row and a few rows have Programs of their own, so that a single prediction is not made
 # by a team.
-_EVALUATION_ROWS = (1, 32, 512)
+_FEW_ROWS = 32
+_MOST_ROWS = 512
 
-Signature = tuple[tuple[tuple[int, ...], str], ...]
+Signature = tuple[Any, ...]
+
+
+class Inputs(NamedTuple):
+    """Checked inputs, an array for each argument of ``forward``, with their signature."""
+
+    arrays: tuple[NDArray[Any], ...]
+    signature: int
 
 
 class TracedProgram:
@@ -39,7 +49,6 @@ class TracedProgram:
     Args:
         program: The Program.
         columns: What its recorded numbers are.
-        outputs: How many outputs the model has.
         fixed_threads: True if the user chose the number of threads.
     """
 
@@ -48,23 +57,34 @@ class TracedProgram:
         program: Program,
         columns: Columns | None = None,
         *,
-        outputs: int = 1,
         fixed_threads: bool = False,
     ) -> None:
         self.program = program
         self.columns = columns or Columns(False, ())
-        self.outputs = outputs
         self.chooser = ThreadChooser(program.threads, fixed=fixed_threads)
 
     def run(
-        self, sources: Sequence[NDArray[Any]], order: NDArray[np.int64], **options: Any
+        self,
+        sources: Sequence[NDArray[Any]],
+        order: NDArray[np.int64] | int,
+        batch_size: int,
+        step_scalars: NDArray[np.float64] | None,
+        first_step: int,
+        seed: int,
+        *,
+        timed: bool = False,
     ) -> RunResult:
-        """:meth:`Program.run` on as many threads as are fastest at present."""
+        """:meth:`Program.run` on as many threads as are fastest at present.
+
+        ``timed`` tells :attr:`chooser` the time of a step even where it has nothing to choose.
+        """
         chooser, program = self.chooser, self.program
+        if not (timed or chooser.choosing):
+            return program.run(sources, order, batch_size, step_scalars, first_step, seed)
         threads, _ = chooser.next()
         program.threads = threads
         started = time.perf_counter()
-        result = program.run(sources, order, **options)
+        result = program.run(sources, order, batch_size, step_scalars, first_step, seed)
         chooser.took(threads, result.steps_done, time.perf_counter() - started)
         program.threads = chooser.best
         return result
@@ -72,7 +92,9 @@ class TracedProgram:
 
 def evaluation_rows(count: int) -> int:
     """Capacity of a Program that evaluates `count` rows."""
-    return next((rows for rows in _EVALUATION_ROWS if count <= rows), _EVALUATION_ROWS[-1])
+    if count == 1:
+        return 1
+    return _FEW_ROWS if count <= _FEW_ROWS else _MOST_ROWS
 
 
 class Programs:
@@ -93,10 +115,48 @@ class Programs:
         self._optimizer = optimizer
         self._threads = threads
         self._kept: OrderedDict[tuple[Any, ...], TracedProgram] = OrderedDict()
-        self._parameters: tuple[int, ...] = ()
-        self._specs: dict[tuple[Any, ...], list[Spec]] = {}
+        self._signatures: dict[Signature, int] = {}
+        self._specs: dict[int, list[Spec]] = {}
+        self._attributes: dict[str, float] = {}
+        # What the model is made of, and how many models it has been so far.
+        self._structure: list[Any] = []
+        self.generation = 0
+        self._seen = -1
+        self._dtype = np.dtype(np.float32)
+        walks = ("parameters", "named_parameters", "modules", "named_modules", "_walk")
+        self._counted = all(getattr(type(model), f) is getattr(Module, f) for f in walks)
 
     # -- what the model gives -------------------------------------------------------------------
+
+    def look_at_model(self) -> int:
+        """Notice it if the user changed the model; call before the others.
+
+        Returns:
+            A number that is another one if a module or a parameter came, went, or is frozen now.
+        """
+        latest = CHANGES.latest
+        if latest != self._seen or not self._counted:
+            structure: list[Any] = list(self._model.modules())
+            for parameter in self._model.parameters():
+                structure += [parameter, parameter.data, parameter.requires_grad]
+            if not _same_objects(structure, self._structure):
+                self._structure = structure
+                self.generation += 1
+                self._kept.clear()
+                self._specs.clear()
+                self._dtype = self._model.parameter_dtype()
+            self._seen = latest
+        return self.generation
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The model's dtype."""
+        return self._dtype
+
+    def signature(self, *groups: Sequence[NDArray[Any]]) -> int:
+        """A number for the dtypes and row shapes of some groups of arrays."""
+        look = tuple(tuple((a.shape[1:], a.dtype.str) for a in arrays) for arrays in groups)
+        return self._signatures.setdefault(look, len(self._signatures))
 
     def outputs(self, where: str, inputs: Sequence[NDArray[Any]]) -> list[Spec]:
         """How the model's outputs look for such inputs.
@@ -104,7 +164,7 @@ class Programs:
         Raises:
             ValueError: The model does not take them; the message has the shapes.
         """
-        key = (_signature(inputs), self._parameters)
+        key = self.signature(inputs)
         if key not in self._specs:
             placeholders = _placeholders(inputs, 2, "x")
             with tracing(), grad_mode(False), _mode(self._model, training=False):
@@ -136,38 +196,57 @@ class Programs:
 
     # -- Programs -------------------------------------------------------------------------------
 
-    def training(self, where: str, data: Dataset, capacity: int) -> TracedProgram:
-        """A Program that learns from batches of up to `capacity` rows."""
-        hyper = tuple(sorted(self._optimizer.attributes().items()))
-        key = ("training", self._signature_of(data), hyper)
-        # One for somewhat larger batches does as well: callers of train_step may bring any number.
-        fits = [n for *k, n in self._kept if tuple(k) == key and capacity <= n <= 2 * capacity]
-        rows = min(fits, default=capacity)
-        return self._find((*key, rows), lambda: self._trace(where, data, rows, training=True))
+    def training(self, where: str, data: Dataset, capacity: int, *, several: bool) -> TracedProgram:
+        """A Program that learns from batches of up to `capacity` rows.
+
+        Args:
+            where: Who asks; starts the messages.
+            data: What it will read.
+            capacity: Rows of a batch.
+            several: Its runs are of several steps as a rule.
+        """
+        attributes = self._optimizer.attributes()
+        if attributes != self._attributes:
+            self._attributes = attributes
+            for key in [key for key in self._kept if key[0] == "training"]:
+                del self._kept[key]
+        key = ("training", data.signature, several, capacity)
+        found = self._find(key)
+        if found is None:
+            # One for somewhat larger batches does as well: train_step may be given any number.
+            fits = [k for k in self._kept if k[:3] == key[:3] and capacity <= k[3] <= 2 * capacity]
+            found = self._find(min(fits, default=key))
+        return found or self._keep(key, self._trace(where, data, capacity, several, training=True))
 
     def evaluation(self, where: str, data: Dataset, capacity: int) -> TracedProgram:
         """A Program that records loss and metrics."""
-        key = ("evaluation", self._signature_of(data), capacity)
-        return self._find(key, lambda: self._trace(where, data, capacity, training=False))
+        several = len(data) > capacity or capacity > _FEW_ROWS
+        key = ("evaluation", data.signature, several, capacity)
+        return self._find(key) or self._keep(
+            key, self._trace(where, data, capacity, several, training=False)
+        )
 
-    def prediction(
-        self, where: str, inputs: Sequence[NDArray[Any]], capacity: int
-    ) -> TracedProgram:
+    def prediction(self, where: str, inputs: Inputs, capacity: int) -> TracedProgram:
         """A Program that gives the outputs for every row."""
+        arrays, signature = inputs
+        several = capacity > _FEW_ROWS or len(arrays[0]) > capacity
+        key = ("prediction", signature, several, capacity)
+        return self._find(key) or self._keep(
+            key, self._trace_prediction(where, arrays, capacity, several)
+        )
 
-        def build() -> TracedProgram:
-            placeholders = _placeholders(inputs, capacity, "x")
-            with tracing(), grad_mode(False), _mode(self._model, training=False):
-                outputs = self._forward(where, placeholders)
-            program = Program(placeholders, rows=outputs, threads=self._threads)
-            return TracedProgram(
-                program, outputs=len(outputs), fixed_threads=self._threads is not None
-            )
+    def _trace_prediction(
+        self, where: str, inputs: Sequence[NDArray[Any]], capacity: int, several: bool
+    ) -> TracedProgram:
+        placeholders = _placeholders(inputs, capacity, "x")
+        with tracing(), grad_mode(False), _mode(self._model, training=False):
+            outputs = self._forward(where, placeholders)
+        program = Program(placeholders, rows=outputs, threads=self._threads, packed=several)
+        return TracedProgram(program, fixed_threads=self._threads is not None)
 
-        key = ("prediction", _signature(inputs), self._parameters, capacity)
-        return self._find(key, build)
-
-    def _trace(self, where: str, data: Dataset, capacity: int, *, training: bool) -> TracedProgram:
+    def _trace(
+        self, where: str, data: Dataset, capacity: int, several: bool, *, training: bool
+    ) -> TracedProgram:
         inputs = _placeholders(data.inputs, capacity, "x")
         targets = _placeholders(data.targets, capacity, "y")
         weight = None
@@ -184,6 +263,7 @@ class Programs:
             optimizer=self._optimizer if training else None,
             threads=self._threads,
             check_loss=training,
+            packed=several,
         )
         return TracedProgram(program, traced.columns, fixed_threads=self._threads is not None)
 
@@ -215,27 +295,21 @@ class Programs:
 
     # -- keeping --------------------------------------------------------------------------------
 
-    def _find(self, key: tuple[Any, ...], build: Callable[[], TracedProgram]) -> TracedProgram:
-        if key in self._kept:
+    def _find(self, key: tuple[Any, ...]) -> TracedProgram | None:
+        found = self._kept.get(key)
+        if found is not None:
             self._kept.move_to_end(key)
-            return self._kept[key]
-        made = build()
+        return found
+
+    def _keep(self, key: tuple[Any, ...], made: TracedProgram) -> TracedProgram:
         self._kept[key] = made
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         return made
 
-    def _signature_of(self, data: Dataset) -> tuple[Any, ...]:
-        weighted = data.weight is not None
-        return (_signature(data.inputs), _signature(data.targets), weighted, self._parameters)
 
-    def look_at_parameters(self) -> None:
-        """Notice it if the user put another parameter into the model; call before the others."""
-        self._parameters = tuple(id(p) for p in self._model.parameters())
-
-
-def _signature(arrays: Sequence[NDArray[Any]]) -> Signature:
-    return tuple((a.shape[1:], a.dtype.str) for a in arrays)
+def _same_objects(a: list[Any], b: list[Any]) -> bool:
+    return len(a) == len(b) and all(map(operator.is_, a, b))
 
 
 def _placeholders(arrays: Sequence[NDArray[Any]], capacity: int, name: str) -> list[Tensor]:

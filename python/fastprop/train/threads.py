@@ -27,20 +27,21 @@ class ThreadChooser:
     Attributes:
         best: The number of threads that is fastest as far as is known.
         step_seconds: Time of a step on them, or ``None`` before the first run.
+        choosing: True while there is something to choose.
     """
 
     def __init__(self, planned: int, *, fixed: bool) -> None:
         self.best = planned
         self.step_seconds: float | None = None
         self._planned = planned
-        self._choice = planned > 1 and not fixed
+        self.choosing = planned > 1 and not fixed
         self._warm = False
         self._seconds: dict[int, float] = {}
         self._next_look = 0.0
 
     def next(self) -> tuple[int, bool]:
         """Threads of the next run, and whether it should be short, for comparison."""
-        if not self._choice:
+        if not self.choosing:
             return self._planned, not self._warm
         for threads in (self._planned, 1):
             if threads not in self._seconds:
@@ -48,6 +49,11 @@ class ThreadChooser:
         if time.perf_counter() >= self._next_look:
             return (1 if self.best != 1 else self._planned), True
         return self.best, False
+
+    @property
+    def tried(self) -> dict[int, float]:
+        """Seconds of a step on each number of threads, where they were compared."""
+        return dict(self._seconds)
 
     def look_steps(self) -> int:
         """Steps of a run for comparison."""
@@ -69,8 +75,8 @@ class ThreadChooser:
         first = not self._warm  # it starts threads and touches memory: too slow to compare with
         self._warm = True
         if step_seconds > _LONG_STEP_SECONDS:
-            self._choice, self.best = False, self._planned
-        if first or not self._choice:
+            self.choosing, self.best = False, self._planned
+        if first or not self.choosing:
             self.step_seconds = step_seconds
             return
         compared = threads != self.best or len(self._seconds) < 2

@@ -6,11 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import optim
-from fastprop.data import Dataset, split_rows
+from fastprop.data import Dataset
 from fastprop.graph.storage import flatten
 from fastprop.nn import Module
 from fastprop.optim import Optimizer
@@ -24,7 +23,8 @@ from fastprop.train.inputs import (
     check_batch_size,
     check_epochs,
     check_fraction,
-    validation_parts,
+    check_steps,
+    check_threads,
 )
 from fastprop.train.loop import EpochRunner
 from fastprop.train.objective import Objective
@@ -33,6 +33,7 @@ from fastprop.train.progress import Progress
 
 if TYPE_CHECKING:
     from fastprop.graph.program import Program
+    from fastprop.inspect import Report
 
 Array = NDArray[Any]
 
@@ -81,7 +82,7 @@ class Trainer:
         self.model = model
         self.optimizer = optim.get(optimizer, "Trainer")
         self.seed = check_seed("Trainer", seed)
-        self.threads = _check_threads(threads)
+        self.threads = check_threads("Trainer", threads)
         self.epoch = 0
         self.history = History()
         self.program: Program | None = None
@@ -157,8 +158,8 @@ class Trainer:
         called = CallbackList(self, check_callbacks(where, callbacks))
         history = History()
         data = self._reader.dataset(where, x, y, sample_weight, check_finite, history.notes)
-        data, held_out = self._split(
-            where, data, validation_data, fraction, check_finite, history.notes
+        data, held_out = self._reader.split(
+            where, data, validation_data, fraction, self.seed, check_finite, history.notes
         )
         batch = check_batch_size(where, batch_size, len(data))
         if drop_last and batch_size is not None and len(data) < int(batch_size):
@@ -166,7 +167,8 @@ class Trainer:
                 f"{where}: drop_last leaves no batch, with {len(data)} rows and "
                 f"batch_size {batch_size}"
             )
-        traced = self._programs.training(where, data, batch)
+        rows = len(data) - len(data) % batch if drop_last else len(data)
+        traced = self._programs.training(where, data, batch, several=rows > batch)
         self.history = history
         self.program = traced.program
         progress = Progress(epochs) if Progress.wanted(verbose) else None
@@ -236,65 +238,68 @@ class Trainer:
             NonFiniteError: The loss is NaN or infinite; the parameters are as before the call.
         """
         where = "Trainer.train_step"
-        data = self._reader.dataset(where, x, y, sample_weight, True, [])
+        data = self._reader.dataset(where, x, y, sample_weight, True)
         rows = len(data)
-        traced = self._programs.training(where, data, rows)
+        traced = self._programs.training(where, data, rows, several=False)
         self.program = traced.program
         optimizer = self.optimizer
-        before = [a.copy() for a in self._trained_arrays()]
         step = optimizer.steps
         result = traced.run(
             data.sources,
-            np.arange(rows, dtype=np.int64),
-            batch_size=rows,
-            step_scalars=optimizer.step_scalars(step, 1),
-            first_step=step,
-            seed=self.seed,
+            rows,
+            rows,
+            optimizer.step_scalars(step, 1),
+            step,
+            self.seed,
         )
-        if result.stopped == "nonfinite":
-            for array, saved in zip(self._trained_arrays(), before, strict=True):
-                np.copyto(array, saved)
-            raise NonFiniteError(
-                f"{where}: the loss is {result.values[0, 0]}; the parameters are as before",
-                self.epoch + 1,
-                1,
-                float(result.values[0, 0]),
-            )
         optimizer.steps = step + result.steps_done
+        if result.stopped == "done":
+            return result.values.item(0)
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
-        return float(result.values[0, 0])
+        loss = result.values.item(0)
+        raise NonFiniteError(
+            f"{where}: the loss is {loss}; the parameters are as before", self.epoch + 1, 1, loss
+        )
 
-    def _trained_arrays(self) -> list[Array]:
-        state = (a for arrays in self.optimizer.state.values() for a in arrays)
-        return [*(p.data for p in self.optimizer.parameters), *state]
-
-    def _split(
+    def report(
         self,
-        where: str,
-        data: Dataset,
-        validation_data: Any,
-        fraction: float,
-        finite: bool,
-        notes: list[str],
-    ) -> tuple[Dataset, Dataset | None]:
-        """The rows to train on, and those to validate with."""
-        if validation_data is not None:
-            if fraction:
-                raise ValueError(f"{where}: give validation_data or validation_split, not both")
-            x, y, weight = validation_parts(where, validation_data)
-            return data, self._reader.dataset(
-                f"{where}: validation_data", x, y, weight, finite, notes
-            )
-        if not fraction:
-            return data, None
-        train, held_out = split_rows(len(data), fraction, self.seed)
-        if not len(train) or not len(held_out):
-            raise ValueError(
-                f"{where}: validation_split {fraction} of {len(data)} rows leaves "
-                f"{len(train)} to train on and {len(held_out)} to validate with"
-            )
-        return data.take(train), data.take(held_out)
+        x: Any,
+        y: Any = None,
+        *,
+        batch_size: int | None = 32,
+        sample_weight: Any = None,
+        steps: int | None = None,
+    ) -> Report:
+        """Where the time of a training step goes: ``print(trainer.report(x, y))``.
+
+        Some steps are done on the data and timed instruction by instruction, then all that they
+        changed is put back: model, optimizer and history are as before, bit by bit.
+
+        Args:
+            x: Inputs, as for :meth:`fit`.
+            y: Targets.
+            batch_size: Rows of a step; ``None`` for all.
+            sample_weight: Weights of the rows.
+            steps: How many steps to time, in up to 7 runs of which the median one is reported;
+                ``None`` takes about half a second.
+
+        Returns:
+            A :class:`fastprop.inspect.Report`; ``str`` of it is a table.
+
+        Raises:
+            ValueError: As for :meth:`fit`.
+            TypeError: As for :meth:`fit`.
+            NonFiniteError: The loss became NaN or infinite.
+        """
+        from fastprop.inspect.measure import measure
+
+        where = "Trainer.report"
+        count = check_steps(where, steps)
+        data = self._reader.dataset(where, x, y, sample_weight, True, [])
+        batch = check_batch_size(where, batch_size, len(data))
+        traced = self._programs.training(where, data, batch, several=True)
+        return measure(where, self, traced, data, batch, count)
 
     # -- using ----------------------------------------------------------------------------------
 
@@ -321,7 +326,7 @@ class Trainer:
             TypeError: As for :meth:`fit`.
         """
         where = "Trainer.evaluate"
-        data = self._reader.dataset(where, x, y, sample_weight, check_finite, [])
+        data = self._reader.dataset(where, x, y, sample_weight, check_finite)
         return self._evaluate(where, data, batch_size)
 
     def _evaluate(self, where: str, data: Dataset, batch_size: int | None) -> dict[str, float]:
@@ -329,12 +334,8 @@ class Trainer:
         if batch_size is not None:
             batch = check_batch_size(where, batch_size, len(data))
         traced = self._programs.evaluation(where, data, batch)
-        result = traced.run(
-            data.sources,
-            data.order(shuffle=False, seed=0)(0),
-            batch_size=batch,
-            seed=self.seed,
-        )
+        order = len(data) if data.rows is None else data.rows
+        result = traced.run(data.sources, order, batch, None, 0, self.seed)
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
         return self._objective.summarize(result.values, traced.columns, len(data), batch)
@@ -354,18 +355,17 @@ class Trainer:
             TypeError: As for :meth:`fit`.
         """
         where = "Trainer.predict"
-        inputs = self._reader.inputs(where, x, check_finite, [])
-        rows = len(inputs[0])
-        batch = evaluation_rows(rows)
-        if batch_size is not None:
+        inputs = self._reader.inputs(where, x, check_finite)
+        rows = len(inputs.arrays[0])
+        if batch_size is None:
+            batch = evaluation_rows(rows)
+        else:
             batch = check_batch_size(where, batch_size, rows)
         traced = self._programs.prediction(where, inputs, batch)
-        results = traced.program.empty_results(rows)
-        order = np.arange(rows, dtype=np.int64)
-        result = traced.run(inputs, order, batch_size=batch, seed=self.seed, results=results)
+        result = traced.run(inputs.arrays, rows, batch, None, 0, self.seed)
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
-        return results[0] if traced.outputs == 1 else tuple(results)
+        return result.rows[0] if len(result.rows) == 1 else tuple(result.rows)
 
     def __repr__(self) -> str:
         names = [m.name for m in self.metrics]
@@ -374,13 +374,3 @@ class Trainer:
             f"optimizer={self.optimizer!r}, metrics={names}, seed={self.seed}, "
             f"threads={self.threads})"
         )
-
-
-def _check_threads(threads: int | None) -> int | None:
-    if threads is None:
-        return None
-    if isinstance(threads, bool) or not isinstance(threads, int | np.integer):
-        raise TypeError(f"Trainer: threads must be an integer or None, got {threads!r}")
-    if threads < 1:
-        raise ValueError(f"Trainer: threads must be at least 1, got {threads}")
-    return int(threads)
