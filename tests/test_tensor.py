@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import mmap
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,6 +131,12 @@ def test_leaves_can_be_switched() -> None:
         tensor([1]).requires_grad_()
 
 
+def resident_bytes() -> int:
+    """Memory of this process; 0 where the system does not say."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * mmap.PAGESIZE if statm.exists() else 0
+
+
 def test_memory_stays_flat_over_ten_thousand_steps() -> None:
     model = nn.Sequential(nn.Dense(3, 4, activation="tanh"), nn.Dense(4, 1))
     optimizer = optim.SGD(model.parameters(), lr=1e-3)
@@ -145,7 +154,7 @@ def test_memory_stays_flat_over_ten_thousand_steps() -> None:
     try:
         for _ in range(3000):  # the interpreter keeps up to 2000 tuples of each size
             step()
-        before = tracemalloc.get_traced_memory()[0]
+        before, resident = tracemalloc.get_traced_memory()[0], resident_bytes()
         for _ in range(10_000):
             step()
         grown = tracemalloc.get_traced_memory()[0] - before
@@ -153,6 +162,29 @@ def test_memory_stays_flat_over_ten_thousand_steps() -> None:
         gc.enable()
         tracemalloc.stop()
     assert grown < 20_000  # two bytes a step, where a lost Tensor would be hundreds
+    assert resident_bytes() - resident < 4_000_000  # what C++ might keep
+
+
+def test_copies_of_models_are_independent() -> None:
+    model = nn.Sequential(nn.Dense(3, 4, activation="tanh"), nn.Dense(4, 1))
+    x = uniform((5, 3), dtype="float32")
+    model(x).sum().backward()
+    other = copy.deepcopy(model)
+    np.testing.assert_array_equal(other(x).data, model(x).data)
+    for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        assert theirs.requires_grad
+        assert not np.shares_memory(mine.data, theirs.data)
+        np.testing.assert_array_equal(mine.grad.data, theirs.grad.data)
+
+
+def test_what_is_no_tensor_is_refused() -> None:
+    op = fp.graph.op.OPS["exp"]
+    with pytest.raises(TypeError, match="apply: operand 0 is no Tensor"):
+        fp.graph.op.apply(op, np.ones(3))
+    with pytest.raises(TypeError, match="apply: operand 0 was never initialized"):
+        fp.graph.op.apply(op, Tensor.__new__(Tensor))
+    with pytest.raises(TypeError, match="unhashable"):
+        fp.graph.op.apply(fp.graph.op.OPS["sum"], tensor([1.0]), axes=[1], keepdims=False)
 
 
 # -- other libraries ------------------------------------------------------------------------------
