@@ -42,13 +42,15 @@ def _hashable(keys: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if type(item) is int or item is None or item is Ellipsis:
             found.append(item)
         elif type(item) is slice:
-            bounds = (item.start, item.stop, item.step)
-            if not all(b is None or type(b) is int for b in bounds):
+            if not {type(item.start), type(item.stop), type(item.step)} <= _BOUNDS:
                 return None
-            found.append(bounds)
+            found.append((item.start, item.stop, item.step))
         else:
             return None
     return tuple(found)
+
+
+_BOUNDS = {int, type(None)}
 
 
 @lru_cache(maxsize=4096)

@@ -150,10 +150,18 @@ class Plan(NamedTuple):
     view: Callable[..., np.ndarray[Any, Any]] | None
 
 
+def kernel_attributes(op: Op, attrs: dict[str, Any]) -> dict[str, float]:
+    """The kernel's attributes as numbers; its ``perm3`` is ``attrs["perm"][3]``."""
+    return {
+        name: float(attrs[name] if name in attrs else attrs[name[:-1]][int(name[-1])])
+        for name in op.attributes
+    }
+
+
 def _plan(op: Op, specs: Sequence[Spec], attrs: dict[str, Any]) -> Plan:
     """Shape inference, with its errors."""
     out = op.infer(op.name, specs, attrs)
-    values = [float(attrs[name]) for name in op.attributes]
+    values = kernel_attributes(op, attrs).values()
     encoded = struct.pack(f"{len(values)}d", *values)
     return Plan(out, bool(op.vjps) and out.dtype.kind == "f", encoded, op.code, op.view)
 

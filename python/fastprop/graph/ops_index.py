@@ -7,7 +7,6 @@ They come in pairs whose derivatives are each other: `slice` and `place`, `take`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ MAX_PARTS = 32
 
 
 def _whole_first_axis(attrs: infer.Attrs, extent: int) -> bool:
-    return bool(attrs["start0"] == 0 and attrs["step0"] == 1 and attrs["shape"][0] == extent)
+    return bool(attrs["start"][0] == 0 and attrs["step"][0] == 1 and attrs["shape"][0] == extent)
 
 
 def _infer_slice(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
@@ -118,22 +117,15 @@ def _fits_index(name: str, x: Spec, index: Spec, axis: int) -> None:
 # -- the ops --------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
 def part_attributes(
-    start: tuple[int, ...], step: tuple[int, ...], shape: tuple[int, ...]
+    start: Sequence[int], step: Sequence[int], shape: Sequence[int]
 ) -> dict[str, Any]:
-    """First index and step of every axis as the kernel's attributes, and the resulting shape.
-
-    The dict is made once and must not be changed.
-    """
-    attrs: dict[str, Any] = {f"start{i}": s for i, s in enumerate(_padded(start, 0))}
-    attrs.update((f"step{i}", s) for i, s in enumerate(_padded(step, 1)))
-    attrs["shape"] = shape
-    return attrs
+    """First index and step of every axis, as many as the kernel has; and the resulting shape."""
+    more = MAX_AXES - len(start)
+    return {"start": (*start, *_ZEROS[:more]), "step": (*step, *_ONES[:more]), "shape": shape}
 
 
-def _padded(values: Sequence[int], fill: int) -> list[int]:
-    return [*values, *[fill] * (MAX_AXES - len(values))]
+_ZEROS, _ONES = (0,) * MAX_AXES, (1,) * MAX_AXES
 
 
 def _part_vjp(dy: Tensor, y: Tensor, x: Tensor) -> Tensor:
@@ -153,7 +145,7 @@ def _part_of(position: int) -> Vjp:
         axis, part = y.attrs["axis"], parts[position]
         start = [0] * dy.ndim
         start[axis] = sum(p.shape[axis] for p in parts[:position])
-        return apply(_SLICE, dy, **part_attributes(tuple(start), (1,) * dy.ndim, part.shape))
+        return apply(_SLICE, dy, **part_attributes(start, [1] * dy.ndim, part.shape))
 
     return rule
 
@@ -245,7 +237,7 @@ def part(x: Tensor, start: Sequence[int], step: Sequence[int], shape: Sequence[i
     """``y[i] = x[start + step i]`` in every axis; `x` itself where that is all of it."""
     if tuple(shape) == x.shape and all(s == 1 for s in step):
         return x
-    return apply(_SLICE, x, **part_attributes(tuple(start), tuple(step), tuple(shape)))
+    return apply(_SLICE, x, **part_attributes(start, step, tuple(shape)))
 
 
 def concatenate(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:

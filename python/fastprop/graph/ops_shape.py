@@ -53,9 +53,8 @@ def broadcast_axes(x: Tensor | Spec, y: Tensor | Spec) -> tuple[int, ...]:
 
 
 def transpose_attributes(axes: Sequence[int]) -> dict[str, Any]:
-    """A permutation for Python, and as the kernel's attributes ``perm0`` … ``perm7``."""
-    padded = [*axes, *range(len(axes), MAX_AXES)]
-    return {"axes": tuple(axes), **{f"perm{i}": a for i, a in enumerate(padded)}}
+    """A permutation, and the same with as many axes as the kernel has attributes for."""
+    return {"axes": tuple(axes), "perm": (*axes, *range(len(axes), MAX_AXES))}
 
 
 # The rules. Views run no kernel; `alias` is a place to differentiate at, `stop_gradient` an end.

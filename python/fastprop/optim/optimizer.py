@@ -189,7 +189,7 @@ class Optimizer:
         self._add_state()
         due = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         gradients = [self._gradient(i) for i in due]
-        rate = self.learning_rates(self.steps, 1)
+        rate = self.learning_rates(self.steps, 1) if callable(self._lr) else None
         code, names = _core.op_info(self.op)
         attrs = {**self.attributes(), "scalars": 0.0}
         encoded = [float(attrs[key]) for key in names]
@@ -197,8 +197,7 @@ class Optimizer:
         for i, gradient in zip(due, gradients, strict=True):
             step = self._steps[i]
             if step not in scalars_of:
-                steps = np.array([step], dtype=np.int64)
-                scalars_of[step] = self._scalars(steps, rate)[0].tolist()
+                scalars_of[step] = self.step_scalars(step, 1, rate)[0].tolist()
             arrays = [self.state[key][i] for key in self.state_names]
             outputs = [self.parameters[i].data, *arrays]
             _core.execute(code, [gradient], outputs, encoded, scalars_of[step])
