@@ -1,4 +1,4 @@
-"""The comparison with other frameworks runs, on its own if none of them is installed."""
+"""The benchmark commands run, on their own if no other framework is installed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def _compare(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.python.compare", *options]
+def _run(module: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"benchmarks.python.{module}", *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def _compare(*options: str) -> subprocess.CompletedProcess[str]:
+    return _run("compare", *options)
 
 
 @pytest.mark.slow
@@ -50,3 +54,50 @@ def test_compare_refuses_bad_options(options: tuple[str, ...], message: str) -> 
     done = _compare(*options)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "options", "printed"),
+    [
+        (
+            "general",
+            ("--groups", "regression", "--part", "1/6", "--contestants", "fastprop"),
+            "| 10-1, batch 32, mse, 1 thread |",
+        ),
+        ("sweep", ("depth", "--contestants", "fastprop"), "from 8 to 32: fastprop"),
+        ("sweep", ("threads", "--contestants", "fastprop"), "### threads, 784-512-512-10"),
+        ("threads", ("--widths", "4,8", "--batches", "1"), "of 2 more than 5 % slower"),
+    ],
+)
+def test_commands_print_their_tables(module: str, options: tuple[str, ...], printed: str) -> None:
+    done = _run(module, *options, "--rounds", "1")
+    assert done.returncode == 0, done.stderr
+    assert printed in done.stdout
+
+
+@pytest.mark.slow
+def test_memory_of_fastprop_and_of_pytorch_if_it_is_there(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    done = _run("memory", "--works", "6-16-3@8", "--json", str(figures))
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(figures.read_text())
+    if sys.platform == "linux":  # elsewhere the system may not tell
+        assert found["fastprop"]["peak_bytes"] > found["fastprop"]["imported_bytes"] > 1e6
+    assert found["fastprop"]["arena_bytes"] > found["kept_bytes"]
+    if "absent" in found["torch"]:
+        assert "PyTorch is absent: " in done.stdout
+        pytest.skip("PyTorch is not installed, so its footprint was not taken")
+    assert "peak_bytes" in found["torch"]
+
+
+@pytest.mark.slow
+def test_saved_results_are_listed_again(tmp_path: Path) -> None:
+    saved = tmp_path / "saved.json"
+    done = _compare(
+        *("--works", "6-16-3@8", "--contestants", "fastprop", "--threads", "1", "--rounds", "1"),
+        *("--json", str(saved)),
+    )
+    assert done.returncode == 0, done.stderr
+    done = _run("general", "--from", str(saved), str(saved))
+    assert done.stdout.count("| 6-16-3, batch 8, 1 thread |") == 2, done.stderr

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from fastprop.graph.ir import BATCH, Instruction, Value, instruction
-from fastprop.graph.memory import align, plan
+from fastprop.graph.memory import align, plan, split_phases
 from fastprop.graph.schedule import Schedule, schedule
 
 F32 = np.dtype(np.float32)
@@ -200,3 +201,105 @@ def test_buffers_of_equal_layers_are_used_again_within_a_phase() -> None:
         items.append(instruction("dense", [values[-2], w], [values[-1]], own=(0,)))
     total = plan(schedule(items), [], [values[-1]])
     assert total == 2 * align(values[0].nbytes)
+
+
+def bound(arranged: Schedule, kept: list[Value], split: bool) -> int:
+    """Bytes that are live at once in the fullest phase, or at the fullest instruction (`split`)."""
+    moment = list(range(len(arranged.phases))) if split else arranged.phases
+    born: dict[Value, int] = {}
+    dies: dict[Value, int] = {}
+    in_place: dict[Value, int] = {}
+    for i, item in enumerate(arranged.instructions):
+        dying = [v for v, own in item.reads() if own and v.key == item.key and v in born]
+        for v in item.writes():
+            if v.in_arena and v not in born:
+                born[v] = moment[i]
+                # Counted as if every op that may work in place did.
+                if item.inplace and any(d.nbytes == v.nbytes for d in dying):
+                    in_place[v] = moment[i]
+        for v in [*item.writes(), *(v for v, _ in item.reads())]:
+            if v in born:
+                dies[v] = moment[i]
+    dies.update((v, moment[-1] + 1) for v in kept)
+    return max(
+        sum(align(v.nbytes) for v in born if born[v] <= at <= dies[v] and in_place.get(v) != at)
+        for at in moment
+    )
+
+
+def multilayer_perceptron(widths: list[int], rows: int, derivative: str) -> list[Instruction]:
+    """A step as the lowering gives it: gradients packed for dW, one update after each of them."""
+    h = [Value((rows, widths[0]), F32, batched=True)]
+    target = Value((rows, widths[-1]), F32, batched=True)
+    items = [
+        instruction("gather_rows", [Value(v.shape, F32, source=i)], [v])
+        for i, v in enumerate((h[0], target))
+    ]
+    weights = [Value(shape, F32, array=np.zeros(0, np.float32)) for shape in pairwise(widths)]
+    kept_for_derivative = []
+    for w in weights:
+        y, z = (Value((rows, w.shape[1]), F32, batched=True) for _ in range(2))
+        outputs = [y] if derivative == "from output" or w is weights[-1] else [y, z]
+        items.append(instruction("dense", [h[-1], w], outputs, own=(0,)))
+        h.append(y)
+        kept_for_derivative.append(outputs[-1])
+    dz = Value(target.shape, F32, batched=True)
+    items.append(instruction("mse_backward", [h[-1], target], [dz], own=(0, 1)))
+    updates = []
+    for layer in reversed(range(len(weights))):
+        w = weights[layer]
+        packed = Value((rows, -(-w.shape[1] // 16) * 16), F32)
+        items.append(instruction("pack_rows", [dz], [packed], own=(0,), key=dz.key))
+        dw = Value(w.shape, F32)
+        db = Value((w.shape[1],), F32)
+        b = Value(db.shape, F32, array=np.zeros(0, np.float32))
+        updates += [
+            instruction("dense_backward_weights", [h[layer], packed], [dw]),
+            instruction("sgd_update", [dw], [w], own=(0,), overwrites=True),
+            instruction("dense_backward_bias", [dz], [db]),
+            instruction("sgd_update", [db], [b], own=(0,), overwrites=True),
+        ]
+        if layer > 0:
+            below = Value(h[layer].shape, F32, batched=True)
+            inputs = [dz, w, kept_for_derivative[layer - 1]]
+            items.append(instruction("dense_backward_data", inputs, [below], own=(0, 2)))
+            dz = below
+    return items + updates
+
+
+NETWORKS = {
+    "tiny": ([4, 64, 64, 1], 32),
+    "tabular": ([100, 256, 128, 10], 256),
+    "mnist": ([784, 512, 512, 10], 128),
+    "deep": ([128] * 17 + [10], 128),
+    "wide": ([1024, 2048, 2048, 1000], 1024),
+    "autoencoder": ([300, 150, 32, 150, 300], 128),
+    "pyramid": ([512, 256, 128, 64, 32, 16, 8, 1], 256),
+    "large batch": ([784, 512, 512, 10], 4096),
+    "odd": ([17, 1000, 3, 700, 19], 100),
+}
+
+
+@pytest.mark.parametrize("derivative", ["from output", "from input"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_arena_is_little_more_than_what_is_live(name: str, derivative: str) -> None:
+    widths, rows = NETWORKS[name]
+    arranged = schedule(multilayer_perceptron(widths, rows, derivative))
+    total = plan(arranged, [], [])
+    assert total <= 1.1 * bound(arranged, [], split=False)
+
+
+@pytest.mark.parametrize("name", ["wide", "large batch"])
+def test_large_programs_get_barriers_that_save_memory(name: str) -> None:
+    """Even against memory that is free again after every instruction."""
+    widths, rows = NETWORKS[name]
+    arranged = schedule(multilayer_perceptron(widths, rows, "from output"))
+    split = split_phases(arranged, [])
+    assert split.instructions == arranged.instructions
+    assert arranged.barriers <= split.barriers <= arranged.barriers + 2
+    assert plan(split, [], []) <= 1.1 * bound(split, [], split=True)
+
+
+def test_small_programs_get_no_further_barriers() -> None:
+    arranged = schedule(multilayer_perceptron(*NETWORKS["tiny"], "from output"))
+    assert split_phases(arranged, []).phases == arranged.phases

@@ -1,17 +1,24 @@
-// The matrix product on one thread, B packed beforehand or as it lies, against the peak of
-// multiply-adds in registers.
+// The matrix product, B packed beforehand or as it lies, against the peak of multiply-adds in
+// registers. With more than one thread each takes a slice of the rows, as in a Program.
 //
 //     fastprop_bench_v3 --benchmark_filter=gemm
+//     fastprop_bench_v3 --benchmark_filter='gemm/f64/packed/.*/threads:1'
 
 #include <string>
 #include <vector>
 
+#include "core/team.h"
 #include "kernels/gemm.h"
 #include "kernels/pack.h"
 #include "machine.h"
 
 namespace fastprop::bench {
 namespace {
+
+/// A is [m, k], B is [k, n].
+struct Shape {
+    Index m, k, n;
+};
 
 template <class T>
 std::vector<T> values(Index n, unsigned seed) {
@@ -42,14 +49,25 @@ bool verify_samples(benchmark::State& state, const std::vector<T>& a, const std:
 }
 
 template <class T>
-void product(benchmark::State& state, Index m, Index k, Index n, bool packed) {
+void product(benchmark::State& state, const Shape& shape, bool packed, int threads) {
+    const Index m = shape.m, k = shape.k, n = shape.n;
     const std::vector<T> a = values<T>(m * k, 1), b = values<T>(k * n, 2);
     std::vector<T> panels(static_cast<std::size_t>(packed_size<T>(k, n)));
     std::vector<T> c(static_cast<std::size_t>(m * n));
     pack_rows(b.data(), panels.data(), k, n, {0, k});
     GemmRight<T> right = {b.data(), n};
     if (packed) right = {panels.data(), k * panel_width<T>(), GemmLayout::panels};
-    const auto run = [&] { gemm<T>({a.data(), k}, right, c.data(), n, m, n, k); };
+    const auto slice = [&](const Range& rows) {
+        gemm<T>({a.data() + rows.begin * k, k}, right, c.data() + rows.begin * n, n, rows.size(), n,
+                k);
+    };
+    const auto run = [&] {
+        if (threads == 1) {
+            slice({0, m});
+        } else {
+            run_team(threads, [&](const Team& team) { slice(team.slice(m)); });
+        }
+    };
     run();
     if (!verify_samples(state, a, b, c, m, n, k)) return;
     for (auto _ : state) {
@@ -57,22 +75,42 @@ void product(benchmark::State& state, Index m, Index k, Index n, bool packed) {
         benchmark::ClobberMemory();
     }
     report<T>(state, 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k),
-              0);
+              0, threads);
+}
+
+template <class T>
+void register_product(const char* dtype, const Shape& shape, bool packed, int threads) {
+    const std::string name = std::string("gemm/") + dtype + (packed ? "/packed/" : "/plain/") +
+                             std::to_string(shape.m) + "x" + std::to_string(shape.k) + "x" +
+                             std::to_string(shape.n) + "/threads:" + std::to_string(threads);
+    auto* added = benchmark::RegisterBenchmark(
+        name.c_str(), [=](benchmark::State& state) { product<T>(state, shape, packed, threads); });
+    if (threads > 1) added->UseRealTime();
 }
 
 template <class T>
 void register_products(const char* dtype) {
-    const Index shapes[][3] = {{1, 1024, 1024},   {32, 64, 64},     {128, 784, 512},
-                               {256, 512, 512},   {256, 128, 10},   {256, 128, 1},
-                               {512, 1024, 1024}, {1000, 777, 333}, {1024, 4096, 1024}};
-    for (const auto& shape : shapes) {
-        const Index m = shape[0], k = shape[1], n = shape[2];
+    const Shape shapes[] = {// Large enough for the peak in every direction.
+                            {128, 256, 256},
+                            {256, 256, 256},
+                            {128, 784, 512},
+                            {256, 512, 512},
+                            {512, 1024, 1024},
+                            {1024, 4096, 1024},
+                            // Small, thin, and odd ones.
+                            {32, 64, 64},
+                            {1, 1024, 1024},
+                            {256, 128, 10},
+                            {256, 128, 1},
+                            {100, 300, 17},
+                            {1000, 777, 333}};
+    const int all = available_threads();
+    for (const Shape& shape : shapes) {
         for (const bool packed : {true, false}) {
-            const std::string name = std::string("gemm/") + dtype +
-                                     (packed ? "/packed/" : "/plain/") + std::to_string(m) + "x" +
-                                     std::to_string(k) + "x" + std::to_string(n);
-            benchmark::RegisterBenchmark(
-                name.c_str(), [=](benchmark::State& state) { product<T>(state, m, k, n, packed); });
+            register_product<T>(dtype, shape, packed, 1);
+            // A team has to be called together for each product here: some microseconds.
+            const bool large = shape.m >= 128 && shape.k >= 256 && shape.n >= 256;
+            if (all > 1 && large) register_product<T>(dtype, shape, packed, all);
         }
     }
 }

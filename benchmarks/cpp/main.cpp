@@ -2,6 +2,8 @@
 // timed.
 //
 //     fastprop_bench_v3 --benchmark_filter=gemm
+//     fastprop_bench_v3 --benchmark_out=new.json
+//     python -m benchmarks.cpp.compare old.json new.json
 
 #include <benchmark/benchmark.h>
 
@@ -50,6 +52,24 @@ bool asks_for_format(int argc, char** argv) {
     return false;
 }
 
+/// What is needed to compare two files of results: the machine, and what it can do at best.
+void add_context(const fastprop::bench::Machine& m) {
+    benchmark::AddCustomContext("fastprop_version", FASTPROP_VERSION);
+    benchmark::AddCustomContext("fastprop_level", FASTPROP_LEVEL);
+    benchmark::AddCustomContext("cpu", fastprop::cpu_name());
+    benchmark::AddCustomContext("compiler", fastprop::compiler_name());
+    for (int i = 0; i < 2; ++i) {
+        const std::string suffix = "_threads_" + std::to_string(i == 0 ? 1 : m.threads);
+        const auto add = [&](const char* what, double rate) {
+            benchmark::AddCustomContext(what + suffix, std::to_string(rate * 1e-9));
+        };
+        if (i == 1 && m.threads == 1) break;
+        add("fma_peak_float32_gflops", m.peak_float[i]);
+        add("fma_peak_float64_gflops", m.peak_double[i]);
+        add("bandwidth_gb_per_s", m.bandwidth[i]);
+    }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -60,6 +80,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "fastprop %s, level %s, %s, %s\n%s", FASTPROP_VERSION, FASTPROP_LEVEL,
                  fastprop::cpu_name().c_str(), fastprop::compiler_name().c_str(),
                  fastprop::bench::describe(fastprop::bench::machine()).c_str());
+    add_context(fastprop::bench::machine());
     TableReporter reporter;
     if (own_format) {
         benchmark::RunSpecifiedBenchmarks();

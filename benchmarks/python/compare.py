@@ -1,165 +1,82 @@
 """Step time of five MLPs in fastprop and its peers.
 
-    python -m benchmarks.python.compare                  # all works and threads: about 6 minutes
+    python -m benchmarks.python.compare                  # the short mode: below 3 minutes
+    python -m benchmarks.python.compare --full           # all contestants, more rounds: 15 minutes
     python -m benchmarks.python.compare --works tiny,mnist --threads 2 --rounds 9
     python -m benchmarks.python.compare --works 300-150-32-150-300@64:mse
     python -m benchmarks.python.compare --full --json r.json --markdown README.md --png r.png
 
+The short mode leaves out torch.compile, which takes long to compile and comes out beside PyTorch
+eager (a few percent ahead on the wide network), and JAX jitted per step, whose step the scan runs
+without a call for each. Name them with --contestants to have them.
 Exit status 1 if contestants disagree about the losses, or if fastprop itself has no times.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from contextlib import ExitStack
 from dataclasses import replace
-from datetime import date
-from pathlib import Path
 from typing import Any
 
-from . import report
-from .contestants import CONTESTANTS, label
-from .machine import Machine, busy_cpus, cpu_name
-from .pool import Worker, WorkerError, choose_cpus, usable_cpus
-from .race import Race, Result
-from .works import WORKS, Work, parse_work
+from . import options, plots, report, session
+from .contestants import CONTESTANTS
+from .pool import usable_cpus
+from .race import Result
+from .session import Effort
+from .works import WORKS, Work
 
-_SHORT = (5, 0.12)  # rounds, seconds a turn
-_FULL = (11, 0.5)
+_SHORT = Effort(rounds=5, seconds=0.06)
+_FULL = Effort(rounds=11, seconds=0.5)
 _FULL_STEPS = 4  # a full run's epochs are this many times longer
+_LEFT_OUT_WHEN_SHORT = {
+    "torch-compile": "long to compile, and within a few percent of PyTorch eager; use --full",
+    "jax-step": "the scan runs the same step without a call for each; use --full",
+}
 
 
 def main(argv: list[str] | None = None) -> int:
-    options = _options(argv)
-    default_rounds, seconds = _FULL if options.full else _SHORT
-    rounds = options.rounds or default_rounds
-    works = [replace(w, steps=w.steps * _FULL_STEPS) if options.full else w for w in options.works]
-    results: list[Result] = []
-    facts: dict[str, Any] = {"cpu": cpu_name(), "date": date.today().isoformat(), "rounds": rounds}
-    facts |= {"versions": {}, "absent": {}}
-    facts["busy_cpus_before"] = busy = round(busy_cpus(), 2)
-    if busy > 0.1:
-        _say(f"warning: other processes keep {busy} CPUs busy; these times will mean little")
-    for threads in options.threads:
-        results += _race(works, threads, rounds, seconds, options.contestants, facts)
-    _write(options, facts, results)
-    wrong = [r for r in results if r.mismatched]
-    missing = [
-        r for r in results if "fastprop" in options.contestants and "fastprop" not in r.microseconds
-    ]
-    return 1 if wrong or missing else 0
+    chosen = _options(argv)
+    effort = _FULL if chosen.full else _SHORT
+    effort = replace(effort, rounds=chosen.rounds or effort.rounds)
+    works = [_scaled(work, full=chosen.full) for work in chosen.works]
+    facts, results = session.facts(effort), []
+    if not (chosen.full or chosen.contestants):
+        facts["left_out"] = _LEFT_OUT_WHEN_SHORT
+    keys = [key for key in chosen.contestants or CONTESTANTS if key not in facts["left_out"]]
+    for threads in chosen.threads:
+        results += session.race(works, threads, effort, keys, facts)
+    _write(chosen, facts, results)
+    return 1 if session.failed(results, keys) else 0
 
 
-def _race(
-    works: list[Work],
-    threads: int,
-    rounds: int,
-    seconds: float,
-    keys: list[str],
-    facts: dict[str, Any],
-) -> list[Result]:
-    cpus = choose_cpus(threads)
-    machine = Machine(cpus)
-    facts["limit"] = machine.source
-    results = []
-    with ExitStack() as stack:
-        started = []
-        workers = [stack.enter_context(Worker(key, cpus)) for key in keys]
-        for worker in workers:
-            absent = _start(worker)
-            if absent:
-                facts["absent"][worker.key] = absent
-                _say(f"{label(worker.key)} is absent: {absent}")
-            else:
-                facts["versions"] |= worker.versions
-                started.append(worker)
-        race = Race(started, machine, threads, rounds, seconds, _say)
-        for work in works:
-            _say(f"{work.title}, {threads} thread{'s' if threads > 1 else ''}")
-            result = race.run(work)
-            results.append(result)
-            _say(report.line(result))
-    return results
+def _scaled(work: Work, *, full: bool) -> Work:
+    """Long steps are repeated less often in the short mode; the verification needs a few."""
+    return replace(work, steps=work.steps * _FULL_STEPS if full else max(2, work.steps // 2))
 
 
-def _start(worker: Worker) -> str:
-    try:
-        return worker.started()
-    except WorkerError as error:
-        return str(error)
-
-
-def _write(options: argparse.Namespace, facts: dict[str, Any], results: list[Result]) -> None:
-    table = report.markdown(facts, results)
+def _write(chosen: argparse.Namespace, facts: dict[str, Any], results: list[Result]) -> None:
+    table = report.by_threads(facts, results)
     print(table)
-    if options.json:
-        content = {**facts, "results": [r.to_dict() for r in results]}
-        options.json.write_text(json.dumps(content, indent=2) + "\n")
-    if options.markdown:
-        report.write_markdown(options.markdown, table)
-    if options.png:
-        report.plot(options.png, facts, results)
+    if chosen.json:
+        session.write_json(chosen.json, facts, results)
+    if chosen.markdown:
+        report.write_markdown(chosen.markdown, table)
+    if chosen.png:
+        plots.bars(chosen.png, facts, results)
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.python.compare", description=__doc__
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    usable = len(usable_cpus())
-    parser.add_argument("--full", action="store_true", help="more rounds of longer turns")
+    parser = options.parser("compare", __doc__)
     parser.add_argument(
-        "--works",
-        type=_list_of(parse_work),
-        default=list(WORKS.values()),
-        help=f"of {', '.join(WORKS)}, or like 64-32-10@128:cross_entropy",
+        "--full", action="store_true", help="all contestants, in more rounds of longer turns"
     )
-    parser.add_argument(
-        "--contestants",
-        type=_list_of(_contestant),
-        default=list(CONTESTANTS),
-        help=f"of {', '.join(CONTESTANTS)}",
-    )
-    parser.add_argument(
-        "--threads",
-        type=_list_of(int),
-        default=sorted({1, usable}),
-        help=f"numbers of threads, at most the {usable} CPUs of this process",
-    )
-    parser.add_argument("--rounds", type=int, help="turns of each contestant")
-    parser.add_argument("--json", type=Path, help="write all times")
-    parser.add_argument(
-        "--markdown", type=Path, help="write the tables, between the marks if the file has them"
-    )
-    parser.add_argument("--png", type=Path, help="write a plot")
-    options = parser.parse_args(argv)
-    if not all(1 <= n <= usable for n in options.threads):
-        parser.error(f"--threads: from 1 to the {usable} CPUs that this process may use")
-    if options.rounds is not None and options.rounds < 1:
-        parser.error("--rounds: at least 1")
-    return options
-
-
-def _list_of(parse: Any) -> Any:
-    def parse_list(text: str) -> list[Any]:
-        try:
-            return [parse(item.strip()) for item in text.split(",")]
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return parse_list
-
-
-def _contestant(key: str) -> str:
-    if key not in CONTESTANTS:
-        raise ValueError(f"unknown contestant {key!r}; known are {', '.join(CONTESTANTS)}")
-    return key
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    options.add_works(parser, list(WORKS.values()))
+    options.add_contestants(parser)
+    options.add_threads(parser, sorted({1, len(usable_cpus())}))
+    options.add_rounds(parser)
+    options.add_outputs(parser)
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -118,12 +118,12 @@ def torch_calls(
         with torch.inference_mode():
             return peer(batch)
 
-    def train_step() -> float:
+    def train_step() -> Any:
         optimizer.zero_grad(set_to_none=True)
         loss = torch.nn.functional.cross_entropy(peer(rows), labels)
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return loss.item()
 
     agree("PyTorch", predict(rows).numpy(), expected)
     return {

@@ -72,8 +72,12 @@ class Machine:
         return sum(12.0 * length * rounds / took for took in self._on_each_cpu(run))
 
     def limit(self, work: Work) -> float:
-        """The shortest time of a step: products at the peak, the update at the bandwidth."""
-        return work.flops / self.peak() + work.update_bytes / self.bandwidth(16.0 * work.parameters)
+        """The shortest time of a step: products at the peak, the update at the bandwidth.
+
+        A register holds half as many float64, so their peak is half as high.
+        """
+        products = work.flops * (work.itemsize / 4) / self.peak()
+        return products + work.update_bytes / self.bandwidth(work.update_footprint)
 
     def _stream(self, y: np.ndarray, a: np.ndarray, b: np.ndarray, rounds: int) -> float:
         if self._library is not None:

@@ -31,9 +31,18 @@ namespace fastprop {
 
 namespace pk = Eigen::internal;
 
+#if defined(FASTPROP_HALF_PACKETS)
+// For a test: results must not depend on the width (cmake/tests.cmake).
+template <class T>
+using NativePacket = typename pk::unpacket_traits<typename pk::packet_traits<T>::type>::half;
+#else
+template <class T>
+using NativePacket = typename pk::packet_traits<T>::type;
+#endif
+
 template <class T>
 struct Simd {
-    using Packet = typename pk::packet_traits<T>::type;
+    using Packet = NativePacket<T>;
     static constexpr int width = static_cast<int>(pk::unpacket_traits<Packet>::size);
 
     static Packet load(const T* p) { return pk::ploadu<Packet>(p); }

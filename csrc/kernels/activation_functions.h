@@ -102,27 +102,34 @@ struct ActivationFunction<T, Activation::selu> {
 template <class T>
 struct ActivationFunction<T, Activation::celu> {
     using P = Vec<T>;
-    ActivationFunction(T p0, T) : alpha(Simd<T>::set(p0)) {}
+    ActivationFunction(T p0, T) : alpha(Simd<T>::set(p0)), inverse(Simd<T>::set(T(1) / p0)) {}
     P forward(const P& x) const {
         return pk::pselect(pk::pcmp_lt(set<T>(0.0), x), x,
-                           pk::pmul(alpha, expm1_packet<T>(pk::pdiv(x, alpha))));
+                           pk::pmul(alpha, expm1_packet<T>(pk::pmul(x, inverse))));
     }
     P derivative(const P& x) const {
         return pk::pselect(pk::pcmp_lt(set<T>(0.0), x), set<T>(1.0),
-                           exp_normal_packet<T>(pk::pdiv(x, alpha)));
+                           exp_normal_packet<T>(pk::pmul(x, inverse)));
     }
     P alpha;
+    P inverse;
 };
 
 template <class T>
 struct ActivationFunction<T, Activation::gelu> {
     using P = Vec<T>;
     ActivationFunction(T, T) {}
-    P forward(const P& x) const { return pk::pmul(not_below_decayed<T>(x), Normal<T>(x).cdf); }
+    /// max(x, 0) - |x| Phi(-|x|).
+    P forward(const P& x) const {
+        const Normal<T> normal(x);
+        const P size = at_most<T>(pk::pabs(x), kDecayed<T>);
+        const P tail = pk::pmul(pk::pmul(size, normal.scaled), normal.gauss);
+        return pk::psub(at_least<T>(x, T(0)), tail);
+    }
     P derivative(const P& x) const {
         const Normal<T> normal(x);
         const P inside = at_most<T>(not_below_decayed<T>(x), kDecayed<T>);
-        return pk::pmadd(inside, normal.pdf, normal.cdf);
+        return pk::pmadd(inside, normal.pdf(), normal.cdf());
     }
 };
 
@@ -160,9 +167,13 @@ struct ActivationFunction<T, Activation::silu> {
     ActivationFunction(T, T) {}
     P forward(const P& x) const { return pk::pmul(not_below_decayed<T>(x), sigmoid_packet<T>(x)); }
     P derivative(const P& x) const {
-        const P s = sigmoid_packet<T>(x);
+        // With e = exp(-|x|) neither sigmoid(x) nor its derivative e / (1 + e)^2 cancels.
+        const P e = exp_normal_packet<T>(pk::pnegate(pk::pabs(x)));
+        const P r = pk::pdiv(set<T>(1.0), pk::padd(set<T>(1.0), e));
+        const P er = pk::pmul(e, r);
+        const P s = pk::pselect(pk::pcmp_lt(x, set<T>(0.0)), er, r);
         const P inside = at_most<T>(not_below_decayed<T>(x), kDecayed<T>);
-        return pk::pmadd(s, pk::pmul(inside, pk::psub(set<T>(1.0), s)), s);
+        return pk::pmadd(inside, pk::pmul(er, r), s);
     }
 };
 
@@ -191,16 +202,18 @@ struct ActivationFunction<T, Activation::mish> {
 template <class T>
 struct ActivationFunction<T, Activation::softplus> {
     using P = Vec<T>;
-    ActivationFunction(T p0, T p1) : beta(Simd<T>::set(p0)), threshold(Simd<T>::set(p1)) {}
+    ActivationFunction(T p0, T p1)
+        : beta(Simd<T>::set(p0)), inverse(Simd<T>::set(T(1) / p0)), threshold(Simd<T>::set(p1)) {}
     P forward(const P& x) const {
         const P z = pk::pmul(beta, x);
-        return pk::pselect(pk::pcmp_lt(threshold, z), x, pk::pdiv(softplus_packet<T>(z), beta));
+        return pk::pselect(pk::pcmp_lt(threshold, z), x, pk::pmul(softplus_packet<T>(z), inverse));
     }
     P derivative(const P& x) const {
         const P z = pk::pmul(beta, x);
         return pk::pselect(pk::pcmp_lt(threshold, z), set<T>(1.0), sigmoid_packet<T>(z));
     }
     P beta;
+    P inverse;
     P threshold;
 };
 

@@ -12,7 +12,7 @@ using PacketOf = typename Simd<T>::Packet;
 /// The first `n` lanes of v, zero in the others (whose values come from padding).
 template <class T>
 inline PacketOf<T> keep_first(const PacketOf<T>& v, Index n) {
-    return pk::pand(v, Simd<T>::first_lanes(n));
+    return n == Simd<T>::width ? v : pk::pand(v, Simd<T>::first_lanes(n));
 }
 
 /// Lane r holds p[r * stride]; lanes from `n` on repeat lane 0, which exists.

@@ -7,6 +7,7 @@
 
 #include "kernels/lanes.h"
 #include "kernels/loss_terms.h"
+#include "kernels/row_reduce.h"
 
 namespace fastprop {
 namespace {
@@ -35,11 +36,14 @@ struct Operands {
 constexpr Index kBlock = 512;
 
 /// Rows below this length leave too many lanes of their packets empty when taken one by one. The
-/// choice depends on the shape alone, so that bits do not depend on slices.
+/// choice depends on the shape alone, so that bits depend neither on slices nor on the level.
 template <class T>
-constexpr Index short_row() {
-    return 4 * Simd<T>::width;
-}
+constexpr Index kShortRow = 128 / Index{sizeof(T)};
+
+/// Elements of a long row go round through as many accumulators as a packet of the widest level
+/// has.
+template <class T>
+using RowSum = Accumulators<T, SumOf<T>, 64 / static_cast<int>(sizeof(T))>;
 
 /// What a block of rows needs for each of its elements; whatever is so already is pointed to.
 template <class T>
@@ -132,50 +136,36 @@ void loss_of_short_rows(const Loss& loss, const Operands<T>& o) {
 // ---- Long rows, and rows with a variance for each of their vectors
 // --------------------------------
 
-/// One segment of one row; adds to the lanes of `sum` and returns the segment's sum of d/daux where
-/// aux is one value for all of it.
+/// One segment of one row; adds to `sum` and returns the segment's sum of d/daux where aux is one
+/// value for all of it.
 template <bool kValue, bool kGradient, class T, class Loss>
 T loss_of_segment(const Loss& loss, const T* pred, const T* target, const T* aux, bool broadcast,
-                  T scale, T* dpred, T* daux, Index n, PacketOf<T>& sum) {
+                  T scale, T* dpred, T* daux, Index n, RowSum<T>& sum) {
     using S = Simd<T>;
     const PacketOf<T> scales = S::set(scale);
     const PacketOf<T> one_aux = S::set(aux[0]);
-    PacketOf<T> aux_sum = S::set(T(0));
-    Index i = 0;
-    for (; i + S::width <= n; i += S::width) {
+    RowSum<T> aux_sum;
+    RowSum<T>::for_packets(0, n, [&](int k, Index i, Index lanes) {
         const auto terms =
-            loss(S::load(pred + i), S::load(target + i), broadcast ? one_aux : S::load(aux + i));
-        if (kValue) sum = pk::padd(sum, terms.value);
-        if (!kGradient) continue;
-        if (dpred != nullptr) S::store(dpred + i, pk::pmul(terms.dpred, scales));
-        if (!Loss::kAuxGradient || daux == nullptr) continue;
+            loss(S::load_partial(pred + i, lanes), S::load_partial(target + i, lanes),
+                 broadcast ? one_aux : S::load_partial(aux + i, lanes));
+        if (kValue) sum.add(k, keep_first<T>(terms.value, lanes));
+        if (!kGradient) return;
+        if (dpred != nullptr) S::store_partial(dpred + i, pk::pmul(terms.dpred, scales), lanes);
+        if (!Loss::kAuxGradient || daux == nullptr) return;
         if (broadcast)
-            aux_sum = pk::padd(aux_sum, terms.daux);
+            aux_sum.add(k, keep_first<T>(terms.daux, lanes));
         else
-            S::store(daux + i, pk::pmul(terms.daux, scales));
-    }
-    const Index rest = n - i;
-    if (rest > 0) {
-        const auto terms = loss(S::load_partial(pred + i, rest), S::load_partial(target + i, rest),
-                                broadcast ? one_aux : S::load_partial(aux + i, rest));
-        if (kValue) sum = pk::padd(sum, keep_first<T>(terms.value, rest));
-        if (kGradient && dpred != nullptr)
-            S::store_partial(dpred + i, pk::pmul(terms.dpred, scales), rest);
-        if (kGradient && Loss::kAuxGradient && daux != nullptr) {
-            if (broadcast)
-                aux_sum = pk::padd(aux_sum, keep_first<T>(terms.daux, rest));
-            else
-                S::store_partial(daux + i, pk::pmul(terms.daux, scales), rest);
-        }
-    }
-    return Loss::kAuxGradient && kGradient ? pk::predux(aux_sum) * scale : T(0);
+            S::store_partial(daux + i, pk::pmul(terms.daux, scales), lanes);
+    });
+    return Loss::kAuxGradient && kGradient ? aux_sum.total() * scale : T(0);
 }
 
 template <bool kValue, bool kGradient, class T, class Loss>
 void loss_of_long_rows(const Loss& loss, const Operands<T>& o) {
     const Index segments = o.row_size / o.aux.segment;
     for (Index row = 0; row < o.rows; ++row) {
-        PacketOf<T> sum = Simd<T>::set(T(0));
+        RowSum<T> sum;
         const T scale = kGradient ? o.gradient_scale(row) : T(0);
         for (Index s = 0; s < segments; ++s) {
             const Index at = row * o.row_size + s * o.aux.segment;
@@ -187,7 +177,7 @@ void loss_of_long_rows(const Loss& loss, const Operands<T>& o) {
                 o.dpred == nullptr ? nullptr : o.dpred + at, daux, o.aux.segment, sum);
             if (daux != nullptr && o.aux.broadcast) *daux = segment_daux;
         }
-        if (kValue) o.row_loss[row] = o.row_value(pk::predux(sum));
+        if (kValue) o.row_loss[row] = o.row_value(sum.total());
     }
 }
 
@@ -196,7 +186,7 @@ void run_loss(const Operands<T>& o, const LossOptions& options) {
     const LossFunction<T, kind> loss(options);
     const bool sums_aux = o.aux.broadcast && !o.aux.is_constant();
     const bool gradient = o.dpred != nullptr || o.daux != nullptr;
-    if (o.row_size < short_row<T>() && !sums_aux)
+    if (o.row_size < kShortRow<T> && !sums_aux)
         loss_of_short_rows(loss, o);
     else if (o.row_loss == nullptr)
         loss_of_long_rows<false, true>(loss, o);

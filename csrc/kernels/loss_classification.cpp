@@ -14,6 +14,7 @@
 #include "kernels/lanes.h"
 #include "kernels/loss.h"
 #include "kernels/math.h"
+#include "kernels/row_reduce.h"
 
 namespace fastprop {
 namespace {
@@ -189,14 +190,9 @@ void rows_in_lanes(const T* pred, Target& target, const T* g_rows, T* row_loss, 
 // ---- Many classes: along the row
 // -------------------------------------------------------------------
 
-/// f(j, lanes) for the packets of a row; the last one may have fewer lanes than a packet.
-template <class T, class F>
-void for_packets(Index classes, const F& f) {
-    constexpr Index width = Simd<T>::width;
-    Index j = 0;
-    for (; j + width <= classes; j += width) f(j, width);
-    if (j < classes) f(j, classes - j);
-}
+/// Classes go round through as many accumulators as a packet of the widest level has.
+template <class T>
+using RowSum = Accumulators<T, SumOf<T>, 64 / static_cast<int>(sizeof(T))>;
 
 template <class T>
 T greatest_of(const T* x, Index n) {
@@ -215,30 +211,29 @@ void row_along_lanes(const T* x, const Target& target, Index row, const T* g_row
     const bool background = target.has_background();
     T* dx = dpred == nullptr ? nullptr : dpred + row * classes;
 
-    PacketOf<T> sums = S::set(T(0)), totals = S::set(T(0)), dots = S::set(T(0));
-    for_packets<T>(classes, [&](Index j, Index n) {
+    RowSum<T> sums, totals, dots;
+    RowSum<T>::for_packets(0, classes, [&](int k, Index j, Index n) {
         const PacketOf<T> d = pk::psub(S::load_partial(x + j, n), greatest);
         const PacketOf<T> e = exp_normal_packet<T>(d);
         if (dx != nullptr) S::store_partial(dx + j, e, n);
-        sums = pk::padd(sums, n == S::width ? e : keep_first<T>(e, n));
+        sums.add(k, keep_first<T>(e, n));
         if (!background) return;
-        PacketOf<T> q = target.along(row, j, n);
-        if (n < S::width) q = keep_first<T>(q, n);
-        totals = pk::padd(totals, q);
-        dots = pk::padd(dots, weighted<T>(q, d));
+        const PacketOf<T> q = keep_first<T>(target.along(row, j, n), n);
+        totals.add(k, q);
+        dots.add(k, weighted<T>(q, d));
     });
     const bool hits = Target::kHasLabel && target.in_range(row);
     const T hit = target.hit_of(row);
-    const T sum = pk::predux(sums);
-    const T total = pk::predux(totals) + hit;
-    T dot = pk::predux(dots);
+    const T sum = sums.total();
+    const T total = totals.total() + hit;
+    T dot = dots.total();
     if (hits && hit != T(0)) dot += hit * (x[target.label(row)] - pk::pfirst(greatest));
 
     if (row_loss != nullptr) row_loss[row] = total * pk::pfirst(log_packet<T>(S::set(sum))) - dot;
     if (dx == nullptr) return;
     const T scale = g_rows[row] * (total / sum);
     const PacketOf<T> scales = S::set(scale), g = S::set(g_rows[row]);
-    for_packets<T>(classes, [&](Index j, Index n) {
+    RowSum<T>::for_packets(0, classes, [&](int, Index j, Index n) {
         PacketOf<T> value = pk::pmul(S::load_partial(dx + j, n), scales);
         if (background) value = pk::psub(value, pk::pmul(g, target.along(row, j, n)));
         S::store_partial(dx + j, value, n);

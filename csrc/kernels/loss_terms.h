@@ -173,7 +173,7 @@ struct LossFunction<T, LossKind::binary_cross_entropy> {
         const P one = Simd<T>::set(T(1));
         const P e = exp_normal_packet<T>(pk::pnegate(pk::pabs(p)));
         const P positive = pk::pcmp_lt(zero, p);
-        const P softplus_far = log1p_finite_packet<T>(e);  // of -|p|
+        const P softplus_far = log1p_fraction_packet<T>(e);  // of -|p|
         const P softplus_near = pk::padd(softplus_far, pk::pabs(p));
         const P larger = pk::pdiv(one, pk::padd(one, e));  // sigmoid of |p|
         const P smaller = pk::pmul(e, larger);

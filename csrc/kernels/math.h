@@ -4,12 +4,12 @@
 ///
 /// An element's result depends on that element alone: no branch looks at the other lanes. NaN comes
 /// out as NaN and infinities give the limits. Polynomials are minimax (Remez), fitted for the
-/// interval that the reduction leaves. Largest errors measured against a wider type, in units in
-/// the last place, over every 97th float and 10^7 doubles, with and without FMA:
+/// interval that the reduction leaves. Largest errors in units in the last place, over all floats
+/// and over millions of doubles (docs/numerics.md has the whole table):
 ///
 ///               exp    expm1  log    log1p  tanh   sigmoid  softplus
-///     float     1.1    1.8    0.8    1.5    2.5    2.3      2.7
-///     double    1.2    2.5    0.9    1.5    2.6    2.0      2.8
+///     float     1.1    1.7    0.9    1.5    2.5    2.4      2.7
+///     double    1.1    2.5    0.9    1.5    2.5    2.2      2.6
 ///
 /// See erf.h for erf and the normal distribution, trigonometry.h for sin and cos.
 

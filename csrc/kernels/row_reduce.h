@@ -2,8 +2,10 @@
 /// @file
 /// @brief One row reduced to one number, in an order that its length alone decides.
 ///
-/// Blocks of kRowBlock elements run through four accumulators, block results are combined in pairs,
-/// so the rounding error of a long sum grows with the logarithm of its length.
+/// Element i of a block of kRowBlock goes to accumulator i % n, whatever the width of a packet, and
+/// the n accumulators are combined in halves: bits do not depend on the instruction-set level where
+/// a multiply-add is rounded alike. Block results are combined in pairs, so the rounding error of a
+/// long sum grows with the logarithm of its length.
 
 #include <limits>
 
@@ -40,36 +42,67 @@ struct MinOf {
     static T combine_scalars(T a, T b) { return b == b ? (b < a ? b : a) : b; }
 };
 
-/// Lanes combined in halves.
-template <class T, class Op>
-inline T reduce_lanes(const Vec<T>& v) {
-    using S = Simd<T>;
-    alignas(64) T lanes[S::width];
-    pk::pstore(lanes, v);
-    for (int half = S::width / 2; half > 0; half /= 2) {
-        for (int i = 0; i < half; ++i) lanes[i] = Op::combine_scalars(lanes[i], lanes[i + half]);
+/// `kLanes` accumulators in as many packets as this level needs for them.
+template <class T, class Op, int kLanes>
+struct Accumulators {
+    static constexpr int kWidth = Simd<T>::width;
+    static constexpr int kPackets = kLanes / kWidth;
+    static_assert(kPackets > 0 && kLanes % kWidth == 0, "whole packets");
+
+    Vec<T> packets[kPackets];
+
+    Accumulators() {
+        for (Vec<T>& p : packets) p = Simd<T>::set(Op::start());
     }
-    return lanes[0];
-}
+
+    void add(int k, const Vec<T>& v) { packets[k] = Op::combine(packets[k], v); }
+
+    /// f(k, at, lanes) with the accumulator and the elements of every packet of [begin, end): lanes
+    /// is their number, kWidth except at the end.
+    template <class F>
+    static void for_packets(Index begin, Index end, const F& f) {
+        Index i = begin;
+        for (; i + kLanes <= end; i += kLanes) {
+            for (int k = 0; k < kPackets; ++k) f(k, i + k * kWidth, Index{kWidth});
+        }
+        for (int k = 0; k < kPackets; ++k, i += kWidth) {
+            if (i >= end) break;
+            f(k, i, end - i < kWidth ? end - i : Index{kWidth});
+        }
+    }
+
+    /// All of them combined, in halves.
+    T total() const {
+        Vec<T> v[kPackets];
+        for (int k = 0; k < kPackets; ++k) v[k] = packets[k];
+        for (int half = kPackets / 2; half > 0; half /= 2)
+            for (int k = 0; k < half; ++k) v[k] = Op::combine(v[k], v[k + half]);
+        alignas(64) T lanes[kWidth];
+        pk::pstore(lanes, v[0]);
+        for (int half = kWidth / 2; half > 0; half /= 2)
+            for (int i = 0; i < half; ++i)
+                lanes[i] = Op::combine_scalars(lanes[i], lanes[i + half]);
+        return lanes[0];
+    }
+};
+
+/// 128 bytes: 8 packets of SSE, 4 of AVX2, 2 of AVX-512.
+template <class T>
+constexpr int kRowLanes = 128 / static_cast<int>(sizeof(T));
 
 /// Reduces load(i, lanes), the packet of elements i … i + lanes (lanes = width except at the end;
 /// what the other lanes hold does not matter), for one block.
 template <class T, class Op, class Load>
 inline T reduce_block(Index begin, Index end, const Load& load) {
+    using Sums = Accumulators<T, Op, kRowLanes<T>>;
     constexpr Index w = Simd<T>::width;
     const Vec<T> start = Simd<T>::set(Op::start());
-    Vec<T> sum[4] = {start, start, start, start};
-    Index i = begin;
-    for (; i + 4 * w <= end; i += 4 * w) {
-        for (int k = 0; k < 4; ++k) sum[k] = Op::combine(sum[k], load(i + k * w, w));
-    }
-    for (; i + w <= end; i += w) sum[0] = Op::combine(sum[0], load(i, w));
-    if (i < end) {
-        const Vec<T> rest = pk::pselect(Simd<T>::first_lanes(end - i), load(i, end - i), start);
-        sum[1] = Op::combine(sum[1], rest);
-    }
-    return reduce_lanes<T, Op>(
-        Op::combine(Op::combine(sum[0], sum[1]), Op::combine(sum[2], sum[3])));
+    Sums sums;
+    Sums::for_packets(begin, end, [&](int k, Index i, Index lanes) {
+        const Vec<T> v = load(i, lanes);
+        sums.add(k, lanes == w ? v : pk::pselect(Simd<T>::first_lanes(lanes), v, start));
+    });
+    return sums.total();
 }
 
 /// As reduce_block, for any number of elements.

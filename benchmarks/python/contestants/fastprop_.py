@@ -7,7 +7,7 @@ from typing import Any
 import fastprop as fp
 from fastprop import nn, optim
 
-from ..works import LEARNING_RATE, Work
+from ..works import LEARNING_RATE, MOMENTUM, Work
 
 
 class _Losses(fp.Callback):
@@ -33,13 +33,7 @@ class Fastprop:
     def prepare(self, work: Work) -> None:
         self.work = work
         self.x, self.y = work.data()
-        *hidden, last = work.layers
-        layers = [nn.Dense(n_in, n_out, activation="relu") for n_in, n_out in hidden]
-        self.trainer = fp.Trainer(
-            nn.Sequential(*layers, nn.Dense(*last)),
-            loss=work.loss,
-            optimizer=optim.Adam(lr=LEARNING_RATE),
-        )
+        self.trainer = trainer(work)
         self.losses(2)
 
     def losses(self, steps: int) -> list[float]:
@@ -57,10 +51,7 @@ class Fastprop:
         return seen.values
 
     def reset(self, epoch: int) -> None:
-        state = {}
-        for i, (w, b) in enumerate(self.work.weights()):
-            state[f"{i}.weight"], state[f"{i}.bias"] = w, b
-        self.trainer.model.load_state_dict(state)
+        self.trainer.model.load_state_dict(first_weights(self.trainer.model, self.work))
         for arrays in self.trainer.optimizer.state.values():
             for array in arrays:
                 array[...] = 0
@@ -82,3 +73,36 @@ class Fastprop:
 
     def release(self) -> None:
         del self.trainer, self.x, self.y
+
+
+class _Residual(nn.Module):
+    """x + f(x)"""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: fp.Tensor) -> fp.Tensor:
+        return x + self.inner(x)
+
+
+def trainer(work: Work, **options: Any) -> fp.Trainer:
+    """A Trainer of the work's network, with weights of its own."""
+    layers: list[nn.Module] = []
+    for i, (n_in, n_out) in enumerate(work.layers):
+        activation = work.activation if i < len(work.layers) - 1 else None
+        layer = nn.Dense(n_in, n_out, activation=activation, dtype=work.dtype)
+        layers.append(_Residual(layer) if work.adds_input(i) else layer)
+    return fp.Trainer(nn.Sequential(*layers), loss=work.loss, optimizer=_optimizer(work), **options)
+
+
+def first_weights(model: nn.Module, work: Work) -> dict[str, Any]:
+    """The state dict of a model of :func:`trainer` that has the work's first weights."""
+    arrays = [array for pair in work.weights() for array in pair]
+    return dict(zip(model.state_dict(), arrays, strict=True))
+
+
+def _optimizer(work: Work) -> optim.Optimizer:
+    if work.optimizer == "sgd":
+        return optim.SGD(lr=LEARNING_RATE, momentum=MOMENTUM)
+    return optim.Adam(lr=LEARNING_RATE)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]
 
-from ..works import LEARNING_RATE, Work
+from ..works import LEARNING_RATE, MOMENTUM, Work
 
 State = tuple[Any, Any]
 
@@ -23,12 +23,14 @@ class _Jax:
         if jax.default_backend() != "cpu":
             raise RuntimeError(f"JAX runs on {jax.default_backend()}; set JAX_PLATFORMS=cpu")
         self.versions = {"jax": jax.__version__, "optax": optax.__version__}
-        self.optimizer = optax.adam(LEARNING_RATE)
 
     def prepare(self, work: Work) -> None:
+        # Float32 works are compiled as most users do, without 64-bit types.
+        jax.config.update("jax_enable_x64", work.dtype == "float64")
         self.work = work
+        self.optimizer = _optimizer(work)
         self.x, self.y = (jax.device_put(a) for a in work.data())
-        self.step = partial(_step, work.loss, self.optimizer)
+        self.step = partial(_step, work, self.optimizer)
         self.jitted: Any = None
 
     def reset(self, epoch: int) -> None:
@@ -96,22 +98,37 @@ class JaxScan(_Jax):
         return losses
 
 
-def _loss(kind: str, parameters: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-    for w, b in parameters[:-1]:
-        x = jax.nn.relu(x @ w + b)
+def _optimizer(work: Work) -> Any:
+    if work.optimizer == "sgd":
+        return optax.sgd(LEARNING_RATE, momentum=MOMENTUM)
+    return optax.adam(LEARNING_RATE)
+
+
+_ACTIVATIONS = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "gelu": partial(jax.nn.gelu, approximate=False),
+}
+
+
+def _loss(work: Work, parameters: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+    activation = _ACTIVATIONS[work.activation]
+    for i, (w, b) in enumerate(parameters[:-1]):
+        h = activation(x @ w + b)
+        x = x + h if work.adds_input(i) else h
     w, b = parameters[-1]
     x = x @ w + b
-    if kind == "mse":
+    if work.loss == "mse":
         return jnp.mean((x - y) ** 2)
     return optax.softmax_cross_entropy_with_integer_labels(x, y).mean()
 
 
 def _step(
-    kind: str, optimizer: Any, state: State, x: jax.Array, y: jax.Array, rows: jax.Array
+    work: Work, optimizer: Any, state: State, x: jax.Array, y: jax.Array, rows: jax.Array
 ) -> tuple[State, jax.Array]:
     parameters, memory = state
     x, y = (a.at[rows].get(mode="promise_in_bounds") for a in (x, y))
-    loss, gradient = jax.value_and_grad(partial(_loss, kind))(parameters, x, y)
+    loss, gradient = jax.value_and_grad(partial(_loss, work))(parameters, x, y)
     updates, memory = optimizer.update(gradient, memory, parameters)
     return (optax.apply_updates(parameters, updates), memory), loss
 

@@ -5,29 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from ..works import LEARNING_RATE, Work
+from ..works import LEARNING_RATE, MOMENTUM, Work
 
 Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class TorchEager:
-    """Eager PyTorch at its best: fused Adam, gradients set to None, losses never waited for."""
+    """Eager PyTorch at its best: fused Adam, gradients set to None, losses never waited for.
+
+    Args:
+        threads: 0 leaves the number to PyTorch.
+    """
 
     def __init__(self, threads: int) -> None:
-        torch.set_num_threads(threads)
+        if threads:
+            torch.set_num_threads(threads)
         self.versions = {"torch": torch.__version__}
 
     def prepare(self, work: Work) -> None:
+        self.build(work, *work.data())
+        self.losses(2)
+
+    def build(self, work: Work, x: NDArray[Any], y: NDArray[Any]) -> None:
+        """Model and optimizer for this data."""
         self.work = work
-        x, y = work.data()
         self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
         self.model = _mlp(work)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE, fused=True)
+        self.optimizer = _optimizer(self.model, work)
         self.loss = self._loss(self.model, work)
-        self.losses(2)
 
     def _loss(self, model: nn.Module, work: Work) -> Step:
         criterion = nn.MSELoss() if work.loss == "mse" else nn.CrossEntropyLoss()
@@ -35,10 +45,10 @@ class TorchEager:
 
     def losses(self, steps: int) -> list[float]:
         self.reset(0)
-        return [float(loss) for loss in self._run(self.order[:steps])]
+        return [float(loss) for loss in self.train(self.order[:steps])]
 
     def reset(self, epoch: int) -> None:
-        self.order = torch.from_numpy(self.work.order(epoch))
+        self.order = self.work.order(epoch)
         layers = [m for m in self.model.modules() if isinstance(m, nn.Linear)]
         with torch.no_grad():
             for layer, (w, b) in zip(layers, self.work.weights(), strict=True):
@@ -49,11 +59,12 @@ class TorchEager:
                     tensor.zero_()
 
     def epoch(self, steps: int) -> int:
-        return len(self._run(self.order[:steps]))
+        return len(self.train(self.order[:steps]))
 
-    def _run(self, order: torch.Tensor) -> list[torch.Tensor]:
+    def train(self, order: NDArray[np.int64]) -> list[torch.Tensor]:
+        """One step for each line of `order`, ``[steps, batch]``."""
         losses = []
-        for rows in order:
+        for rows in torch.from_numpy(order):
             x = torch.index_select(self.x, 0, rows)
             y = torch.index_select(self.y, 0, rows)
             self.optimizer.zero_grad(set_to_none=True)
@@ -78,8 +89,29 @@ class TorchCompiled(TorchEager):
         return torch.compile(super()._loss(model, work), fullgraph=True, dynamic=False)
 
 
+class _Residual(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.inner(x)
+
+
+_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
+
+
 def _mlp(work: Work) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for n_in, n_out in work.layers:
-        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+    for i, (n_in, n_out) in enumerate(work.layers):
+        linear = nn.Linear(n_in, n_out, dtype=getattr(torch, work.dtype))
+        pair = [linear, _ACTIVATIONS[work.activation]()]
+        layers += [_Residual(nn.Sequential(*pair))] if work.adds_input(i) else pair
     return nn.Sequential(*layers[:-1])
+
+
+def _optimizer(model: nn.Module, work: Work) -> torch.optim.Optimizer:
+    parameters = model.parameters()
+    if work.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=LEARNING_RATE, momentum=MOMENTUM, fused=True)
+    return torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)

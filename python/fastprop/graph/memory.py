@@ -1,73 +1,50 @@
 """A place in the arena for every value, by liveness.
 
-Memory is free again once its last reader is done; within one phase only for a value that every
-thread slices in the same way, since there is no barrier between the two.
+Memory is free again after the barrier that follows its last reader. Within one phase it is only for
+a value that every thread slices in the same way, since there is no barrier between the two.
+
+Values that share their memory by that rule, or in place, form a *buffer*. Buffers are placed from
+the largest to the smallest, each into the tightest gap among those that live when it does. That
+comes to the bytes that are live in the fullest phase, give or take some per cent; placed in the
+order of the program they took 1.2 times as much.
 """
 
 from __future__ import annotations
-
-from bisect import insort
-from typing import NamedTuple
 
 from fastprop.graph.ir import Instruction, Value
 from fastprop.graph.schedule import Schedule
 
 ALIGNMENT = 64
+SPLIT_BYTES = 16 * 2**20
+"""Arenas from this size on may get further barriers: a step then takes milliseconds."""
+SPLIT_GAIN = 0.03
+"""The share of the arena that a barrier must save."""
 
 
 def align(nbytes: int) -> int:
     return max(ALIGNMENT, -(-nbytes // ALIGNMENT) * ALIGNMENT)
 
 
-class _Freed(NamedTuple):
-    offset: int
-    nbytes: int
-    key: int
-    sliced: bool  # in this phase every thread touched its own slice only
+class Buffer:
+    """Memory that one value after the other uses.
 
+    Attributes:
+        size: Bytes, aligned.
+        start: Position of the instruction that writes it first.
+        end: Position of the first instruction that may use its memory for something else.
+    """
 
-class Arena:
-    """Free blocks, and blocks that become free at the next barrier."""
+    __slots__ = ("end", "offset", "size", "start", "values")
 
-    def __init__(self, start: int) -> None:
-        self.bytes = start
-        self._free: list[tuple[int, int]] = []  # (offset, size), by offset
-        self._pending: list[_Freed] = []
+    def __init__(self, size: int, start: int, end: int) -> None:
+        self.size = size
+        self.values: list[Value] = []
+        self.start = start
+        self.end = end
+        self.offset = 0
 
-    def barrier(self) -> None:
-        for block in self._pending:
-            self._release(block.offset, align(block.nbytes))
-        self._pending.clear()
-
-    def free(self, block: _Freed) -> None:
-        self._pending.append(block)
-
-    def allocate(self, nbytes: int, key: int) -> int:
-        # As many bytes in as many rows: a thread's slice of both is the same memory.
-        for i, block in enumerate(self._pending):
-            if block.sliced and block.nbytes == nbytes and block.key == key:
-                del self._pending[i]
-                return block.offset
-        size = align(nbytes)
-        best = min((b for b in self._free if b[1] >= size), key=lambda b: b[1], default=None)
-        if best is None:
-            offset = self.bytes
-            self.bytes += size
-            return offset
-        self._free.remove(best)
-        if best[1] > size:
-            insort(self._free, (best[0] + size, best[1] - size))
-        return best[0]
-
-    def _release(self, offset: int, size: int) -> None:
-        insort(self._free, (offset, size))
-        merged: list[tuple[int, int]] = []
-        for block in self._free:
-            if merged and merged[-1][0] + merged[-1][1] == block[0]:
-                merged[-1] = (merged[-1][0], merged[-1][1] + block[1])
-            else:
-                merged.append(block)
-        self._free = merged
+    def meets(self, other: Buffer) -> bool:
+        return self.start < other.end and other.start < self.end
 
 
 def plan(schedule: Schedule, persistent: list[Value], kept: list[Value]) -> int:
@@ -82,17 +59,71 @@ def plan(schedule: Schedule, persistent: list[Value], kept: list[Value]) -> int:
     for value in persistent:
         value.offset = top
         top += align(value.nbytes)
-    last = _last_uses(schedule.instructions)
-    for value in kept:
-        last[value.base] = len(schedule.instructions)
-    arena = Arena(top)
+    buffers = _buffers(schedule, kept)
+    total = top + _place(buffers)
+    for buffer in buffers:
+        for value in buffer.values:
+            value.offset = top + buffer.offset
+    return total
+
+
+def split_phases(schedule: Schedule, kept: list[Value]) -> Schedule:
+    """Add barriers to a large program where each saves much memory.
+
+    Without one, gradients of weights of different shapes that follow each other in a phase cannot
+    share memory, nor take that of activations which are not needed any more.
+    """
+    total = _place(_buffers(schedule, kept))
+    while total >= SPLIT_BYTES:
+        best, bytes_of_best = schedule, total
+        for position in _large_deaths(schedule, kept, int(SPLIT_GAIN * total)):
+            phases = schedule.phases
+            later = [p + (i > position) for i, p in enumerate(phases)]
+            candidate = schedule._replace(phases=later)
+            nbytes = _place(_buffers(candidate, kept))
+            if nbytes < bytes_of_best:
+                best, bytes_of_best = candidate, nbytes
+        if bytes_of_best > (1 - SPLIT_GAIN) * total:
+            break
+        schedule, total = best, bytes_of_best
+    return schedule
+
+
+def _large_deaths(schedule: Schedule, kept: list[Value], least: int) -> list[int]:
+    """Positions, not at a barrier already, by which `least` bytes died since the one before."""
+    last = _last_uses(schedule.instructions, kept)
+    dying = [0] * len(schedule.instructions)
+    for value, position in last.items():
+        if value.in_arena and not value.persistent and position < len(dying):
+            dying[position] += value.nbytes
+    positions = []
+    died = 0
+    for i, phase in enumerate(schedule.phases[:-1]):
+        died += dying[i]
+        if schedule.phases[i + 1] != phase:
+            died = 0
+        elif died >= least:
+            positions.append(i)
+            died = 0
+    return positions
+
+
+def _buffers(schedule: Schedule, kept: list[Value]) -> list[Buffer]:
+    """Which values share memory, and from when to when."""
+    instructions, phases = schedule.instructions, schedule.phases
+    last = _last_uses(instructions, kept)
+    buffers: list[Buffer] = []
+    owner: dict[Value, Buffer] = {}
+    dead: list[tuple[Value, Buffer]] = []  # in this phase, sliced alike by all who touched them
+    touched: dict[Value, bool] = {}  # in this phase: by every thread its own slice only
+    ending: list[Buffer] = []
     phase = 0
-    touched: dict[Value, bool] = {}
-    for position, (item, item_phase) in enumerate(
-        zip(schedule.instructions, schedule.phases, strict=True)
-    ):
+    for position, (item, item_phase) in enumerate(zip(instructions, phases, strict=True)):
         if item_phase != phase:
-            arena.barrier()
+            for buffer in ending:
+                buffer.end = position
+            ending.clear()
+            dead.clear()
             touched.clear()
             phase = item_phase
         reads, writes = item.reads(), item.writes()
@@ -101,28 +132,67 @@ def plan(schedule: Schedule, persistent: list[Value], kept: list[Value]) -> int:
             touched[value] = touched.get(value, True) and sliced
         taken = _in_place(item, position, last, touched)
         for value in writes:
-            if value.in_arena and value.offset < 0 and value is not taken:
-                value.offset = arena.allocate(value.nbytes, value.key)
-        for value in {v: None for v, _ in reads} | dict.fromkeys(writes):
-            if value.in_arena and not value.persistent and last.get(value, position) == position:
-                if taken is not None and value.offset == taken.offset and value is not taken:
-                    continue
-                arena.free(_Freed(value.offset, value.nbytes, value.key, touched[value]))
-    return arena.bytes
+            if not value.in_arena or value.persistent or value in owner:
+                continue
+            shared = owner[taken] if taken is not None else _take(dead, value, ending)
+            buffer = shared or Buffer(align(value.nbytes), position, len(instructions))
+            if shared is None:
+                buffers.append(buffer)
+            buffer.values.append(value)
+            owner[value] = buffer
+        for value in dict.fromkeys([*(v for v, _ in reads), *writes]):
+            if value in owner and value is not taken and last.get(value, position) == position:
+                ending.append(owner[value])
+                if touched[value]:
+                    dead.append((value, owner[value]))
+    return buffers
 
 
-def _last_uses(instructions: list[Instruction]) -> dict[Value, int]:
+def _take(dead: list[tuple[Value, Buffer]], value: Value, ending: list[Buffer]) -> Buffer | None:
+    """A buffer whose dead value lies as `value` does: a thread's slice is the same memory."""
+    for i, (other, buffer) in enumerate(dead):
+        if other.nbytes == value.nbytes and other.key == value.key:
+            del dead[i]
+            ending.remove(buffer)
+            return buffer
+    return None
+
+
+def _place(buffers: list[Buffer]) -> int:
+    """Set offsets, the largest buffer first; return the bytes."""
+    placed: list[Buffer] = []
+    total = 0
+    for buffer in sorted(buffers, key=lambda b: (-b.size, b.start)):
+        taken = sorted((b.offset, b.offset + b.size) for b in placed if b.meets(buffer))
+        end, tightest, buffer.offset = 0, -1, -1
+        for begin, after in taken:
+            gap = begin - end
+            if gap >= buffer.size and (tightest < 0 or gap < tightest):
+                tightest, buffer.offset = gap, end
+            end = max(end, after)
+        if tightest < 0:
+            buffer.offset = end
+        placed.append(buffer)
+        total = max(total, buffer.offset + buffer.size)
+    return total
+
+
+def _last_uses(instructions: list[Instruction], kept: list[Value]) -> dict[Value, int]:
     last: dict[Value, int] = {}
     for position, item in enumerate(instructions):
+        for value in item.writes():
+            last[value] = position
         for value, _ in item.reads():
             last[value] = position
+    for value in kept:
+        last[value.base] = len(instructions)
     return last
 
 
 def _in_place(
     item: Instruction, position: int, last: dict[Value, int], touched: dict[Value, bool]
 ) -> Value | None:
-    """Let the output take the place of an input that nobody reads any more; return that output."""
+    """An input that nobody reads any more and whose place the output may take."""
     out = item.outputs[0]
     if not item.inplace or not out.in_arena or out.persistent or len(item.outputs) != 1:
         return None
@@ -137,6 +207,5 @@ def _in_place(
             and value.nbytes == base.nbytes == out.nbytes
             and base.key == out.key
         ):
-            out.offset = base.offset
-            return out
+            return base
     return None

@@ -14,7 +14,7 @@ from fastprop.graph import cost
 from fastprop.graph.fuse import fuse
 from fastprop.graph.ir import Instruction, Value, instruction, kernel
 from fastprop.graph.lower import Lowering
-from fastprop.graph.memory import plan
+from fastprop.graph.memory import plan, split_phases
 from fastprop.graph.packing import pack_gradients, pack_weights
 from fastprop.graph.schedule import schedule
 from fastprop.graph.tensor import Parameter, Tensor
@@ -107,6 +107,7 @@ class Program:
             value.base.persistent = value.base.in_arena
         persistent = [v for p in prologue for v in p.outputs]
         persistent += list(dict.fromkeys(v.base for v in recorded if v.base.in_arena))
+        self._schedule = split_phases(self._schedule, [*recorded, *stored])
         self.arena_bytes = plan(self._schedule, persistent, [*recorded, *stored])
         self.threads = threads or cost.choose_threads(self._schedule, self.capacity)
         self.prologue = prologue

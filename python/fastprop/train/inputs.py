@@ -13,7 +13,7 @@ from fastprop import _core, losses
 from fastprop.data import Dataset, check_finite, split_rows, to_array
 from fastprop.data.dataset import same_length
 from fastprop.train.objective import Objective
-from fastprop.train.programs import Inputs, Programs, argument_range
+from fastprop.train.programs import Programs, argument_range
 
 Array = NDArray[Any]
 
@@ -48,19 +48,21 @@ class Reader:
         self._inputs_look: _Look | None = None
         self._dataset_look: _Look | None = None
 
-    def inputs(self, where: str, x: Any, finite: bool) -> Inputs:
-        """Inputs, one array for each argument of ``forward``, of the model's dtype."""
+    def inputs(self, where: str, x: Any, finite: bool) -> tuple[tuple[Array, ...], int]:
+        """Inputs, one array for each argument of ``forward``, of the model's dtype; and their
+        :meth:`Programs.signature`.
+        """
         generation = self._programs.look_at_model()
         look = self._inputs_look
         if look is not None and look.generation == generation and look.x.fits(x, finite):
-            return Inputs((x,), look.signature)
+            return (x,), look.signature
         arrays = self._checked_inputs(where, x, finite, None)
         signature = self._programs.signature(arrays)
         self._inputs_look = None
         if len(arrays) == 1:
             form = _core.Form(arrays[0].dtype, arrays[0].shape[1:])
             self._inputs_look = _Look(generation, signature, form, None)
-        return Inputs(arrays, signature)
+        return arrays, signature
 
     def _checked_inputs(
         self, where: str, x: Any, finite: bool, notes: list[str] | None

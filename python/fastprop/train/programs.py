@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,13 +34,6 @@ _FEW_ROWS = 32
 _MOST_ROWS = 512
 
 Signature = tuple[Any, ...]
-
-
-class Inputs(NamedTuple):
-    """Checked inputs, an array for each argument of ``forward``, with their signature."""
-
-    arrays: tuple[NDArray[Any], ...]
-    signature: int
 
 
 class TracedProgram:
@@ -226,13 +219,14 @@ class Programs:
             key, self._trace(where, data, capacity, several, training=False)
         )
 
-    def prediction(self, where: str, inputs: Inputs, capacity: int) -> TracedProgram:
+    def prediction(
+        self, where: str, inputs: Sequence[NDArray[Any]], signature: int, capacity: int
+    ) -> TracedProgram:
         """A Program that gives the outputs for every row."""
-        arrays, signature = inputs
-        several = capacity > _FEW_ROWS or len(arrays[0]) > capacity
+        several = capacity > _FEW_ROWS or len(inputs[0]) > capacity
         key = ("prediction", signature, several, capacity)
         return self._find(key) or self._keep(
-            key, self._trace_prediction(where, arrays, capacity, several)
+            key, self._trace_prediction(where, inputs, capacity, several)
         )
 
     def _trace_prediction(

@@ -355,14 +355,14 @@ class Trainer:
             TypeError: As for :meth:`fit`.
         """
         where = "Trainer.predict"
-        inputs = self._reader.inputs(where, x, check_finite)
-        rows = len(inputs.arrays[0])
+        inputs, signature = self._reader.inputs(where, x, check_finite)
+        rows = len(inputs[0])
         if batch_size is None:
             batch = evaluation_rows(rows)
         else:
             batch = check_batch_size(where, batch_size, rows)
-        traced = self._programs.prediction(where, inputs, batch)
-        result = traced.run(inputs.arrays, rows, batch, None, 0, self.seed)
+        traced = self._programs.prediction(where, inputs, signature, batch)
+        result = traced.run(inputs, rows, batch, None, 0, self.seed)
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
         return result.rows[0] if len(result.rows) == 1 else tuple(result.rows)

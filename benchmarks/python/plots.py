@@ -1,0 +1,124 @@
+"""Plots of results, as PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .contestants import CONTESTANTS, label
+from .race import Result
+from .report import duration, threads_text
+
+_COLORS = dict(
+    zip(CONTESTANTS, ("#d1495b", "#30638e", "#7fa7c9", "#3c7a5a", "#8fc1a3"), strict=True)
+)
+_LIMIT = {"color": "0.2", "lw": 1.2, "ls": "--"}
+
+
+def bars(path: Path, facts: dict[str, Any], results: list[Result]) -> None:
+    """Bars of the time per step relative to fastprop's, one panel a number of threads."""
+    plt = _pyplot()
+    counts = sorted({r.threads for r in results}, reverse=True)
+    keys = [k for k in CONTESTANTS if any(k in r.microseconds for r in results)]
+    figure, axes = plt.subplots(
+        len(counts), 1, figsize=(9, 0.6 + 3.0 * len(counts)), squeeze=False, layout="constrained"
+    )
+    for axis, threads in zip(axes[:, 0], counts, strict=True):
+        _bars(axis, keys, [r for r in results if r.threads == threads])
+        axis.set_title(threads_text(threads), loc="left", fontsize=10)
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    figure.supylabel("time of a training step, fastprop = 1", fontsize=10)
+    figure.supxlabel(f"{facts['cpu']}, {facts['date']}", fontsize=8, color="0.4")
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def _bars(axis: Any, keys: list[str], results: list[Result]) -> None:
+    width = 0.8 / (len(keys) + 1)
+    for i, key in enumerate(keys):
+        for j, result in enumerate(results):
+            time, unit = result.median(key), _unit(result)
+            if time is None or unit is None:
+                continue
+            at = j + (i - (len(keys) - 1) / 2) * width
+            name = label(key) if j == 0 else None
+            axis.bar(at, time / unit, width * 0.92, color=_COLORS[key], label=name)
+            axis.text(
+                at,
+                time / unit,
+                f" {duration(time)}",
+                rotation=90,
+                ha="center",
+                va="bottom",
+                fontsize=7,
+            )
+    for j, result in enumerate(results):
+        unit = _unit(result)
+        if unit and result.limits:
+            ends = (j - 0.45, j + 0.45)
+            name = "machine's limit" if j == 0 else None
+            axis.plot(ends, [result.limit / unit] * 2, label=name, **_LIMIT)
+    axis.set_xticks(range(len(results)), [_label(r) for r in results], fontsize=6.5)
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    axis.set_ylim(min(low, 0.4), high * 2.5)  # room for the numbers
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _label(result: Result) -> str:
+    name, _, shape = result.work.title.partition(" ")
+    return f"{name}\n{shape}"
+
+
+def _unit(result: Result) -> float | None:
+    """fastprop's time, or the best one where it has none."""
+    return result.median("fastprop") or min(
+        filter(None, map(result.median, result.microseconds)), default=None
+    )
+
+
+def curves(path: Path, facts: dict[str, Any], panels: dict[str, list[tuple[int, Result]]]) -> None:
+    """Time per step over what is varied, both axes logarithmic; one panel a sweep."""
+    plt = _pyplot()
+    columns = min(2, len(panels))
+    lines = -(-len(panels) // columns)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(4.8 * columns, 3.8 * lines), squeeze=False, layout="constrained"
+    )
+    for axis in axes.ravel()[len(panels) :]:
+        axis.remove()
+    for axis, (title, points) in zip(axes.ravel(), panels.items(), strict=False):
+        _curve(axis, points)
+        axis.set_title(title, loc="left", fontsize=10)
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    figure.supylabel("time of a training step, µs", fontsize=10)
+    figure.supxlabel(f"{facts['cpu']}, {facts['date']}", fontsize=8, color="0.4")
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def _curve(axis: Any, points: list[tuple[int, Result]]) -> None:
+    for key in CONTESTANTS:
+        known = [(at, time) for at, r in points if (time := r.median(key)) is not None]
+        if known:
+            axis.plot(*zip(*known, strict=True), "o-", ms=3, color=_COLORS[key], label=label(key))
+    limits = [(at, r.limit) for at, r in points if r.limits]
+    if limits:
+        axis.plot(*zip(*limits, strict=True), label="machine's limit", **_LIMIT)
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("log")
+    axis.set_xticks([at for at, _ in points], [str(at) for at, _ in points], fontsize=7)
+    axis.minorticks_off()
+    axis.grid(axis="y", color="0.9", lw=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _pyplot() -> Any:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
