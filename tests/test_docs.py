@@ -59,6 +59,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{_name(page)} links to {target}"
 
 
+def test_the_table_of_derivatives_is_that_of_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["generate_derivative_table.py", "--check"])
+    with pytest.raises(SystemExit) as result:
+        runpy.run_path(str(ROOT / "docs/generate_derivative_table.py"), run_name="__main__")
+    assert result.value.code == 0, "run python docs/generate_derivative_table.py"
+
+
 def test_there_is_something_to_test() -> None:
     assert len(_blocks(ROOT / "README.md")) >= 3
     assert len(EXAMPLES) >= 3

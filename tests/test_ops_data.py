@@ -20,15 +20,15 @@ def test_gather_rows(shape: tuple, dtype: str) -> None:
         np.testing.assert_array_equal(rows.data, source[np.array(index, np.int64)])
 
 
-def test_gather_rows_messages() -> None:
+def test_gather_rows_messages_and_derivative() -> None:
     source = tensor(np.ones((3, 2)), requires_grad=True)
     for index in ([3], [-1]):
         with pytest.raises(ValueError, match="gather_rows: index must be from 0 to 2"):
             F.gather_rows(source, np.array(index))
     with pytest.raises(ValueError, match="gather_rows: index must be int64"):
         F.gather_rows(source, np.array([0.0]))
-    with pytest.raises(RuntimeError, match="gather_rows: there is no derivative by source"):
-        F.gather_rows(source, np.array([0])).sum().backward()
+    F.gather_rows(source, np.array([0, 2, 0])).sum().backward()
+    np.testing.assert_array_equal(source.grad.data, [[2, 2], [0, 0], [1, 1]])
 
 
 def _top_k(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:

@@ -6,6 +6,8 @@
 #include "core/packet.h"
 #include "kernels/broadcast.h"
 #include "kernels/erf.h"
+#include "kernels/hyperbolic.h"
+#include "kernels/inverse_trigonometry.h"
 #include "kernels/math.h"
 #include "kernels/trigonometry.h"
 
@@ -41,6 +43,15 @@ EIGEN_STRONG_INLINE Vec<T> apply(const Vec<T>& x) {
     if constexpr (op == Unary::erf) return erf_packet<T>(x);
     if constexpr (op == Unary::log1p) return log1p_packet<T>(x);
     if constexpr (op == Unary::expm1) return expm1_packet<T>(x);
+    if constexpr (op == Unary::tan) return tan_packet<T>(x);
+    if constexpr (op == Unary::asin) return asin_packet<T>(x);
+    if constexpr (op == Unary::acos) return acos_packet<T>(x);
+    if constexpr (op == Unary::atan) return atan_packet<T>(x);
+    if constexpr (op == Unary::sinh) return sinh_packet<T>(x);
+    if constexpr (op == Unary::cosh) return cosh_packet<T>(x);
+    if constexpr (op == Unary::asinh) return asinh_packet<T>(x);
+    if constexpr (op == Unary::acosh) return acosh_packet<T>(x);
+    if constexpr (op == Unary::atanh) return atanh_packet<T>(x);
 }
 
 template <class T, Binary op>
@@ -146,6 +157,52 @@ void binary(const BroadcastPlan& plan, const T* a, const T* b, T* y) {
     }
 }
 
+void binary_integer(Binary op, const BroadcastPlan& plan, const std::int64_t* a,
+                    const std::int64_t* b, std::int64_t* y) {
+    y += plan.out_offset;
+    const auto with = [&](const auto& f) {
+        for_each_row(plan, [&](const BroadcastCursor& at, Index position, Index n) {
+            const std::int64_t* u = a + at.offset(0);
+            const std::int64_t* v = b + at.offset(1);
+            for (Index i = 0; i < n; ++i)
+                y[position + i] = f(u[i * plan.inner_stride(0)], v[i * plan.inner_stride(1)]);
+        });
+    };
+    // Unsigned: overflow of signed ones is undefined.
+    using U = std::uint64_t;
+    using I = std::int64_t;
+    switch (op) {
+        case Binary::add:
+            return with(
+                [](I u, I v) { return static_cast<I>(static_cast<U>(u) + static_cast<U>(v)); });
+        case Binary::sub:
+            return with(
+                [](I u, I v) { return static_cast<I>(static_cast<U>(u) - static_cast<U>(v)); });
+        case Binary::mul:
+            return with(
+                [](I u, I v) { return static_cast<I>(static_cast<U>(u) * static_cast<U>(v)); });
+        case Binary::maximum:
+            return with([](I u, I v) { return std::max(u, v); });
+        case Binary::minimum:
+            return with([](I u, I v) { return std::min(u, v); });
+        case Binary::greater:
+            return with([](I u, I v) { return I(u > v); });
+        case Binary::greater_equal:
+            return with([](I u, I v) { return I(u >= v); });
+        case Binary::less:
+            return with([](I u, I v) { return I(u < v); });
+        case Binary::less_equal:
+            return with([](I u, I v) { return I(u <= v); });
+        case Binary::equal:
+            return with([](I u, I v) { return I(u == v); });
+        case Binary::not_equal:
+            return with([](I u, I v) { return I(u != v); });
+        case Binary::div:
+        case Binary::pow:
+            return;
+    }
+}
+
 template <class T>
 void where(const BroadcastPlan& plan, const T* c, const T* a, const T* b, T* y) {
     y += plan.out_offset;
@@ -187,6 +244,15 @@ FASTPROP_UNARY(cos)
 FASTPROP_UNARY(erf)
 FASTPROP_UNARY(log1p)
 FASTPROP_UNARY(expm1)
+FASTPROP_UNARY(tan)
+FASTPROP_UNARY(asin)
+FASTPROP_UNARY(acos)
+FASTPROP_UNARY(atan)
+FASTPROP_UNARY(sinh)
+FASTPROP_UNARY(cosh)
+FASTPROP_UNARY(asinh)
+FASTPROP_UNARY(acosh)
+FASTPROP_UNARY(atanh)
 
 FASTPROP_BINARY(add)
 FASTPROP_BINARY(sub)

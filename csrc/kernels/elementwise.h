@@ -6,6 +6,8 @@
 /// with it is false, not_equal true. An element's bits depend on its operands alone, whatever the
 /// path.
 
+#include <cstdint>
+
 #include "core/tensor_view.h"
 #include "core/types.h"
 
@@ -28,6 +30,15 @@ enum class Unary {
     erf,
     log1p,
     expm1,
+    tan,
+    asin,
+    acos,
+    atan,
+    sinh,
+    cosh,
+    asinh,
+    acosh,
+    atanh,
 };
 
 enum class Binary {
@@ -53,6 +64,11 @@ void unary(const T* x, T* y, Index n);
 /// y = f(a, b) on the plan's rows. y may be an operand that is not broadcast.
 template <class T, Binary op>
 void binary(const BroadcastPlan& plan, const T* a, const T* b, T* y);
+
+/// The same for integers: sums, differences, products (which wrap around), extremes, comparisons.
+/// Division and powers of integers are not there; they would leave y as it is.
+void binary_integer(Binary op, const BroadcastPlan& plan, const std::int64_t* a,
+                    const std::int64_t* b, std::int64_t* y);
 
 /// y = a where c is not zero, b elsewhere (a NaN in c counts as not zero).
 template <class T>

@@ -55,6 +55,7 @@ struct OpEntry {
     Kernel f32;
     Kernel f64;
     Check check;
+    Kernel i64 = nullptr;  ///< for int64, where the op makes sense there
 };
 
 /// Rows of the table, one function a family (ops_<family>.cpp).
@@ -62,6 +63,7 @@ std::vector<OpEntry> linear_ops();
 std::vector<OpEntry> activation_ops();
 std::vector<OpEntry> elementwise_ops();
 std::vector<OpEntry> reduction_ops();
+std::vector<OpEntry> index_ops();
 std::vector<OpEntry> loss_ops();
 std::vector<OpEntry> data_ops();
 std::vector<OpEntry> update_ops();
@@ -76,7 +78,7 @@ const OpEntry& find_op(const std::string& name);
 /// Counts and dtypes, then the op's own check.
 void check_call(const OpEntry& op, const Call& call);
 
-/// The kernel for the call's dtype: that of out[0] where it is a floating one, else of in[0].
+/// The kernel for the call's dtype: that of out[0] where there is one for it, else of in[0].
 Kernel select_kernel(const OpEntry& op, const Call& call);
 
 }  // namespace fastprop

@@ -20,8 +20,8 @@ bool dispatches_itself(const OpEntry& op) { return op.f32 == op.f64; }
 
 std::vector<OpEntry> build_table() {
     std::vector<OpEntry> table;
-    for (auto family : {linear_ops, activation_ops, elementwise_ops, reduction_ops, loss_ops,
-                        data_ops, update_ops, random_ops}) {
+    for (auto family : {linear_ops, activation_ops, elementwise_ops, reduction_ops, index_ops,
+                        loss_ops, data_ops, update_ops, random_ops}) {
         std::vector<OpEntry> rows = family();
         std::move(rows.begin(), rows.end(), std::back_inserter(table));
     }
@@ -123,6 +123,7 @@ void check_call(const OpEntry& op, const Call& call) {
 Kernel select_kernel(const OpEntry& op, const Call& call) {
     if (dispatches_itself(op)) return op.f32;
     DType dtype = call.out[0].dtype;
+    if (dtype == DType::i64 && op.i64 != nullptr) return op.i64;
     if (!is_floating(dtype) && call.num_in > 0) dtype = call.in[0].dtype;
     require(is_floating(dtype), op.name, ": wants float32 or float64, got ", dtype_name(dtype));
     return dtype == DType::f32 ? op.f32 : op.f64;

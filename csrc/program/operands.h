@@ -2,6 +2,8 @@
 /// @file
 /// @brief What adapters and their checks ask of a call's operands again and again.
 
+#include <cstdint>
+
 #include "program/op.h"
 
 namespace fastprop {
@@ -24,6 +26,19 @@ const T* input(const Call& call, int i) {
 template <class T>
 T* output(const Call& call, int i = 0) {
     return call.out[i].as<T>();
+}
+
+/// Calls f(U) for the unsigned type of the elements' size.
+template <class F>
+void with_storage_type(DType dtype, const F& f) {
+    switch (dtype_size(dtype)) {
+        case 1:
+            return f(std::uint8_t{});
+        case 4:
+            return f(std::uint32_t{});
+        default:
+            return f(std::uint64_t{});
+    }
 }
 
 /// Refuses inputs that are not of out[0]'s dtype.

@@ -34,6 +34,13 @@ void run_binary(const Call& call, const Team& team) {
     binary<T, op>(plan, input<T>(call, 0), input<T>(call, 1), output<T>(call));
 }
 
+template <Binary op>
+void run_integer(const Call& call, const Team& team) {
+    const BroadcastPlan plan = plan_broadcast(call.out[0], call.in, 2, own_rows(call, team));
+    binary_integer(op, plan, input<std::int64_t>(call, 0), input<std::int64_t>(call, 1),
+                   output<std::int64_t>(call));
+}
+
 template <class T>
 void run_where(const Call& call, const Team& team) {
     const BroadcastPlan plan = plan_broadcast(call.out[0], call.in, 3, own_rows(call, team));
@@ -102,7 +109,16 @@ OpEntry unary_row(const char* name) {
 
 template <Binary op>
 OpEntry binary_row(const char* name) {
-    return {name, {}, 2, 2, 1, run_binary<float, op>, run_binary<double, op>, check_broadcast};
+    constexpr bool integers = op != Binary::div && op != Binary::pow;
+    return {name,
+            {},
+            2,
+            2,
+            1,
+            run_binary<float, op>,
+            run_binary<double, op>,
+            check_broadcast,
+            integers ? run_integer<op> : nullptr};
 }
 
 }  // namespace
@@ -137,6 +153,15 @@ std::vector<OpEntry> elementwise_ops() {
         unary_row<Unary::erf>("erf"),
         unary_row<Unary::log1p>("log1p"),
         unary_row<Unary::expm1>("expm1"),
+        unary_row<Unary::tan>("tan"),
+        unary_row<Unary::asin>("asin"),
+        unary_row<Unary::acos>("acos"),
+        unary_row<Unary::atan>("atan"),
+        unary_row<Unary::sinh>("sinh"),
+        unary_row<Unary::cosh>("cosh"),
+        unary_row<Unary::asinh>("asinh"),
+        unary_row<Unary::acosh>("acosh"),
+        unary_row<Unary::atanh>("atanh"),
         {"copy", {}, 1, 1, 1, run_copy, run_copy, check_copy},
         {"cast", {}, 1, 1, 1, run_cast, run_cast, check_cast},
         {"fill", {"value"}, 0, 0, 1, run_fill<float>, run_fill<double>, nullptr},

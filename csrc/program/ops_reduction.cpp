@@ -71,19 +71,6 @@ void check_broadcast_to(const Call& call) {
             "broadcast_to: the input does not broadcast to the shape of the output");
 }
 
-/// Calls f(U) for the unsigned type of the elements' size.
-template <class F>
-void with_storage_type(DType dtype, const F& f) {
-    switch (dtype_size(dtype)) {
-        case 1:
-            return f(std::uint8_t{});
-        case 4:
-            return f(std::uint32_t{});
-        default:
-            return f(std::uint64_t{});
-    }
-}
-
 void run_broadcast_to(const Call& call, const Team& team) {
     const BroadcastPlan plan = plan_broadcast(call.out[0], call.in, 1, own_rows(call, team));
     with_storage_type(call.out[0].dtype, [&](auto element) {

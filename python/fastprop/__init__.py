@@ -9,63 +9,128 @@ from fastprop._version import __version__
 from fastprop.config import config, show_config
 from fastprop.functional import (
     abs,
+    acos,
+    acosh,
+    argmax,
+    argmin,
+    argsort,
+    asin,
+    asinh,
+    atan,
+    atanh,
+    clip,
+    concatenate,
     cos,
+    cosh,
+    cumsum,
     dense,
+    dot,
+    einsum,
     erf,
     exp,
+    expm1,
+    flip,
+    gather,
     gelu,
     log,
+    log1p,
     log_softmax,
+    logsumexp,
     matmul,
     max,
     maximum,
     mean,
     min,
     minimum,
+    norm,
+    one_hot,
+    outer,
+    pad,
+    permute,
+    prod,
     relu,
+    reshape,
+    scatter_add,
     sigmoid,
     silu,
     sin,
+    sinh,
     softmax,
     softplus,
+    sort,
+    split,
     sqrt,
+    square,
+    stack,
+    std,
     sum,
+    take,
+    tan,
     tanh,
+    topk,
+    transpose,
+    tril,
+    triu,
+    var,
     where,
 )
-from fastprop.graph import Parameter, Tensor, grad, no_grad, tensor
+from fastprop.graph import Parameter, Tensor, from_dlpack, grad, no_grad, tensor
 from fastprop.random import seed
 from fastprop.train import Callback, History, NonFiniteError, Trainer
 
 if TYPE_CHECKING:
-    from fastprop import inspect, kernels
+    from fastprop import autograd, inspect, kernels
+    from fastprop.autograd import (
+        GradcheckError,
+        gradcheck,
+        gradgradcheck,
+        hessian,
+        hvp,
+        jacobian,
+        jvp,
+        value_and_grad,
+        vjp,
+    )
 
 __all__ = [
     # the five words
-    "Tensor", "Parameter", "tensor", "Trainer", "History", "Callback", "NonFiniteError",
+    "Tensor", "Parameter", "tensor", "from_dlpack", "Trainer", "History", "Callback",
+    "NonFiniteError",
     # derivatives
-    "grad", "no_grad",
+    "grad", "no_grad", "value_and_grad", "vjp", "jvp", "jacobian", "hessian", "hvp", "gradcheck",
+    "gradgradcheck", "GradcheckError",
     # functions on Tensors
-    "abs", "cos", "dense", "erf", "exp", "gelu", "log", "log_softmax", "matmul", "max", "maximum",
-    "mean", "min", "minimum", "relu", "sigmoid", "silu", "sin", "softmax", "softplus", "sqrt",
-    "sum", "tanh", "where",
+    "abs", "acos", "acosh", "argmax", "argmin", "argsort", "asin", "asinh", "atan", "atanh",
+    "clip", "concatenate", "cos", "cosh", "cumsum", "dense", "dot", "einsum", "erf", "exp",
+    "expm1", "flip", "gather", "gelu", "log", "log1p", "log_softmax", "logsumexp", "matmul",
+    "max", "maximum", "mean", "min", "minimum", "norm", "one_hot", "outer", "pad", "permute",
+    "prod", "relu", "reshape", "scatter_add", "sigmoid", "silu", "sin", "sinh", "softmax",
+    "softplus", "sort", "split", "sqrt", "square", "stack", "std", "sum", "take", "tan", "tanh",
+    "topk", "transpose", "tril", "triu", "var", "where",
     # packages
-    "data", "functional", "inspect", "kernels", "losses", "metrics", "nn", "optim", "train",
+    "autograd", "data", "functional", "inspect", "kernels", "losses", "metrics", "nn", "optim",
+    "train",
     # the installation
     "config", "show_config", "seed", "__version__",
 ]  # fmt: skip
 
-# Packages that most programs do not touch are imported when they are asked for.
-_LAZY = ("inspect", "kernels")
+# Packages that most programs do not touch, and what is in them, are imported when asked for.
+_PACKAGES = ("autograd", "inspect", "kernels")
+_DERIVATIVES = (
+    "value_and_grad", "vjp", "jvp", "jacobian", "hessian", "hvp", "gradcheck", "gradgradcheck",
+    "GradcheckError",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        from importlib import import_module
+    from importlib import import_module
 
+    if name in _PACKAGES:
         return import_module(f"{__name__}.{name}")
+    if name in _DERIVATIVES:
+        return getattr(import_module(f"{__name__}.autograd"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_PACKAGES, *_DERIVATIVES})

@@ -1,5 +1,8 @@
 """Functions on Tensors. They take arrays and numbers too, and run at once or are recorded."""
 
+import sys
+
+from fastprop.graph.indexing import getitem
 from fastprop.graph.loss_rows import (
     binary_cross_entropy_rows,
     cross_entropy_rows,
@@ -31,12 +34,34 @@ from fastprop.graph.ops_activation import (
     softsign,
     tanh,
 )
+from fastprop.graph.ops_arrange import (
+    diagonal,
+    expand,
+    flip,
+    one_hot,
+    pad,
+    permute,
+    split,
+    squeeze,
+    stack,
+    tril,
+    triu,
+    unsqueeze,
+)
 from fastprop.graph.ops_data import binary_correct, gather_rows, top_k_correct
 from fastprop.graph.ops_elementwise import (
     abs,
+    acos,
+    acosh,
     add,
+    asin,
+    asinh,
+    atan,
+    atanh,
+    clip,
     copy,
     cos,
+    cosh,
     div,
     equal,
     erf,
@@ -58,26 +83,38 @@ from fastprop.graph.ops_elementwise import (
     rsqrt,
     sign,
     sin,
+    sinh,
     sqrt,
     square,
     sub,
+    tan,
     where,
 )
+from fastprop.graph.ops_index import concatenate, gather, scatter_add, take
 from fastprop.graph.ops_linear import dense, matmul
-from fastprop.graph.ops_reduction import argmax, broadcast_to, max, mean, min, sum
+from fastprop.graph.ops_order import argsort, cumsum, sort, topk
+from fastprop.graph.ops_products import dot, einsum, outer
+from fastprop.graph.ops_reduction import broadcast_to, max, mean, min, sum
 from fastprop.graph.ops_shape import cast, reshape, stop_gradient, transpose
 from fastprop.graph.ops_softmax import log_softmax, softmax
+from fastprop.graph.ops_statistics import argmax, argmin, logsumexp, norm, prod, std, var
+from fastprop.graph.tensor_methods import bind_functions
 
 __all__ = [
     # elementwise
     "add", "sub", "mul", "div", "pow", "maximum", "minimum", "neg", "abs", "sign", "square",
-    "reciprocal", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "sin", "cos", "erf", "copy",
+    "reciprocal", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "sin", "cos", "tan",
+    "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "erf", "copy", "clip",
     "greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "where",
     # reductions and shapes
-    "sum", "mean", "max", "min", "argmax", "broadcast_to", "reshape", "transpose", "cast",
-    "stop_gradient",
+    "sum", "mean", "max", "min", "argmax", "argmin", "prod", "var", "std", "norm", "logsumexp",
+    "broadcast_to", "reshape", "transpose", "cast", "stop_gradient", "permute", "squeeze",
+    "unsqueeze", "expand", "flip", "pad", "stack", "split", "concatenate", "tril", "triu",
+    "diagonal", "one_hot",
+    # parts, indices, orders
+    "getitem", "take", "gather", "scatter_add", "cumsum", "sort", "argsort", "topk",
     # linear
-    "matmul", "dense",
+    "matmul", "dense", "dot", "outer", "einsum",
     # activations
     "ACTIVATIONS", "activation", "identity", "relu", "leaky_relu", "prelu", "elu", "selu", "celu",
     "gelu", "gelu_tanh", "silu", "mish", "softplus", "softsign", "sigmoid", "hard_sigmoid",
@@ -88,3 +125,5 @@ __all__ = [
     # data
     "gather_rows", "top_k_correct", "binary_correct",
 ]  # fmt: skip
+
+bind_functions(sys.modules[__name__])

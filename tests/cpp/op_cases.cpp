@@ -124,6 +124,31 @@ std::vector<OpCase> linear_cases() {
     return cases;
 }
 
+std::vector<OpCase> index_cases() {
+    std::vector<OpCase> cases;
+    // Of axis 0 the indices from the second on, of axis 1 all of them backwards.
+    const auto part = [](const Shape& x) {
+        const double last = static_cast<double>(x[1] - 1);
+        return std::vector<double>{1, last, 0, 0, 0, 0, 0, 0, 1, -1, 1, 1, 1, 1, 1, 1};
+    };
+    for (const Shape& x : kMatrices) {
+        const Shape less = {x[0] - 1, x[1]}, rows = {x[0]};
+        std::vector<double> filled = part(x);
+        filled.push_back(0.5);
+        cases.push_back({"slice", {x}, {less}, part(x)});
+        cases.push_back({"place", {less}, {x}, filled});
+        cases.push_back({"concatenate", {x, x}, {{2 * x[0], x[1]}}, {0}, -1, 1, "rows"});
+        cases.push_back({"concatenate", {x, x}, {{x[0], 2 * x[1]}}, {1}, -1, 1, "columns"});
+        cases.push_back({"take", {x, rows}, {x}, {0}, 1, x[0]});
+        cases.push_back({"take_add", {x, rows}, {x}, {0}, 1, x[0]});
+        cases.push_back({"gather", {x, x}, {x}, {1}, 1, x[1]});
+        cases.push_back({"scatter_add", {x, x}, {x}, {1}, 1, x[1]});
+        cases.push_back({"cumsum", {x}, {x}, {0, 0}, -1, 1, "rows"});
+        cases.push_back({"cumsum", {x}, {x}, {1, 1}, -1, 1, "columns from the end"});
+    }
+    return cases;
+}
+
 std::vector<OpCase> remaining_cases() {
     std::vector<OpCase> cases;
     for (const Shape& x : kMatrices) {
@@ -141,7 +166,7 @@ std::vector<OpCase> remaining_cases() {
 
 std::vector<OpCase> all_cases() {
     std::vector<OpCase> cases = elementwise_cases();
-    for (auto family : {row_cases, loss_cases, linear_cases, remaining_cases})
+    for (auto family : {row_cases, loss_cases, linear_cases, index_cases, remaining_cases})
         append(cases, family());
     return cases;
 }

@@ -24,6 +24,7 @@ std::vector<OpCase> elementwise_cases();
 std::vector<OpCase> row_cases();  ///< softmax, prelu, reductions, layout
 std::vector<OpCase> loss_cases();
 std::vector<OpCase> linear_cases();     ///< without the packed forms
+std::vector<OpCase> index_cases();      ///< parts of arrays, elements by index, running sums
 std::vector<OpCase> remaining_cases();  ///< updates, random numbers, data
 
 /// Every op but those with operands packed for this level.

@@ -66,9 +66,26 @@ def all_finite(array: numpy.ndarray) -> bool:
     True if no element is NaN or infinite.
     """
 
+def apply(op: typing.Any, *inputs: typing.Any, **attrs: typing.Any) -> typing.Any:
+    """
+    Run an op on Tensors that hold data, or record it on symbolic ones.
+    """
+
 def available_threads() -> int:
     """
     Threads this process may use: FASTPROP_NUM_THREADS, or the smallest of OMP_NUM_THREADS, the CPU affinity and the cgroup's quota.
+    """
+
+def bind_tensor(
+    tensor: type,
+    plans: dict,
+    make_plan: collections.abc.Callable,
+    grad_enabled: typing.Any,
+    tracing: typing.Any,
+    scope: typing.Any,
+) -> None:
+    """
+    Tell `apply` the class of its results, the dict of its plans and what makes one, and the context variables that decide whether an op is recorded, and for what.
     """
 
 def config() -> dict:
@@ -107,6 +124,11 @@ def machine_speed(
     Floating-point operations and bytes a second that `threads` threads reach together now: multiply-adds in registers, and y = x + 3 z over arrays of `bytes` in all.
     """
 
+def now() -> int:
+    """
+    The next number of the clock that orders results and changes of what they came from.
+    """
+
 def op_info(name: str) -> tuple[int, list[str]]:
     """
     Index of an op in the table, and the names of its attributes in order.
@@ -125,6 +147,11 @@ def permutation(
 ) -> numpy.typing.NDArray[numpy.int64]:
     """
     A random order of range(n) that depends on the arguments alone.
+    """
+
+def set_eager_threads(threads: typing.SupportsInt | typing.SupportsIndex) -> int:
+    """
+    Threads of every eager op from now on; gives the number before.
     """
 
 level: str

@@ -63,6 +63,14 @@ def elementwise(name: str, specs: Sequence[Spec], attrs: Attrs) -> Spec:
     return Spec(shape, dtype, batched)
 
 
+def arithmetic(name: str, specs: Sequence[Spec], attrs: Attrs) -> Spec:
+    """Output of an op on two broadcast operands of one dtype, which may be int64."""
+    if all(spec.dtype == INT64 for spec in specs):
+        shape, batched = broadcast_shapes(name, specs)
+        return Spec(shape, INT64, batched)
+    return elementwise(name, specs, attrs)
+
+
 def same_shape(name: str, specs: Sequence[Spec], attrs: Attrs) -> Spec:
     """Output of an op whose operands all have one shape."""
     dtype = float_dtype(name, specs)
@@ -107,6 +115,8 @@ def reduction(keepdims_attr: str = "keepdims") -> Callable[[str, Sequence[Spec],
 def reshape(name: str, specs: Sequence[Spec], attrs: Attrs) -> Spec:
     (x,) = specs
     shape = tuple(attrs["shape"])
+    if any(n < 0 for n in shape):
+        raise ValueError(f"{name}: shape {shape} may have one -1 and no other negative extent")
     if int(np.prod(shape, dtype=np.int64)) != int(np.prod(x.shape, dtype=np.int64)):
         raise ValueError(f"{name}: cannot reshape {x.shape} to {shape}")
     batched = x.batched and bool(shape) and shape[0] == x.shape[0]

@@ -9,8 +9,8 @@ import numpy as np
 
 from fastprop.graph import ops_loss as ops
 from fastprop.graph.op import Op, apply
-from fastprop.graph.ops_data import check_index
 from fastprop.graph.ops_elementwise import log, maximum, square
+from fastprop.graph.ops_index import check_index
 from fastprop.graph.ops_reduction import mean as reduce_mean
 from fastprop.graph.ops_reduction import sum as reduce_sum
 from fastprop.graph.ops_shape import reshape, stop_gradient

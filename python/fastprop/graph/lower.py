@@ -9,7 +9,7 @@ import numpy as np
 
 from fastprop.graph.autodiff import topological_order
 from fastprop.graph.ir import Instruction, Value, instruction
-from fastprop.graph.op import Op
+from fastprop.graph.op import Op, kernel_attributes
 from fastprop.graph.tensor import Parameter, Tensor
 
 
@@ -38,7 +38,7 @@ class Lowering:
             return Value(
                 tensor.shape, tensor.dtype, tensor.batched, alias=inputs[0], scope=tensor.scope
             )
-        attrs = {name: float(tensor.attrs[name]) for name in tensor.op.attributes}
+        attrs = kernel_attributes(tensor.op, tensor.attrs)
         # The spec is part of the identity: broadcast_to and cast have no other attribute.
         identity = (tensor.op.name, tensor.spec, *map(id, inputs), *attrs.values())
         known = self._known.get(identity)
@@ -83,9 +83,10 @@ def own_inputs(
     op: Op, inputs: Sequence[Value], out: Value, attrs: dict[str, float]
 ) -> tuple[int, ...]:
     """Inputs of which a thread needs only the rows that it computes."""
-    if op.rowwise is False or attrs.get("transpose_a"):
+    rowwise = op.rowwise(attrs) if callable(op.rowwise) else op.rowwise
+    if rowwise is False or attrs.get("transpose_a"):
         return ()
-    positions = range(len(inputs)) if op.rowwise is True else op.rowwise
+    positions = range(len(inputs)) if rowwise is True else rowwise
     return tuple(i for i in positions if i < len(inputs) and _shares_rows(inputs[i], out))
 
 

@@ -7,6 +7,7 @@ ops on Tensors themselves, so the same rule serves both, and every order.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastprop import _core
+from fastprop.graph.scope import SCOPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 Vjp = Callable[..., "Tensor | None"]
 Infer = Callable[[str, Sequence["Spec"], dict[str, Any]], "Spec"]
+Rowwise = bool | tuple[int, ...] | Callable[[dict[str, float]], bool | tuple[int, ...]]
 
 
 class Spec(NamedTuple):
@@ -45,7 +48,8 @@ class Op:
             ends the graph.
         rowwise: True if index *i* of the output's first axis needs only index *i* of those inputs
             that share that axis, so that no thread reads what another one wrote; a tuple if that
-            holds for the inputs at these positions only (a weight is always read whole).
+            holds for the inputs at these positions only (a weight is always read whole); a function
+            of the kernel's attributes if it depends on these.
         inplace: True if the kernel may write its output over its last input of the same shape.
         view: A NumPy function that gives the output without computing (``reshape``); no kernel.
     """
@@ -57,7 +61,7 @@ class Op:
         name: str,
         infer: Infer,
         vjps: tuple[Vjp | None, ...] = (),
-        rowwise: bool | tuple[int, ...] = False,
+        rowwise: Rowwise = False,
         inplace: bool = False,
         view: Callable[..., np.ndarray[Any, Any]] | None = None,
         attributes: tuple[str, ...] = (),
@@ -80,7 +84,7 @@ def register(
     name: str,
     infer: Infer,
     *vjps: Vjp | None,
-    rowwise: bool | tuple[int, ...] = False,
+    rowwise: Rowwise = False,
     inplace: bool = False,
     view: Callable[..., np.ndarray[Any, Any]] | None = None,
 ) -> Op:
@@ -94,11 +98,6 @@ def register(
         op = Op(name, infer, vjps, rowwise, inplace, None, tuple(attributes), code)
     OPS[name] = op
     return op
-
-
-def encode_attributes(op: Op, attrs: dict[str, Any]) -> list[float]:
-    """The op's attributes as the doubles that C++ reads, in the table's order."""
-    return [float(attrs[name]) for name in op.attributes]
 
 
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
@@ -133,28 +132,49 @@ def is_grad_enabled() -> bool:
     return _grad_enabled.get()
 
 
-def apply(op: Op, *inputs: Tensor, **attrs: Any) -> Tensor:
-    """Run `op` on Tensors that hold data, or record it on symbolic ones."""
-    from fastprop.graph.tensor import Tensor
+class Plan(NamedTuple):
+    """What an op does with operands of certain shapes and dtypes, worked out once; C++ reads it.
 
-    out = op.infer(op.name, [t.spec for t in inputs], attrs)
-    requires_grad = bool(
-        op.vjps
-        and _grad_enabled.get()
-        and out.dtype.kind == "f"
-        and any(t.requires_grad for t in inputs)
-    )
-    # What varies with the batch (a constant broadcast to it) is known when the Program runs.
-    symbolic = out.batched or any(t.symbolic for t in inputs)
-    if symbolic or (_tracing.get() and any(t.requires_grad for t in inputs)):
-        return Tensor._from_op(None, out, op, inputs, attrs, requires_grad)
-    return Tensor._from_op(run(op, inputs, out, attrs), out, op, inputs, attrs, requires_grad)
+    Attributes:
+        out: The output.
+        differentiable: Whether a derivative can be recorded.
+        attributes: The kernel's attributes as the bytes of doubles.
+        code: The kernel's number in the op table.
+        view: The NumPy function that gives the output where there is no kernel.
+    """
+
+    out: Spec
+    differentiable: bool
+    attributes: bytes
+    code: int
+    view: Callable[..., np.ndarray[Any, Any]] | None
 
 
-def run(op: Op, inputs: Sequence[Tensor], out: Spec, attrs: dict[str, Any]) -> np.ndarray[Any, Any]:
-    arrays = [t.data for t in inputs]
-    if op.view is not None:
-        return op.view(*arrays, **attrs)
-    result = np.empty(out.shape, out.dtype)
-    _core.execute(op.code, arrays, [result], encode_attributes(op, attrs))
-    return result
+def kernel_attributes(op: Op, attrs: dict[str, Any]) -> dict[str, float]:
+    """The kernel's attributes as numbers; its ``perm3`` is ``attrs["perm"][3]``."""
+    return {
+        name: float(attrs[name] if name in attrs else attrs[name[:-1]][int(name[-1])])
+        for name in op.attributes
+    }
+
+
+def _plan(op: Op, specs: Sequence[Spec], attrs: dict[str, Any]) -> Plan:
+    """Shape inference, with its errors."""
+    out = op.infer(op.name, specs, attrs)
+    values = kernel_attributes(op, attrs).values()
+    encoded = struct.pack(f"{len(values)}d", *values)
+    return Plan(out, bool(op.vjps) and out.dtype.kind == "f", encoded, op.code, op.view)
+
+
+def bind_tensor(tensor_type: type[Tensor]) -> None:
+    """Tell :func:`apply` the class of its results, which is defined in terms of it."""
+    _core.bind_tensor(tensor_type, {}, _plan, _grad_enabled, _tracing, SCOPE)
+
+
+apply: Callable[..., Tensor] = _core.apply
+"""``apply(op, *inputs, **attrs)``: run `op` on Tensors that hold data, or record it on symbolic
+ones. Shape inference and its errors come first, once for each combination of shapes, dtypes and
+attributes (which must be hashable); see csrc/bindings/bind_eager.cpp."""
+
+now: Callable[[], int] = _core.now
+"""The next number of a clock that orders results, and changes of the leaves that they came from."""

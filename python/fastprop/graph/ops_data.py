@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fastprop.graph import infer
 from fastprop.graph.op import Spec, Vjp, apply, register
+from fastprop.graph.ops_index import check_index, take
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
 
@@ -18,18 +19,6 @@ def undifferentiable(op: str, operand: str) -> Vjp:
         )
 
     return rule
-
-
-def infer_gather(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
-    """source [N, ...], index int64 [rows] → [rows, ...]."""
-    source, index = specs
-    if not source.shape or source.batched:
-        raise ValueError(f"{name}: source must be an array of rows, got shape {source.shape}")
-    if index.dtype != infer.INT64 or len(index.shape) != 1:
-        raise ValueError(
-            f"{name}: index must be int64 with one axis, got {index.dtype} of shape {index.shape}"
-        )
-    return Spec((*index.shape, *source.shape[1:]), source.dtype, index.batched)
 
 
 def infer_labels(name: str, scores: Spec, labels: Spec) -> Spec:
@@ -61,9 +50,6 @@ def infer_binary(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
     return Spec(out.shape[:1], out.dtype, out.batched)
 
 
-_GATHER = register(
-    "gather_rows", infer_gather, undifferentiable("gather_rows", "source"), rowwise=(1,)
-)
 _TOP_K = register("top_k_correct", infer_top_k, rowwise=(0, 1))
 _BINARY = register("binary_correct", infer_binary, rowwise=(0, 1))
 
@@ -77,20 +63,18 @@ def gather_rows(source: TensorLike, index: TensorLike) -> Tensor:
 
     Raises:
         ValueError: Not an array of rows, or an index out of range.
-        RuntimeError: A derivative by `source` is asked for.
     """
     source, index = as_tensor(source), as_tensor(index)
-    if not index.symbolic and source.shape:
+    if not source.shape or source.batched:
+        raise ValueError(f"gather_rows: source must be an array of rows, got shape {source.shape}")
+    if index.dtype != infer.INT64 or index.ndim != 1:
+        raise ValueError(
+            "gather_rows: index must be int64 with one axis, got "
+            f"{index.dtype} of shape {index.shape}"
+        )
+    if not index.symbolic:
         check_index("gather_rows", index, source.shape[0])
-    return apply(_GATHER, source, index, start=0)
-
-
-def check_index(name: str, index: Tensor, count: int, what: str = "index") -> None:
-    """Refuses indices that are out of range."""
-    values = index.data
-    if values.size and not (values.min() >= 0 and values.max() < count):
-        found = f"{values.min()} to {values.max()}"
-        raise ValueError(f"{name}: {what} must be from 0 to {count - 1}, got {found}")
+    return take(source, index, 0)
 
 
 def top_k_correct(scores: TensorLike, labels: TensorLike, k: int = 1) -> Tensor:

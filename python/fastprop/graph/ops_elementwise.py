@@ -14,7 +14,7 @@ from fastprop.graph import infer
 from fastprop.graph.op import Vjp, apply, register
 from fastprop.graph.ops_reduction import sum_to
 from fastprop.graph.ops_shape import cast
-from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
+from fastprop.graph.tensor import Tensor, TensorLike, as_tensor, constant
 
 _UNARY_DOC = """{summary}, element by element.
 
@@ -30,7 +30,7 @@ _UNARY_DOC = """{summary}, element by element.
 _BINARY_DOC = """{summary}, element by element.
 
     Args:
-        x: Tensor, array or number; float32 or float64.
+        x: Tensor, array or number; {dtypes}.
         y: The same, of the same dtype; the shapes broadcast as in NumPy.
 
     Returns:
@@ -54,17 +54,38 @@ def unary(name: str, summary: str, vjp: Vjp | None) -> Callable[[TensorLike], Te
     return function
 
 
+_F32 = np.dtype(np.float32)
+_FLOATING = {"div", "pow"}
+"""Ops of two operands that integers do not have."""
+
+
 def binary(
     name: str, summary: str, *vjps: Vjp, note: str = ""
 ) -> Callable[[TensorLike, TensorLike], Tensor]:
     """Register an op of two operands; its rules need not care for broadcasting."""
-    op = register(name, infer.elementwise, *_summed(vjps), rowwise=True, inplace=True)
+    shapes = infer.elementwise if name in _FLOATING else infer.arithmetic
+    op = register(name, shapes, *_summed(vjps), rowwise=True, inplace=True)
 
     def function(x: TensorLike, y: TensorLike) -> Tensor:
-        return apply(op, *as_operands(x, y))
+        if isinstance(x, Tensor):  # the usual pairs without a detour
+            if isinstance(y, Tensor):
+                if x.dtype is y.dtype and x.dtype.kind == "f":
+                    return apply(op, x, y)
+            elif (type(y) is float or type(y) is int) and x.dtype.kind == "f":
+                return apply(op, x, constant(y, x.dtype))
+        operands = as_operands(x, y)
+        if name == "div" and operands[0].dtype.kind == "i":
+            operands = [cast(t, _F32) for t in operands]
+        z = apply(op, *operands)
+        # A comparison is a mask, and masks are floats, so that integers can be indices.
+        return z if vjps or z.dtype.kind == "f" else cast(z, _F32)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = _BINARY_DOC.format(summary=summary, note=f" {note}" if note else "")
+    function.__doc__ = _BINARY_DOC.format(
+        summary=summary,
+        note=f" {note}" if note else "",
+        dtypes="float32 or float64" if name in _FLOATING else "float32, float64 or int64",
+    )
     return function
 
 
@@ -82,11 +103,46 @@ def _summed(vjps: Sequence[Vjp]) -> list[Vjp]:
 
 
 def as_operands(*values: TensorLike) -> list[Tensor]:
-    """Tensors of the values; numbers take the dtype of the first operand that has one."""
-    like = next((v for v in values if isinstance(v, Tensor)), None)
+    """Tensors of the values, by the one rule for dtypes that differ.
+
+    Python numbers, NumPy scalars and lists take the dtype of what they meet; int64 gives way to a
+    floating dtype (and to float32 beside a number that is not an integer); float32 and float64 do
+    not mix, which the op's own inference refuses.
+    """
+    if all(isinstance(v, Tensor) and v.dtype is _F32 for v in values):
+        return list(values)  # type: ignore[arg-type]
+    like: Tensor | None = None
+    fractions = False
+    for v in values:
+        if isinstance(v, Tensor | np.ndarray):
+            if like is None or (like.dtype.kind != "f" and v.dtype.kind == "f"):
+                like = as_tensor(v)
+        elif not isinstance(v, int | np.integer):
+            fractions = True
     if like is None:
-        like = next((as_tensor(v) for v in values if isinstance(v, np.ndarray)), None)
-    return [as_tensor(v, like=like) for v in values]
+        return [as_tensor(v) for v in values]
+    if like.dtype.kind != "f" and fractions:
+        like = _FLOAT32
+    tensors = [as_tensor(v, like=like) for v in values]
+    if like.dtype.kind != "f":
+        return tensors
+    return [t if t.dtype.kind == "f" else cast(t, like.dtype) for t in tensors]
+
+
+_FLOAT32 = Tensor(np.zeros((), np.float32))
+
+
+def clip(x: TensorLike, low: TensorLike | None = None, high: TensorLike | None = None) -> Tensor:
+    """`x` where it lies between `low` and `high`, else the bound; ``None`` is no bound.
+
+    Raises:
+        TypeError: The dtypes differ or are not floating ones.
+        ValueError: The shapes do not broadcast.
+    """
+    y = as_tensor(x)
+    if low is not None:
+        y = maximum(y, low)
+    return y if high is None else minimum(y, high)
 
 
 def _pow_base(dy: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
@@ -107,10 +163,10 @@ def _pow_exponent(dy: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor:
 Unary = Callable[[TensorLike], Tensor]
 
 _SQRT_PI = math.sqrt(math.pi)
-_BOOLEAN = "1 where it holds, else 0, in the operands' dtype."
+_BOOLEAN = "1 where it holds, else 0, in the operands' dtype (of integers, float32)."
 
 # name               the op       what it is                     dx = vjp(dy, y, x)
-neg = unary("neg", "-x", lambda dy, y, x: -dy)
+_neg = unary("neg", "-x", lambda dy, y, x: -dy)
 exp = unary("exp", "e to the power of x", lambda dy, y, x: dy * y)
 log = unary("log", "Natural logarithm of x", lambda dy, y, x: dy / x)
 sqrt = unary("sqrt", "Square root of x", lambda dy, y, x: dy * (0.5 / y))
@@ -126,6 +182,15 @@ log1p = unary("log1p", "log(1 + x), exact for small x", lambda dy, y, x: dy / (1
 expm1 = unary(
     "expm1", "e to the power of x, minus 1, exact for small x", lambda dy, y, x: dy * exp(x)
 )
+tan: Unary = unary("tan", "Tangent of x", lambda dy, y, x: dy * (1 + square(y)))
+asin = unary("asin", "Inverse sine of x", lambda dy, y, x: dy * rsqrt((1 - x) * (1 + x)))
+acos = unary("acos", "Inverse cosine of x", lambda dy, y, x: -dy * rsqrt((1 - x) * (1 + x)))
+atan = unary("atan", "Inverse tangent of x", lambda dy, y, x: dy / (1 + square(x)))
+sinh: Unary = unary("sinh", "Hyperbolic sine of x", lambda dy, y, x: dy * cosh(x))
+cosh: Unary = unary("cosh", "Hyperbolic cosine of x", lambda dy, y, x: dy * sinh(x))
+asinh = unary("asinh", "Inverse hyperbolic sine", lambda dy, y, x: dy * rsqrt(1 + square(x)))
+acosh = unary("acosh", "Inverse hyperbolic cosine", lambda dy, y, x: dy * rsqrt((x - 1) * (x + 1)))
+atanh = unary("atanh", "Inverse hyperbolic tangent", lambda dy, y, x: dy / ((1 - x) * (1 + x)))
 copy = unary("copy", "A copy of x", lambda dy, y, x: dy)
 
 #                                                dx = vjp(dy, z, x, y)      dy = vjp(dy, z, x, y)
@@ -169,6 +234,14 @@ _WHERE = register(
 def _share(winner: Tensor, loser: Tensor) -> Tensor:
     """1 where the winner is larger, 1/2 where both are equal, 0 where it is smaller."""
     return 0.5 * (greater(winner, loser) + greater_equal(winner, loser))
+
+
+def neg(x: TensorLike) -> Tensor:
+    x = as_tensor(x)
+    return sub(0, x) if x.dtype.kind == "i" else _neg(x)
+
+
+neg.__doc__ = _neg.__doc__
 
 
 def pow(x: TensorLike, y: TensorLike) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fastprop.graph import infer
 from fastprop.graph.op import Spec, apply, register
 from fastprop.graph.ops_elementwise import as_operands
+from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.ops_reduction import sum as reduce_sum
 from fastprop.graph.ops_shape import reshape
 from fastprop.graph.tensor import Tensor, TensorLike
@@ -75,12 +76,17 @@ _DENSE = register(
 )
 
 
+def transposed_matmul(a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool) -> Tensor:
+    """Product of matrices of which either may lie transposed; equal leading axes, or none."""
+    return _matmul(a, b, transpose_a, transpose_b)
+
+
 def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     """Matrix product; also ``a @ b``.
 
     Args:
         a: ``[..., m, k]``, or ``[k]``, which counts as one row.
-        b: ``[k, n]``, or ``[..., k, n]`` with the leading axes of `a`, or ``[k]``, one column.
+        b: ``[..., k, n]``, or ``[k]``, which counts as one column. Leading axes broadcast.
 
     Returns:
         ``[..., m, n]``, without the axis of an operand that had only one.
@@ -90,16 +96,38 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
         ValueError: The shapes do not fit.
     """
     a, b = as_operands(a, b)
+    if len(a.shape) == 2 and len(b.shape) == 2:
+        return _matmul(a, b)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul: operands need an axis, got {a.shape} and {b.shape}")
     row = reshape(a, (1, *a.shape)) if a.ndim == 1 else a
     column = reshape(b, (*b.shape, 1)) if b.ndim == 1 else b
+    if column.ndim > 2 and column.shape[:-2] != row.shape[:-2]:
+        row, column = _broadcast_leading(row, column)
     y = _matmul(row, column)
-    if row is a and column is b:
+    if a.ndim > 1 and b.ndim > 1:
         return y
     rows = () if a.ndim == 1 else (y.shape[-2],)
     columns = () if b.ndim == 1 else (y.shape[-1],)
     return reshape(y, (*y.shape[:-2], *rows, *columns))
+
+
+def _broadcast_leading(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Both with the leading axes that theirs broadcast to; a `b` without any is read as it is."""
+    if all(n == 1 for n in b.shape[:-2]) and a.ndim >= b.ndim:
+        return a, reshape(b, b.shape[-2:])
+    leads = [Spec(t.shape[:-2], t.dtype, t.batched and t.ndim > 2) for t in (a, b)]
+    try:
+        lead, _ = infer.broadcast_shapes("matmul", leads)
+    except ValueError:
+        raise ValueError(
+            f"matmul: leading axes of {a.shape} and {b.shape} do not broadcast"
+        ) from None
+    wide = [(*lead, *t.shape[-2:]) for t in (a, b)]
+    return (
+        a if a.shape == wide[0] else broadcast_to(a, wide[0]),
+        b if b.shape == wide[1] else broadcast_to(b, wide[1]),
+    )
 
 
 def dense(x: TensorLike, W: TensorLike, b: TensorLike | None = None) -> Tensor:

@@ -6,6 +6,7 @@ The derivative of a sum repeats, the derivative of repeating sums: the two call 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
@@ -15,6 +16,8 @@ from fastprop.graph.tensor import Axis, Tensor, TensorLike, as_tensor
 
 def sum_to(dy: Tensor, x: Tensor) -> Tensor:
     """`dy` summed over the axes along which `x` was broadcast: the reverse of broadcasting."""
+    if x.spec == dy.spec:
+        return dy
     axes = broadcast_axes(x, dy)
     if not axes:
         return dy
@@ -103,8 +106,14 @@ def _repeat(op: Op, dy: Tensor, x: Tensor) -> Tensor:
 
 def _reduce(op: Op, x: TensorLike, axis: Axis, keepdims: bool) -> Tensor:
     x = as_tensor(x)
-    axes = infer.normalize_axes(op.name, axis, x.ndim)
-    return apply(op, x, axes=reduce_mask(axes), keepdims=bool(keepdims))
+    axes = tuple(axis) if isinstance(axis, list) else axis
+    mask = _mask_of(op.name, axes, len(x.shape))
+    return apply(op, x, axes=mask, keepdims=bool(keepdims))
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _mask_of(name: str, axis: int | tuple[int, ...] | None, ndim: int) -> int:
+    return reduce_mask(infer.normalize_axes(name, axis, ndim))
 
 
 def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -137,11 +146,6 @@ def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Smallest element along axes; otherwise as :func:`max`."""
     return _reduce(_MIN, x, axis, keepdims)
-
-
-def argmax(x: TensorLike) -> Tensor:
-    """Index of the largest element along the last axis (the first of equal ones), as int64."""
-    return apply(_ARGMAX, as_tensor(x))
 
 
 def broadcast_to(x: TensorLike, shape: Sequence[int] | Tensor) -> Tensor:

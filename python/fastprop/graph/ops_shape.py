@@ -53,9 +53,8 @@ def broadcast_axes(x: Tensor | Spec, y: Tensor | Spec) -> tuple[int, ...]:
 
 
 def transpose_attributes(axes: Sequence[int]) -> dict[str, Any]:
-    """A permutation for Python, and as the kernel's attributes ``perm0`` … ``perm7``."""
-    padded = [*axes, *range(len(axes), MAX_AXES)]
-    return {"axes": tuple(axes), **{f"perm{i}": a for i, a in enumerate(padded)}}
+    """A permutation, and the same with as many axes as the kernel has attributes for."""
+    return {"axes": tuple(axes), "perm": (*axes, *range(len(axes), MAX_AXES))}
 
 
 # The rules. Views run no kernel; `alias` is a place to differentiate at, `stop_gradient` an end.
@@ -87,15 +86,15 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
         ValueError: The number of elements would change.
     """
     x = as_tensor(x)
-    wanted = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
-    if any(n < -1 for n in wanted) or wanted.count(-1) > 1:
-        raise ValueError(f"reshape: shape {wanted} may have one -1 and no other negative extent")
+    wanted = (shape,) if isinstance(shape, int | np.integer) else tuple(map(int, shape))
     if -1 in wanted:
+        if wanted.count(-1) > 1:
+            raise ValueError(f"reshape: shape {wanted} may have one -1")
         rest = int(np.prod([n for n in wanted if n != -1], dtype=np.int64))
         if rest == 0 or x.size % rest:
             raise ValueError(f"reshape: cannot reshape {x.shape} to {wanted}")
         wanted = tuple(x.size // rest if n == -1 else n for n in wanted)
-    return apply(_RESHAPE, x, shape=tuple(int(n) for n in wanted))
+    return apply(_RESHAPE, x, shape=wanted)
 
 
 def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:

@@ -21,9 +21,9 @@ class Scope(NamedTuple):
     phase: str
 
 
-_scope: ContextVar[Scope | None] = ContextVar("scope", default=None)
+SCOPE: ContextVar[Scope | None] = ContextVar("scope", default=None)
 
-current_scope: Callable[[], Scope | None] = _scope.get
+current_scope: Callable[[], Scope | None] = SCOPE.get
 
 
 class scoped:
@@ -33,12 +33,12 @@ class scoped:
         self._scope = scope
 
     def __enter__(self) -> None:
-        self._token = _scope.set(self._scope)
+        self._token = SCOPE.set(self._scope)
 
     def __exit__(self, *error: object) -> None:
-        _scope.reset(self._token)
+        SCOPE.reset(self._token)
 
 
 def differentiate(of: Scope) -> None:
     """What is recorded from now on, in this block, is the derivative of what `of` recorded."""
-    _scope.set(Scope(of.module, "backward") if of.phase == "forward" else of)
+    SCOPE.set(Scope(of.module, "backward") if of.phase == "forward" else of)

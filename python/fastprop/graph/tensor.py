@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastprop.graph.changes import changed
-from fastprop.graph.op import Op, Spec, grad_mode
+from fastprop.graph.hooks import RETAIN, Hook, HookHandle, keep_gradient
+from fastprop.graph.op import Op, Spec, bind_tensor, grad_mode, now
 from fastprop.graph.scope import Scope, current_scope
+from fastprop.graph.tensor_methods import TensorMethods
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 Axis = int | Sequence[int] | None
 
-_DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64))
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64))
 
 
-class Tensor:
+class Tensor(TensorMethods):
     """An array of float32, float64 or int64, and the op and inputs that it came from.
 
     A *symbolic* Tensor has a shape and a dtype but no data: it stands for a value inside a Program
@@ -34,29 +37,35 @@ class Tensor:
     """
 
     __slots__ = (
+        "__weakref__",
         "_data",
         "attrs",
-        "batched",
         "dtype",
         "grad",
+        "hooks",
         "inputs",
         "name",
         "op",
         "requires_grad",
         "scope",
         "shape",
+        "spec",
+        "time",
     )
-    __array_priority__ = 100.0
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    batched: bool
+    spec: Spec
     requires_grad: bool
     grad: Tensor | None
     op: Op | None
     inputs: tuple[Tensor, ...]
     attrs: dict[str, Any]
     name: str
+    """Of inputs of a Program and of Parameters; results of ops have none."""
+    hooks: dict[int, Hook] | None
+    time: int
+    """When a result was made; when the data of any other Tensor was last assigned."""
     scope: Scope | None  # of a symbolic Tensor: what it was recorded for
     _data: NDArray[Any] | None
 
@@ -64,41 +73,19 @@ class Tensor:
         self, data: ArrayLike, requires_grad: bool = False, dtype: DTypeLike | None = None
     ) -> None:
         array = as_supported_array("Tensor", data, dtype)
-        self._set(array, Spec(array.shape, array.dtype), None, (), {}, requires_grad)
+        self._set(array, Spec(array.shape, array.dtype), requires_grad)
         if requires_grad and array.dtype.kind != "f":
             raise TypeError(f"Tensor: only float Tensors can require a gradient, got {array.dtype}")
 
-    def _set(
-        self,
-        data: NDArray[Any] | None,
-        spec: Spec,
-        op: Op | None,
-        inputs: tuple[Tensor, ...],
-        attrs: dict[str, Any],
-        requires_grad: bool,
-    ) -> None:
-        self._data = data
-        self.shape, self.dtype, self.batched = spec
-        self.op, self.inputs, self.attrs = op, inputs, attrs
+    def _set(self, data: NDArray[Any] | None, spec: Spec, requires_grad: bool) -> None:
+        """A Tensor that no op made."""
+        self._data, self.spec = data, spec
+        self.shape, self.dtype, _ = spec
+        self.op, self.inputs, self.attrs = None, (), {}
         self.requires_grad = requires_grad
-        self.grad = None
-        self.name = ""
+        self.grad = self.hooks = None
+        self.time = 0
         self.scope = current_scope() if data is None else None
-
-    @classmethod
-    def _from_op(
-        cls,
-        data: NDArray[Any] | None,
-        spec: Spec,
-        op: Op,
-        inputs: tuple[Tensor, ...],
-        attrs: dict[str, Any],
-        requires_grad: bool,
-    ) -> Tensor:
-        tensor = Tensor.__new__(Tensor)
-        keep = requires_grad or data is None
-        tensor._set(data, spec, op if keep else None, inputs if keep else (), attrs, requires_grad)
-        return tensor
 
     @classmethod
     def placeholder(
@@ -106,15 +93,16 @@ class Tensor:
     ) -> Tensor:
         """A symbolic Tensor that a Program fills at run time."""
         tensor = Tensor.__new__(Tensor)
-        tensor._set(None, Spec(tuple(shape), np.dtype(dtype), batched), None, (), {}, False)
+        tensor._set(None, Spec(tuple(shape), np.dtype(dtype), batched), False)
         tensor.name = name
         return tensor
 
-    # -- what it is ---------------------------------------------------------------------------
+    # -- what it is -------------------------------------------------------------------------------
 
     @property
-    def spec(self) -> Spec:
-        return Spec(self.shape, self.dtype, self.batched)
+    def batched(self) -> bool:
+        """True if the first axis is the batch of a Program."""
+        return self.spec.batched
 
     @property
     def symbolic(self) -> bool:
@@ -123,13 +111,39 @@ class Tensor:
 
     @property
     def data(self) -> NDArray[Any]:
-        """The array. Writing into it changes the Tensor."""
+        """The array. A result that derivatives may need gives a read-only one.
+
+        Assigning copies into the array, which stays where it is; ``x.data -= step`` as well. A
+        backward pass through what used the old values is an error then.
+        """
         if self._data is None:
             raise RuntimeError(
                 f"Tensor.data: a symbolic Tensor of shape {self.shape} has no value while a "
                 "Program is being traced; values exist when the Program runs"
             )
-        return self._data
+        if self.op is None:
+            return self._data
+        view = self._data.view()
+        view.flags.writeable = False
+        return view
+
+    @data.setter
+    def data(self, value: ArrayLike) -> None:
+        name = type(self).__name__
+        if self.op is not None or self._data is None:
+            raise RuntimeError(f"{name}.data: the result of an op cannot be assigned")
+        array = np.asarray(value)
+        if array.shape != self.shape:
+            raise ValueError(f"{name}.data: expects shape {self.shape}, got {array.shape}")
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"{name}.data: expects numbers, got dtype {array.dtype}")
+        if array is not self._data:  # as it is after an augmented assignment
+            self._data[...] = array
+        self.mark_changed()
+
+    def mark_changed(self) -> None:
+        """Tell that the data was written to: graphs that used it cannot be differentiated."""
+        self.time = now()
 
     @property
     def ndim(self) -> int:
@@ -137,11 +151,12 @@ class Tensor:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
-    def T(self) -> Tensor:
-        return self.transpose()
+    def is_leaf(self) -> bool:
+        """True if no op with a derivative made it: ``backward`` fills ``grad`` of leaves."""
+        return self.op is None
 
     def __len__(self) -> int:
         if not self.shape:
@@ -150,19 +165,38 @@ class Tensor:
 
     def __repr__(self) -> str:
         flags = ", requires_grad=True" if self.requires_grad else ""
+        if self.op is not None:
+            flags += f", op={self.op.name}"
         if self._data is None:
             batch = ", batched" if self.batched else ""
             return f"Tensor(symbolic, shape={self.shape}, dtype={self.dtype}{batch}{flags})"
         text = np.array2string(
             self._data, separator=", ", prefix="Tensor(", threshold=100, precision=5
         )
-        return f"Tensor({text}, dtype={self.dtype}{flags})"
+        shape = f", shape={self.shape}" if self.size > 100 or self.size == 0 else ""
+        return f"Tensor({text}{shape}, dtype={self.dtype}{flags})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item() if spec and self.size == 1 else str(self), spec)
 
     def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"Tensor: the truth of {self.size} elements (shape {self.shape}) is ambiguous; "
+                "use x.data.any() or x.data.all()"
+            )
         return bool(self.item())
 
     def __float__(self) -> float:
         return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind != "i":
+            raise TypeError(f"Tensor: only an int64 Tensor can be an index, got {self.dtype}")
+        return int(self.item())
 
     def item(self) -> float | int:
         """The only element, as a Python number."""
@@ -171,29 +205,91 @@ class Tensor:
         value: float | int = self.data.item()
         return value
 
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers."""
+        return self.data.tolist()
+
     def numpy(self) -> NDArray[Any]:
-        """The data as a NumPy array that shares memory."""
+        """The data as a NumPy array that shares memory; see :attr:`data`."""
         return self.data
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         array = self.data if dtype is None else self.data.astype(dtype, copy=False)
         return array.copy() if copy else array
 
-    # -- derivatives ----------------------------------------------------------------------------
+    def __dlpack__(self, **options: Any) -> Any:
+        """The data for another library, without a copy (the array API's protocol)."""
+        if self.requires_grad:
+            raise BufferError(
+                "Tensor.__dlpack__: this Tensor requires a gradient, which the other library "
+                "cannot record; export x.detach()"
+            )
+        return self.data.__dlpack__(**options)
 
-    def backward(self, gradient: Tensor | ArrayLike | None = None) -> None:
+    def __dlpack_device__(self) -> tuple[int, int]:
+        device: tuple[int, int] = self.data.__dlpack_device__()
+        return device
+
+    # -- derivatives ------------------------------------------------------------------------------
+
+    def backward(
+        self,
+        gradient: Tensor | ArrayLike | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+    ) -> None:
         """Add d(self)/d(leaf) to ``leaf.grad`` of every leaf that requires a gradient.
 
         Args:
             gradient: Derivative of the quantity of interest by this Tensor; 1 if left out.
+            retain_graph: Keep what a second pass would need; by default only if `create_graph`.
+            create_graph: Record the derivatives themselves, so that they can be differentiated.
 
         Raises:
-            RuntimeError: This Tensor does not depend on anything that requires a gradient.
+            RuntimeError: This Tensor does not depend on anything that requires a gradient, its
+                graph was freed by an earlier pass, or data that it needs was changed since.
+            TypeError: It is an integer Tensor.
             ValueError: It is no scalar and no gradient was given, or the gradient's shape differs.
         """
         from fastprop.graph.autodiff import backward
 
-        backward(self, gradient)
+        backward(self, gradient, retain_graph, create_graph)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
+        """Call ``hook(gradient)`` when the derivative by this Tensor is complete.
+
+        What the hook returns, unless ``None``, takes the place of the gradient, here and further
+        back. ``remove()`` of the handle ends that.
+
+        Raises:
+            RuntimeError: This Tensor does not require a gradient.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("Tensor.register_hook: this Tensor does not require a gradient")
+        if self.hooks is None:
+            self.hooks = {}
+        return HookHandle(self.hooks, lambda _, gradient: hook(gradient))
+
+    def retain_grad(self) -> None:
+        """Have :meth:`backward` fill ``grad`` although this Tensor is the result of an op."""
+        if not self.requires_grad:
+            raise RuntimeError("Tensor.retain_grad: this Tensor does not require a gradient")
+        if self.op is not None:
+            self.hooks = {**(self.hooks or {}), RETAIN: keep_gradient}
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Start or stop to record derivatives by this leaf.
+
+        Raises:
+            RuntimeError: It is the result of an op.
+            TypeError: It is an integer Tensor.
+        """
+        if self.op is not None:
+            raise RuntimeError("Tensor.requires_grad_: only leaves can be changed; use detach()")
+        if requires_grad and self.dtype.kind != "f":
+            raise TypeError(f"Tensor: only float Tensors can require a gradient, got {self.dtype}")
+        self.requires_grad = requires_grad
+        return self
 
     def detach(self) -> Tensor:
         """The same data, without its history."""
@@ -202,106 +298,23 @@ class Tensor:
 
             return stop_gradient(self)
         tensor = Tensor.__new__(Tensor)
-        tensor._set(self._data, self.spec, None, (), {}, False)
+        tensor._set(self.data, self.spec, False)
         return tensor
 
-    # -- arithmetic (ops_*.py hold the rules) ---------------------------------------------------
+    def clone(self) -> Tensor:
+        """A copy of the data that derivatives go through."""
+        from fastprop.graph.ops_elementwise import copy
 
-    def __add__(self, other: TensorLike) -> Tensor:
-        return _f().add(self, other)
+        return copy(self)
 
-    def __radd__(self, other: TensorLike) -> Tensor:
-        return _f().add(other, self)
 
-    def __sub__(self, other: TensorLike) -> Tensor:
-        return _f().sub(self, other)
-
-    def __rsub__(self, other: TensorLike) -> Tensor:
-        return _f().sub(other, self)
-
-    def __mul__(self, other: TensorLike) -> Tensor:
-        return _f().mul(self, other)
-
-    def __rmul__(self, other: TensorLike) -> Tensor:
-        return _f().mul(other, self)
-
-    def __truediv__(self, other: TensorLike) -> Tensor:
-        return _f().div(self, other)
-
-    def __rtruediv__(self, other: TensorLike) -> Tensor:
-        return _f().div(other, self)
-
-    def __pow__(self, other: TensorLike) -> Tensor:
-        return _f().pow(self, other)
-
-    def __rpow__(self, other: TensorLike) -> Tensor:
-        return _f().pow(other, self)
-
-    def __matmul__(self, other: TensorLike) -> Tensor:
-        return _f().matmul(self, other)
-
-    def __rmatmul__(self, other: TensorLike) -> Tensor:
-        return _f().matmul(other, self)
-
-    def __neg__(self) -> Tensor:
-        return _f().neg(self)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return _f().greater(self, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return _f().greater_equal(self, other)
-
-    def __lt__(self, other: Any) -> Tensor:
-        return _f().less(self, other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return _f().less_equal(self, other)
-
-    def exp(self) -> Tensor:
-        return _f().exp(self)
-
-    def log(self) -> Tensor:
-        return _f().log(self)
-
-    def sqrt(self) -> Tensor:
-        return _f().sqrt(self)
-
-    def abs(self) -> Tensor:
-        return _f().abs(self)
-
-    def tanh(self) -> Tensor:
-        return _f().tanh(self)
-
-    def relu(self) -> Tensor:
-        return _f().relu(self)
-
-    def sigmoid(self) -> Tensor:
-        return _f().sigmoid(self)
-
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        return _f().sum(self, axis, keepdims)
-
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        return _f().mean(self, axis, keepdims)
-
-    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        return _f().max(self, axis, keepdims)
-
-    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        return _f().min(self, axis, keepdims)
-
-    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
-        return _f().reshape(self, shape[0] if len(shape) == 1 else shape)
-
-    def transpose(self, *axes: int) -> Tensor:
-        return _f().transpose(self, axes or None)
-
-    def astype(self, dtype: DTypeLike) -> Tensor:
-        return _f().cast(self, dtype)
-
+bind_tensor(Tensor)
 
 TensorLike = Tensor | float | int | np.ndarray
+
+
+_RECORDED: Any = Tensor.__dict__["requires_grad"]
+"""The slot itself, which Parameters watch."""
 
 
 class Parameter(Tensor):
@@ -310,23 +323,24 @@ class Parameter(Tensor):
     Assigning ``parameter.data = array`` copies into that view; shape and dtype must match.
     """
 
-    __slots__ = ("_requires_grad", "stored")
+    __slots__ = ("stored",)
 
     stored: bool
-    _requires_grad: bool
 
     def __init__(self, data: ArrayLike, dtype: DTypeLike | None = None) -> None:
         super().__init__(np.array(data, dtype=dtype, order="C"), requires_grad=True)
+        self.name = ""
         self.stored = False
 
     @property
     def requires_grad(self) -> bool:
         """False freezes it: training leaves it as it is."""
-        return self._requires_grad
+        recorded: bool = _RECORDED.__get__(self)
+        return recorded
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        self._requires_grad = value
+        _RECORDED.__set__(self, value)
         changed()
 
     def move_to(self, view: NDArray[Any]) -> None:
@@ -335,20 +349,6 @@ class Parameter(Tensor):
         self._data = view
         self.stored = True
         changed()
-
-    @property
-    def data(self) -> NDArray[Any]:
-        assert self._data is not None
-        return self._data
-
-    @data.setter
-    def data(self, value: ArrayLike) -> None:
-        array = np.asarray(value)
-        if array.shape != self.shape:
-            raise ValueError(f"Parameter.data: expects shape {self.shape}, got {array.shape}")
-        if array.dtype.kind not in "fiu":
-            raise TypeError(f"Parameter.data: expects numbers, got dtype {array.dtype}")
-        self.data[...] = array
 
     def __repr__(self) -> str:
         return f"Parameter({self.name or 'unnamed'}, shape={self.shape}, dtype={self.dtype})"
@@ -381,9 +381,9 @@ def as_supported_array(name: str, data: Any, dtype: DTypeLike | None = None) -> 
         raise TypeError(f"{name}: expects real numbers, got dtype {array.dtype}")
     if dtype is not None:
         wanted = np.dtype(dtype)
-        if wanted not in _DTYPES:
+        if wanted not in DTYPES:
             raise TypeError(f"{name}: dtype must be float32, float64 or int64, got {wanted}")
-    elif array.dtype in _DTYPES and (
+    elif array.dtype in DTYPES and (
         isinstance(data, np.ndarray | np.generic) or array.dtype.kind != "f"
     ):
         wanted = array.dtype
@@ -396,13 +396,23 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     """`value` as a Tensor; numbers and arrays of numbers take the dtype of `like`."""
     if isinstance(value, Tensor):
         return value
-    if like is not None and not isinstance(value, np.ndarray):
-        return Tensor(np.asarray(value), dtype=like.dtype)
-    return Tensor(value)
+    if like is None or isinstance(value, np.ndarray):
+        return Tensor(value)
+    if type(value) is float or type(value) is int:
+        return constant(value, like.dtype)
+    return Tensor(np.asarray(value), dtype=like.dtype)
 
 
-def _f() -> Any:
-    """The functions on Tensors; imported late because they are made of Tensors."""
-    from fastprop import functional
+_MAX_CONSTANTS = 1024
+_constants: dict[tuple[Any, ...], Tensor] = {}
 
-    return functional
+
+def constant(value: float | int, dtype: np.dtype[Any]) -> Tensor:
+    """A number as a Tensor: made once, as the same few appear in every step."""
+    key = (value, dtype) if value else (str(value), dtype)  # 0 equals -0
+    found = _constants.get(key)
+    if found is None:
+        if len(_constants) >= _MAX_CONSTANTS:
+            _constants.clear()
+        found = _constants[key] = Tensor(np.asarray(value), dtype=dtype)
+    return found

@@ -76,4 +76,4 @@ def gather_rows(source: ArrayLike, index: ArrayLike, out: Array | None = None) -
     if array.ndim and rows.size and not (rows.min() >= 0 and rows.max() < array.shape[0]):
         found = f"{rows.min()} to {rows.max()}"
         raise ValueError(f"{name}: index must be from 0 to {array.shape[0] - 1}, got {found}")
-    return call(name, name, [array, rows], out, attrs={"start": 0})
+    return call(name, "take", [array, rows], out, attrs={"axis": 0})

@@ -189,15 +189,19 @@ class Optimizer:
         self._add_state()
         due = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         gradients = [self._gradient(i) for i in due]
-        rate = self.learning_rates(self.steps, 1)
+        rate = self.learning_rates(self.steps, 1) if callable(self._lr) else None
         code, names = _core.op_info(self.op)
         attrs = {**self.attributes(), "scalars": 0.0}
         encoded = [float(attrs[key]) for key in names]
+        scalars_of: dict[int, list[float]] = {}  # by the step, which most parameters share
         for i, gradient in zip(due, gradients, strict=True):
-            scalars = self._scalars(np.array([self._steps[i]], dtype=np.int64), rate)[0]
+            step = self._steps[i]
+            if step not in scalars_of:
+                scalars_of[step] = self.step_scalars(step, 1, rate)[0].tolist()
             arrays = [self.state[key][i] for key in self.state_names]
             outputs = [self.parameters[i].data, *arrays]
-            _core.execute(code, [gradient], outputs, encoded, scalars.tolist())
+            _core.execute(code, [gradient], outputs, encoded, scalars_of[step])
+            self.parameters[i].mark_changed()
             self._steps[i] += 1
         self._most_steps = max(self._steps)
 

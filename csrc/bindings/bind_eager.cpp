@@ -1,0 +1,360 @@
+/// @file
+/// @brief `apply`: runs an op on Tensors at once, or records it. The hot path of eager execution.
+///
+/// Written against CPython's and NumPy's C interface, since the work itself takes less time than
+/// calls through pybind11 or a few lines of Python do. Tensors stay a class of Python: their slots
+/// are read and written where its member descriptors say. What an op does with operands of certain
+/// shapes and dtypes is worked out in Python once, and looked up here afterwards.
+
+#include <pybind11/pybind11.h>
+// After Python.h.
+#include <structmember.h>
+
+#include <array>
+#include <cstddef>
+#include <exception>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "bindings/arrays.h"
+#include "bindings/bindings.h"
+#include "core/denormals.h"
+#include "program/op.h"
+
+namespace py = pybind11;
+
+namespace fastprop {
+namespace {
+
+/// Operands that are held without an allocation.
+constexpr Py_ssize_t kFew = 4;
+/// Plans that are kept; beyond it they are forgotten and made anew.
+constexpr Py_ssize_t kMaxPlans = 4096;
+/// Elements from which on other Python threads may run meanwhile; below it handing over the lock
+/// would take longer than the work.
+constexpr Index kLongWork = 1 << 14;
+
+enum Slot {
+    slot_data,
+    slot_spec,
+    slot_shape,
+    slot_dtype,
+    slot_op,
+    slot_inputs,
+    slot_attrs,
+    slot_requires_grad,
+    slot_grad,
+    slot_hooks,
+    slot_time,
+    slot_scope,
+    kSlots
+};
+constexpr std::array<const char*, kSlots> kSlotNames = {"_data", "spec",   "shape", "dtype",
+                                                        "op",    "inputs", "attrs", "requires_grad",
+                                                        "grad",  "hooks",  "time",  "scope"};
+
+/// What Python hands over once: its class, its functions, its state. Never given back, as modules
+/// are not.
+struct Bound {
+    PyTypeObject* tensor = nullptr;
+    std::array<Py_ssize_t, kSlots> offset{};
+    PyObject* plans = nullptr;      ///< dict: (op, specs, attributes) -> plan
+    PyObject* make_plan = nullptr;  ///< (op, specs, attrs) -> plan, or the error users see
+    PyObject* grad_enabled = nullptr;
+    PyObject* tracing = nullptr;
+    PyObject* scope = nullptr;  ///< what symbolic Tensors are recorded for
+    PyObject* no_attrs = nullptr;
+    PyObject* no_inputs = nullptr;
+    PyObject* data_name = nullptr;
+    long long clock = 0;
+    int threads = 1;
+} bound;
+
+/// A tuple (out, differentiable, attributes, code, view); see Plan in graph/op.py.
+enum PlanField { plan_out, plan_differentiable, plan_attributes, plan_code, plan_view };
+enum SpecField { spec_shape, spec_dtype, spec_batched };
+
+py::object owned(PyObject* object) {
+    if (object == nullptr) throw py::error_already_set();
+    return py::reinterpret_steal<py::object>(object);
+}
+
+PyObject*& slot(PyObject* tensor, Slot which) {
+    return *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(tensor) + bound.offset[which]);
+}
+
+/// Fills a slot of a new Tensor.
+void set(PyObject* tensor, Slot which, PyObject* value) {
+    Py_INCREF(value);
+    slot(tensor, which) = value;
+}
+
+py::object value_of(PyObject* context_variable) {
+    PyObject* value = nullptr;
+    if (PyContextVar_Get(context_variable, nullptr, &value) < 0) throw py::error_already_set();
+    return py::reinterpret_steal<py::object>(value);
+}
+
+bool is_true(PyObject* context_variable) { return value_of(context_variable).ptr() == Py_True; }
+
+/// The arguments of a call: an op, Tensors, and attributes by name.
+struct Arguments {
+    PyObject* op;
+    PyObject* const* tensors;
+    Py_ssize_t count;
+    PyObject* names;  ///< tuple, or null
+    PyObject* const* values;
+
+    Py_ssize_t attributes() const { return names == nullptr ? 0 : PyTuple_GET_SIZE(names); }
+
+    py::object tuple() const {
+        py::object result = owned(PyTuple_New(count));
+        for (Py_ssize_t i = 0; i < count; ++i) {
+            Py_INCREF(tensors[i]);
+            PyTuple_SET_ITEM(result.ptr(), i, tensors[i]);
+        }
+        return result;
+    }
+
+    py::object dict() const {
+        py::object result = owned(PyDict_New());
+        for (Py_ssize_t i = 0; i < attributes(); ++i) {
+            if (PyDict_SetItem(result.ptr(), PyTuple_GET_ITEM(names, i), values[i]) < 0)
+                throw py::error_already_set();
+        }
+        return result;
+    }
+
+    py::object key() const {
+        const Py_ssize_t named = attributes();
+        py::object result = owned(PyTuple_New(1 + count + (named == 0 ? 0 : 1 + named)));
+        Py_ssize_t at = 0;
+        const auto append = [&](PyObject* item) {
+            Py_INCREF(item);
+            PyTuple_SET_ITEM(result.ptr(), at++, item);
+        };
+        append(op);
+        for (Py_ssize_t i = 0; i < count; ++i) append(slot(tensors[i], slot_spec));
+        if (named > 0) {
+            append(names);
+            for (Py_ssize_t i = 0; i < named; ++i) append(values[i]);
+        }
+        return result;
+    }
+};
+
+py::object find_plan(const Arguments& call) {
+    const py::object key = call.key();
+    if (PyObject* known = PyDict_GetItemWithError(bound.plans, key.ptr()))
+        return py::reinterpret_borrow<py::object>(known);
+    if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+    py::object specs = owned(PyList_New(call.count));
+    for (Py_ssize_t i = 0; i < call.count; ++i) {
+        Py_INCREF(slot(call.tensors[i], slot_spec));
+        PyList_SET_ITEM(specs.ptr(), i, slot(call.tensors[i], slot_spec));
+    }
+    const py::object attributes = call.dict();
+    py::object plan = owned(PyObject_CallFunctionObjArgs(bound.make_plan, call.op, specs.ptr(),
+                                                         attributes.ptr(), nullptr));
+    if (PyDict_Size(bound.plans) >= kMaxPlans) PyDict_Clear(bound.plans);
+    if (PyDict_SetItem(bound.plans, key.ptr(), plan.ptr()) < 0) throw py::error_already_set();
+    return plan;
+}
+
+py::array new_array(PyObject* extents, PyObject* type) {
+    Py_intptr_t shape[kMaxRank] = {};
+    const Py_ssize_t rank = PyTuple_GET_SIZE(extents);
+    require(rank <= kMaxRank, "apply: at most ", kMaxRank, " axes, got ", rank);
+    for (Py_ssize_t i = 0; i < rank; ++i) shape[i] = PyLong_AsSsize_t(PyTuple_GET_ITEM(extents, i));
+    if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+    const auto& numpy = py::detail::npy_api::get();
+    Py_INCREF(type);  // the call takes a reference
+    return py::reinterpret_steal<py::array>(
+        owned(numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, type, static_cast<int>(rank), shape,
+                                          nullptr, nullptr, 0, nullptr))
+            .release());
+}
+
+/// Runs the op's kernel on the Tensors' arrays.
+py::object run_kernel(const Arguments& args, PyObject* plan, PyObject* out_spec) {
+    const auto code = static_cast<std::size_t>(PyLong_AsSsize_t(PyTuple_GET_ITEM(plan, plan_code)));
+    const OpEntry& entry = op_table().at(code);
+    TensorView few[kFew];
+    std::vector<TensorView> many(args.count > kFew ? static_cast<std::size_t>(args.count) : 0);
+    TensorView* in = many.empty() ? few : many.data();
+    Index elements = 0;
+    for (Py_ssize_t i = 0; i < args.count; ++i) {
+        PyObject* array = slot(args.tensors[i], slot_data);
+        in[i] = view_of_array(py::reinterpret_borrow<py::array>(array), false, entry.name);
+        elements += in[i].size();
+    }
+    py::array result =
+        new_array(PyTuple_GET_ITEM(out_spec, spec_shape), PyTuple_GET_ITEM(out_spec, spec_dtype));
+    const TensorView out = view_of_array(result, true, entry.name);
+    PyObject* encoded = PyTuple_GET_ITEM(plan, plan_attributes);
+    static_assert(offsetof(PyBytesObject, ob_sval) % alignof(double) == 0, "doubles are aligned");
+    const StepContext step;
+    const Call call{in,
+                    static_cast<int>(args.count),
+                    &out,
+                    1,
+                    reinterpret_cast<const double*>(PyBytes_AS_STRING(encoded)),
+                    &step};
+    check_call(entry, call);
+    const Kernel kernel = select_kernel(entry, call);
+    const auto work = [&](const Team& team) {
+        const FlushDenormals flush;
+        kernel(call, team);
+    };
+    if (bound.threads == 1 && elements + out.size() < kLongWork) {
+        work(Team(0, 1, nullptr));
+    } else {
+        const py::gil_scoped_release release;
+        run_team(bound.threads, work);
+    }
+    return std::move(result);
+}
+
+/// The output of an op that is a view, from Tensor.data: of a value that derivatives may need that
+/// is read-only, and so is every view of it.
+py::object run_view(const Arguments& args, PyObject* view) {
+    py::object arrays = owned(PyTuple_New(args.count));
+    for (Py_ssize_t i = 0; i < args.count; ++i) {
+        PyTuple_SET_ITEM(arrays.ptr(), i,
+                         owned(PyObject_GetAttr(args.tensors[i], bound.data_name)).release().ptr());
+    }
+    const py::object named = args.dict();
+    return owned(PyObject_Call(view, arrays.ptr(), named.ptr()));
+}
+
+py::object apply_to(const Arguments& args) {
+    require(bound.tensor != nullptr, "apply: bind_tensor comes first");
+    for (Py_ssize_t i = 0; i < args.count; ++i) {
+        if (PyObject_TypeCheck(args.tensors[i], bound.tensor) == 0)
+            throw TypeError(concat("apply: operand ", i, " is no Tensor"));
+        // Tensor.__new__ alone leaves the slots empty.
+        for (const Slot needed : {slot_data, slot_spec, slot_requires_grad}) {
+            if (slot(args.tensors[i], needed) == nullptr)
+                throw TypeError(concat("apply: operand ", i, " was never initialized"));
+        }
+    }
+    const py::object plan = find_plan(args);
+    PyObject* out = PyTuple_GET_ITEM(plan.ptr(), plan_out);
+    // A constant that is broadcast to the batch is known when the Program runs.
+    bool symbolic = PyTuple_GET_ITEM(out, spec_batched) == Py_True;
+    bool differentiable = false;
+    for (Py_ssize_t i = 0; i < args.count; ++i) {
+        differentiable = differentiable || slot(args.tensors[i], slot_requires_grad) == Py_True;
+        symbolic = symbolic || slot(args.tensors[i], slot_data) == Py_None;
+    }
+    if (differentiable) {
+        symbolic = symbolic || is_true(bound.tracing);
+        differentiable = PyTuple_GET_ITEM(plan.ptr(), plan_differentiable) == Py_True &&
+                         is_true(bound.grad_enabled);
+    }
+    PyObject* view = PyTuple_GET_ITEM(plan.ptr(), plan_view);
+    const py::object value = symbolic          ? py::none()
+                             : view == Py_None ? run_kernel(args, plan.ptr(), out)
+                                               : run_view(args, view);
+    py::object result = owned(bound.tensor->tp_alloc(bound.tensor, 0));
+    PyObject* y = result.ptr();
+    set(y, slot_data, value.ptr());
+    set(y, slot_spec, out);
+    set(y, slot_shape, PyTuple_GET_ITEM(out, spec_shape));
+    set(y, slot_dtype, PyTuple_GET_ITEM(out, spec_dtype));
+    if (differentiable || symbolic) {
+        set(y, slot_op, args.op);
+        slot(y, slot_inputs) = args.tuple().release().ptr();
+        slot(y, slot_attrs) = args.dict().release().ptr();
+    } else {
+        set(y, slot_op, Py_None);
+        set(y, slot_inputs, bound.no_inputs);
+        set(y, slot_attrs, bound.no_attrs);
+    }
+    const py::object recorded_for = symbolic ? value_of(bound.scope) : py::none();
+    set(y, slot_scope, recorded_for.ptr());
+    set(y, slot_requires_grad, differentiable ? Py_True : Py_False);
+    set(y, slot_grad, Py_None);
+    set(y, slot_hooks, Py_None);
+    slot(y, slot_time) = owned(PyLong_FromLongLong(++bound.clock)).release().ptr();
+    return result;
+}
+
+/// No C++ exception may pass into the interpreter.
+template <class F>
+PyObject* guarded(const F& f) {
+    try {
+        return f().release().ptr();
+    } catch (py::error_already_set& error) {
+        error.restore();
+    } catch (const TypeError& error) {
+        PyErr_SetString(PyExc_TypeError, error.what());
+    } catch (const Error& error) {
+        PyErr_SetString(PyExc_ValueError, error.what());
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+    } catch (const std::exception& error) {
+        PyErr_SetString(PyExc_RuntimeError, error.what());
+    }
+    return nullptr;
+}
+
+PyObject* apply(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    return guarded([&] {
+        if (count < 1) throw TypeError("apply: expects an op");
+        return apply_to({args[0], args + 1, count - 1, names, args + count});
+    });
+}
+
+Py_ssize_t offset_of(const py::type& tensor, const char* name) {
+    const py::object descriptor = tensor.attr("__dict__")[name];
+    if (Py_TYPE(descriptor.ptr()) != &PyMemberDescr_Type)
+        throw TypeError(concat("bind_tensor: ", name, " is no slot"));
+    return reinterpret_cast<PyMemberDescrObject*>(descriptor.ptr())->d_member->offset;
+}
+
+void bind_tensor(const py::type& tensor, const py::dict& plans, const py::function& make_plan,
+                 const py::object& grad_enabled, const py::object& tracing,
+                 const py::object& scope) {
+    for (int i = 0; i < kSlots; ++i)
+        bound.offset[static_cast<std::size_t>(i)] =
+            offset_of(tensor, kSlotNames[static_cast<std::size_t>(i)]);
+    const auto keep = [](const py::object& object) {
+        return py::reinterpret_borrow<py::object>(object).release().ptr();
+    };
+    bound.tensor = reinterpret_cast<PyTypeObject*>(keep(tensor));
+    bound.plans = keep(plans);
+    bound.make_plan = keep(make_plan);
+    bound.grad_enabled = keep(grad_enabled);
+    bound.tracing = keep(tracing);
+    bound.scope = keep(scope);
+    bound.no_attrs = keep(py::dict());
+    bound.no_inputs = keep(py::tuple());
+    bound.data_name = keep(py::str("data"));
+}
+
+}  // namespace
+
+void bind_eager(py::module_& m) {
+    m.def(
+        "bind_tensor", &bind_tensor, py::arg("tensor"), py::arg("plans"), py::arg("make_plan"),
+        py::arg("grad_enabled"), py::arg("tracing"), py::arg("scope"),
+        "Tell `apply` the class of its results, the dict of its plans and what makes one, and the "
+        "context variables that decide whether an op is recorded, and for what.");
+    m.def(
+        "now", [] { return ++bound.clock; },
+        "The next number of the clock that orders results and changes of what they came from.");
+    m.def(
+        "set_eager_threads", [](int threads) { return std::exchange(bound.threads, threads); },
+        py::arg("threads"), "Threads of every eager op from now on; gives the number before.");
+    // CPython's table of methods holds functions of any signature under this one type.
+    static PyMethodDef method = {
+        "apply", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&apply)),
+        METH_FASTCALL | METH_KEYWORDS,
+        "apply(op: typing.Any, *inputs: typing.Any, **attrs: typing.Any) -> typing.Any\n\n"
+        "Run an op on Tensors that hold data, or record it on symbolic ones."};
+    m.attr("apply") = owned(PyCFunction_New(&method, nullptr));
+}
+
+}  // namespace fastprop

@@ -1,0 +1,95 @@
+"""NumPy's functions on Tensors: ours where there is one, NumPy's on constants, else an error.
+
+``np.exp(x)`` and ``array + x`` give Tensors with derivatives. A function that has no counterpart
+here runs on the data of Tensors that need no gradient and gives NumPy arrays; on a Tensor that
+requires one it is refused, as its result would silently be a constant.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastprop import functional
+from fastprop.graph.tensor import Tensor
+
+_UFUNCS = {
+    "absolute": "abs", "add": "add", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin",
+    "arcsinh": "asinh", "arctan": "atan", "arctanh": "atanh", "cos": "cos", "cosh": "cosh",
+    "divide": "div", "equal": "equal", "exp": "exp", "expm1": "expm1", "fabs": "abs",
+    "greater": "greater", "greater_equal": "greater_equal", "less": "less",
+    "less_equal": "less_equal", "log": "log", "log1p": "log1p", "matmul": "matmul",
+    "maximum": "maximum", "minimum": "minimum", "multiply": "mul", "negative": "neg",
+    "not_equal": "not_equal", "power": "pow", "float_power": "pow", "reciprocal": "reciprocal",
+    "sign": "sign", "sin": "sin", "sinh": "sinh", "sqrt": "sqrt", "square": "square",
+    "subtract": "sub", "tan": "tan", "tanh": "tanh",
+}  # fmt: skip
+
+# NumPy's functions whose leading arguments ours share.
+_FUNCTIONS: dict[Any, str] = {
+    np.argsort: "argsort", np.clip: "clip", np.concatenate: "concatenate", np.cumsum: "cumsum",
+    np.dot: "dot", np.einsum: "einsum", np.expand_dims: "unsqueeze", np.flip: "flip",
+    np.max: "max", np.mean: "mean", np.min: "min", np.outer: "outer",
+    np.prod: "prod", np.reshape: "reshape", np.squeeze: "squeeze", np.stack: "stack",
+    np.std: "std", np.sum: "sum", np.take: "take", np.transpose: "transpose", np.tril: "tril",
+    np.triu: "triu", np.var: "var", np.where: "where",
+}  # fmt: skip
+
+_REDUCTIONS = {"max", "mean", "min", "prod", "std", "sum", "var"}
+"""What follows their axis differs, so it must be named."""
+
+
+def call_ufunc(ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
+    ours = _UFUNCS.get(ufunc.__name__)
+    if method == "__call__" and ours is not None and not options:
+        return getattr(functional, ours)(*inputs)
+    name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+    _refuse_out(name, options.get("out", ()))
+    return getattr(ufunc, method)(*_constants(name, inputs), **_constants(name, options))
+
+
+def call_function(function: Any, args: Any, options: Any) -> Any:
+    ours = _FUNCTIONS.get(function)
+    if ours is not None:
+        if ours in _REDUCTIONS and len(args) > 2:
+            raise TypeError(f"np.{ours}: on Tensors, pass what follows the axis by name")
+        try:
+            return getattr(functional, ours)(*args, **options)
+        except TypeError as error:
+            if "argument" not in str(error):  # it was called right, and refused its operands
+                raise
+            raise TypeError(
+                f"np.{function.__name__}: not with these arguments on Tensors ({error}); "
+                f"use fp.functional.{ours}"
+            ) from None
+    name = function.__name__
+    _refuse_out(name, options.get("out"))
+    return function(*_constants(name, args), **_constants(name, options))
+
+
+def _refuse_out(name: str, out: Any) -> None:
+    if any(isinstance(item, Tensor) for item in (out if isinstance(out, tuple) else (out,))):
+        raise TypeError(f"np.{name}: out must not be a Tensor")
+
+
+def _constants(name: str, value: Any) -> Any:
+    """The arguments with arrays in place of Tensors, none of which may require a gradient."""
+    if isinstance(value, Tensor):
+        if value.requires_grad and name not in _VALUES_ONLY:
+            raise TypeError(
+                f"np.{name}: not on a Tensor that requires a gradient, the result would lose it; "
+                "use a function of fp.functional, or x.detach() or x.numpy()"
+            )
+        return value.data
+    if isinstance(value, dict):
+        return {key: _constants(name, item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_constants(name, item) for item in value)
+    return value
+
+
+# What they give has no derivative anyway.
+_VALUES_ONLY = {"shape", "ndim", "size", "result_type", "array_repr", "array_str", "zeros_like",
+             "ones_like", "empty_like", "full_like", "allclose", "array_equal", "isclose",
+             "isfinite", "isnan", "isinf"}  # fmt: skip

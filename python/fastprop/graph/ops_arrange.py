@@ -1,0 +1,221 @@
+"""Arrangements made of the primitives: axes added and dropped, parts, joints, padding, masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fastprop.graph import infer
+from fastprop.graph.op import apply
+from fastprop.graph.ops_elementwise import equal, where
+from fastprop.graph.ops_index import _PLACE, concatenate, part, part_attributes, single_axis
+from fastprop.graph.ops_reduction import broadcast_to
+from fastprop.graph.ops_shape import cast, reshape, transpose
+from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
+
+
+def permute(x: TensorLike, *axes: int | Sequence[int]) -> Tensor:
+    """Axes in another order: axis *i* of the result is axis ``axes[i]`` of `x`.
+
+    Raises:
+        ValueError: `axes` is not a permutation of all axes.
+    """
+    return transpose(x, _sequence(axes))
+
+
+def _sequence(values: tuple[Any, ...]) -> tuple[int, ...]:
+    """Arguments given one by one, or as one sequence."""
+    if len(values) == 1 and isinstance(values[0], Sequence | np.ndarray):
+        values = tuple(values[0])
+    return tuple(int(v) for v in values)
+
+
+def squeeze(x: TensorLike, axis: int | Sequence[int] | None = None) -> Tensor:
+    """`x` without axes of extent 1: all of them, or the named ones.
+
+    Raises:
+        ValueError: A named axis has another extent, or is out of range.
+    """
+    x = as_tensor(x)
+    if axis is None:
+        drop = tuple(i for i, n in enumerate(x.shape) if n == 1 and not (x.batched and i == 0))
+    else:
+        drop = infer.normalize_axes("squeeze", axis, x.ndim)
+        for i in drop:
+            if x.shape[i] != 1:
+                raise ValueError(f"squeeze: axis {i} of {x.shape} has more than one index")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in drop))
+
+
+def unsqueeze(x: TensorLike, axis: int) -> Tensor:
+    """`x` with an axis of extent 1 put in, which becomes axis `axis` of the result.
+
+    Raises:
+        ValueError: `axis` is out of range.
+    """
+    x = as_tensor(x)
+    at = single_axis("unsqueeze", axis, x.ndim + 1)
+    return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
+
+
+def expand(x: TensorLike, *shape: int | Sequence[int]) -> Tensor:
+    """`x` repeated along axes of extent 1; -1 keeps an extent. New axes come first.
+
+    Raises:
+        ValueError: The shape does not fit.
+    """
+    x = as_tensor(x)
+    wanted = _sequence(shape)
+    extra = len(wanted) - x.ndim
+    if any(n < -1 for n in wanted) or -1 in wanted[: max(extra, 0)] or extra < 0:
+        raise ValueError(f"expand: {x.shape} does not expand to {wanted}")
+    return broadcast_to(
+        x, tuple(x.shape[i - extra] if n == -1 else n for i, n in enumerate(wanted))
+    )
+
+
+def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
+    """Tensors of one shape along a new axis.
+
+    Raises:
+        TypeError: The dtypes differ.
+        ValueError: There is none, or the shapes differ.
+    """
+    parts = [as_tensor(t) for t in tensors]
+    for p in parts:
+        if p.shape != parts[0].shape:
+            raise ValueError(f"stack: shapes {parts[0].shape} and {p.shape} differ")
+    if not parts:
+        raise ValueError("stack: expects one Tensor or more, got none")
+    return concatenate([unsqueeze(p, axis) for p in parts], axis)
+
+
+def split(x: TensorLike, size: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    """Pieces of `x` along an axis.
+
+    Args:
+        x: Any dtype.
+        size: Extent of every piece (the last one may be shorter), or a list of all extents.
+        axis: Which axis.
+
+    Raises:
+        ValueError: The extents are negative or do not add up to the axis's.
+    """
+    x = as_tensor(x)
+    along = single_axis("split", axis, x.ndim)
+    n = x.shape[along]
+    if isinstance(size, int | np.integer):
+        if size < 1:
+            raise ValueError(f"split: size must be positive, got {size}")
+        sizes = [min(int(size), n - i) for i in range(0, n, int(size))] or [0]
+    else:
+        sizes = [int(s) for s in size]
+        if any(s < 0 for s in sizes) or sum(sizes) != n:
+            raise ValueError(f"split: sizes {sizes} do not add up to the {n} of axis {along}")
+    starts = np.cumsum([0, *sizes])
+    return [_narrow(x, along, int(b), s) for b, s in zip(starts[:-1], sizes, strict=True)]
+
+
+def _narrow(x: Tensor, axis: int, start: int, length: int) -> Tensor:
+    first = [0] * x.ndim
+    first[axis] = start
+    return part(x, first, [1] * x.ndim, (*x.shape[:axis], length, *x.shape[axis + 1 :]))
+
+
+def flip(x: TensorLike, axis: int | Sequence[int] | None = None) -> Tensor:
+    """`x` with the order along some axes, or all, reversed.
+
+    Raises:
+        ValueError: An axis is out of range or repeated.
+    """
+    x = as_tensor(x)
+    axes = infer.normalize_axes("flip", axis, x.ndim)
+    start = [max(n - 1, 0) if i in axes else 0 for i, n in enumerate(x.shape)]
+    return part(x, start, [-1 if i in axes else 1 for i in range(x.ndim)], x.shape)
+
+
+def pad(x: TensorLike, widths: int | Sequence[Any], value: float = 0.0) -> Tensor:
+    """`x` with a constant around it.
+
+    Args:
+        x: Any dtype.
+        widths: ``(before, after)`` for every axis, one such pair for all, or one number.
+        value: The constant.
+
+    Raises:
+        ValueError: The widths are negative, or not as many as axes.
+    """
+    x = as_tensor(x)
+    try:
+        pairs = np.broadcast_to(np.asarray(widths, dtype=np.int64), (x.ndim, 2))
+    except ValueError:
+        raise ValueError(
+            f"pad: widths must be a pair for each of {x.ndim} axes, got {widths}"
+        ) from None
+    if pairs.size and pairs.min() < 0:
+        raise ValueError(f"pad: widths must not be negative, got {widths}")
+    if not pairs.any():
+        return x
+    shape = [int(n + b + a) for n, (b, a) in zip(x.shape, pairs, strict=True)]
+    attrs = part_attributes(tuple(pairs[:, 0].tolist()), (1,) * x.ndim, tuple(shape))
+    return apply(_PLACE, x, **attrs, fill=float(value))
+
+
+def tril(x: TensorLike, diagonal: int = 0) -> Tensor:
+    """The lower triangles of matrices ``[..., m, n]``: zero above the given diagonal."""
+    return _triangle("tril", x, diagonal, np.tril)
+
+
+def triu(x: TensorLike, diagonal: int = 0) -> Tensor:
+    """The upper triangles of matrices ``[..., m, n]``: zero below the given diagonal."""
+    return _triangle("triu", x, diagonal, np.triu)
+
+
+def _triangle(name: str, x: TensorLike, diagonal: int, keep: Any) -> Tensor:
+    x = as_tensor(x)
+    if x.ndim < 2:
+        raise ValueError(f"{name}: expects matrices [..., m, n], got shape {x.shape}")
+    mask = keep(np.ones(x.shape[-2:], x.dtype), diagonal)
+    return where(Tensor(mask), x, 0.0)
+
+
+def diagonal(x: TensorLike) -> Tensor:
+    """The diagonals of square matrices ``[..., n, n]``, ``[..., n]``.
+
+    Raises:
+        ValueError: The last two extents differ.
+    """
+    x = as_tensor(x)
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise ValueError(f"diagonal: expects matrices [..., n, n], got shape {x.shape}")
+    lead, n = x.shape[:-2], x.shape[-1]
+    rows = reshape(x, (*lead, n * n))
+    return part(rows, [0] * rows.ndim, [1] * len(lead) + [n + 1], (*lead, n))
+
+
+def one_hot(labels: TensorLike, classes: int, dtype: DTypeLike = np.float32) -> Tensor:
+    """1 at each label's place, else 0: ``y[..., c] = (labels[...] == c)``.
+
+    Args:
+        labels: int64 of any shape, each from 0 to `classes` - 1.
+        classes: Extent of the last axis of the result.
+        dtype: float32 or float64.
+
+    Raises:
+        TypeError: `labels` are not integers.
+        ValueError: A label is out of range.
+    """
+    labels = as_tensor(labels)
+    if labels.dtype != infer.INT64:
+        raise TypeError(f"one_hot: labels must be integers, got {labels.dtype}")
+    if not labels.symbolic and labels.size:
+        low, high = labels.data.min(), labels.data.max()
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"one_hot: labels must be from 0 to {classes - 1}, got {low} to {high}"
+            )
+    column = cast(reshape(labels, (*labels.shape, 1)), dtype)
+    return equal(column, Tensor(np.arange(classes, dtype=column.dtype)))

@@ -1,0 +1,86 @@
+"""Running sums and orders along an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastprop.graph import infer
+from fastprop.graph.op import Op, Spec, apply, register
+from fastprop.graph.ops_index import gather, other_axis, part, single_axis
+from fastprop.graph.ops_shape import reshape, transpose
+from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
+
+
+def _infer_cumsum(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
+    (x,) = specs
+    if x.batched and attrs["axis"] == 0:
+        raise ValueError(f"{name}: the batch axis of {x.shape} cannot be summed along")
+    return Spec(x.shape, infer.float_dtype(name, specs), x.batched)
+
+
+def _infer_argsort(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
+    (x,) = specs
+    infer.float_dtype(name, specs)
+    return Spec(x.shape, infer.INT64, x.batched)
+
+
+# The rules.                                     dx = vjp(dy, y, x)
+_CUMSUM: Op = register(
+    "cumsum",
+    _infer_cumsum,
+    lambda dy, y, x: apply(_CUMSUM, dy, axis=y.attrs["axis"], reverse=not y.attrs["reverse"]),
+    rowwise=other_axis,
+)
+_ARGSORT = register("argsort", _infer_argsort, rowwise=True)
+
+
+def cumsum(x: TensorLike, axis: int) -> Tensor:
+    r"""Running sum along an axis, :math:`y_k = x_0 + … + x_k`, added one after the other.
+
+    Raises:
+        TypeError: `x` is not of a floating dtype.
+        ValueError: `axis` is out of range.
+    """
+    x = as_tensor(x)
+    return apply(_CUMSUM, x, axis=single_axis("cumsum", axis, x.ndim), reverse=False)
+
+
+def argsort(x: TensorLike, axis: int = -1, descending: bool = False) -> Tensor:
+    """Indices that sort `x` along an axis, int64. Equal elements stay in order, NaN is the largest.
+
+    Raises:
+        TypeError: `x` is not of a floating dtype.
+        ValueError: `axis` is out of range.
+    """
+    x = as_tensor(x)
+    along = single_axis("argsort", axis, x.ndim)
+    if x.ndim == 1:
+        rows = apply(_ARGSORT, reshape(x, (1, x.size)), descending=bool(descending))
+        return reshape(rows, x.shape)
+    swap = [*range(x.ndim)]
+    swap[along], swap[-1] = swap[-1], swap[along]
+    return transpose(apply(_ARGSORT, transpose(x, swap), descending=bool(descending)), swap)
+
+
+def sort(x: TensorLike, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
+    """Sorted elements along an axis, and the indices that they had; see :func:`argsort`."""
+    x = as_tensor(x)
+    order = argsort(x, axis, descending)
+    return gather(x, axis, order), order
+
+
+def topk(x: TensorLike, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
+    """The `k` largest (or smallest) elements along an axis, in order, and their indices.
+
+    Raises:
+        TypeError: `x` is not of a floating dtype.
+        ValueError: `axis` is out of range, or `k` is not from 0 to the axis's extent.
+    """
+    x = as_tensor(x)
+    along = single_axis("topk", axis, x.ndim)
+    if not 0 <= k <= x.shape[along]:
+        raise ValueError(f"topk: k must be from 0 to {x.shape[along]}, got {k}")
+    order = argsort(x, along, descending=largest)
+    shape = (*x.shape[:along], int(k), *x.shape[along + 1 :])
+    chosen = part(order, [0] * x.ndim, [1] * x.ndim, shape)
+    return gather(x, along, chosen), chosen

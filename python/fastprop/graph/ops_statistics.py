@@ -1,0 +1,179 @@
+"""Statistics made of the primitives: moments, norms, products, places of extremes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastprop.graph import infer
+from fastprop.graph.op import apply
+from fastprop.graph.ops_elementwise import (
+    abs as absolute,
+)
+from fastprop.graph.ops_elementwise import (
+    equal,
+    exp,
+    log,
+    neg,
+    not_equal,
+    pow,
+    sqrt,
+    square,
+    where,
+)
+from fastprop.graph.ops_index import part
+from fastprop.graph.ops_reduction import _ARGMAX, max, mean, sum
+from fastprop.graph.ops_shape import reshape, stop_gradient, transpose
+from fastprop.graph.tensor import Axis, Tensor, TensorLike, as_tensor
+
+
+def var(x: TensorLike, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+    r"""Variance along axes, :math:`\frac{1}{n - d} \sum_i (x_i - \bar x)^2`.
+
+    Args:
+        x: float32 or float64.
+        axis: One axis, several, or ``None`` for all.
+        keepdims: Keep the axes with extent 1.
+        ddof: What is taken off the number of elements: 0 as in NumPy; PyTorch's default is 1.
+
+    Raises:
+        ValueError: There are no more than `ddof` elements, or an axis is out of range; or the batch
+            of a Program, whose size may change, with another `ddof` than 0.
+    """
+    x = as_tensor(x)
+    axes = infer.normalize_axes("var", axis, x.ndim)
+    n = math.prod(x.shape[a] for a in axes)
+    if n <= ddof:
+        raise ValueError(f"var: {n} elements along axes {axes} of {x.shape} with ddof={ddof}")
+    if ddof != 0 and x.batched and 0 in axes:
+        raise ValueError("var: along the batch axis of a Program ddof must be 0")
+    y = mean(square(x - mean(x, axes, keepdims=True)), axes, keepdims)
+    return y if ddof == 0 else y * (n / (n - ddof))
+
+
+def std(x: TensorLike, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+    """Standard deviation along axes, the root of :func:`var`, whose arguments it has."""
+    return sqrt(var(x, axis, keepdims, ddof))
+
+
+def norm(x: TensorLike, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    r"""Norm of the elements along axes, :math:`\left(\sum_i |x_i|^p\right)^{1/p}`.
+
+    Args:
+        x: float32 or float64; all the axes count as one vector.
+        ord: The p: 2, 1, another positive number, or ``inf`` for the largest absolute value.
+        axis: One axis, several, or ``None`` for all.
+        keepdims: Keep the axes with extent 1.
+
+    Returns:
+        The norms. Where one is zero, its derivative is taken to be zero.
+
+    Raises:
+        ValueError: `ord` is not positive, or an axis is out of range.
+    """
+    x = as_tensor(x)
+    if not ord > 0:
+        raise ValueError(f"norm: ord must be positive, got {ord}")
+    if ord == math.inf:
+        return max(absolute(x), axis, keepdims)
+    if ord == 1:
+        return sum(absolute(x), axis, keepdims)
+    if ord == 2:
+        return _root(sum(square(x), axis, keepdims), 2)
+    # The power of 0 has no finite derivative for ord < 2.
+    a = absolute(x)
+    nonzero = not_equal(a, 0)
+    return _root(sum(where(nonzero, pow(where(nonzero, a, 1), ord), 0), axis, keepdims), ord)
+
+
+def _root(total: Tensor, ord: float) -> Tensor:
+    zero = equal(total, 0)
+    safe = where(zero, 1, total)
+    return where(zero, 0, sqrt(safe) if ord == 2 else pow(safe, 1 / ord))
+
+
+def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    r"""Logarithm of a sum of exponentials, :math:`\log \sum_i e^{x_i}`, without overflow.
+
+    Args:
+        x: float32 or float64.
+        axis: One axis, several, or ``None`` for all; they must not be empty.
+        keepdims: Keep the axes with extent 1.
+
+    Raises:
+        ValueError: An axis is empty or out of range.
+    """
+    x = as_tensor(x)
+    axes = infer.normalize_axes("logsumexp", axis, x.ndim)
+    top = stop_gradient(max(x, axes, keepdims=True))
+    # An infinite one would give inf - inf; left out, it comes out of exp or log as it should.
+    top = where(equal(absolute(top), math.inf), 0, top)
+    y = log(sum(exp(x - top), axes, keepdims=True)) + top
+    return y if keepdims else reshape(y, tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+
+def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    r"""Product along axes, :math:`\prod_i x_i`, multiplied in pairs, pairs of pairs, and so on.
+
+    The derivatives are right where factors are zero, too, since nothing is divided.
+
+    Args:
+        x: float32 or float64.
+        axis: One axis, several, or ``None`` for all; a product of nothing is 1.
+        keepdims: Keep the axes with extent 1.
+
+    Raises:
+        ValueError: An axis is out of range, repeated, or the batch axis of a Program.
+    """
+    x = as_tensor(x)
+    infer.float_dtype("prod", [x.spec])
+    axes = infer.normalize_axes("prod", axis, x.ndim)
+    if x.batched and 0 in axes:
+        raise ValueError(f"prod: the batch axis of {x.shape} cannot be multiplied along")
+    kept = [i for i in range(x.ndim) if i not in axes]
+    n = math.prod(x.shape[a] for a in axes)
+    lead = tuple(x.shape[i] for i in kept)
+    shape = tuple(1 if i in axes else m for i, m in enumerate(x.shape)) if keepdims else lead
+    if n == 0:
+        return Tensor(np.ones(shape, x.dtype))
+    y = reshape(transpose(x, [*kept, *axes]), (*lead, n))
+    odd: list[Tensor] = []
+    while n > 1:
+        half = n // 2
+        if n % 2:
+            odd.append(_columns(y, n - 1, 1))
+        y = _columns(y, 0, half) * _columns(y, half, half)
+        n = half
+    for factor in odd:
+        y = y * factor
+    return reshape(y, shape)
+
+
+def _columns(x: Tensor, start: int, count: int) -> Tensor:
+    lead = x.ndim - 1
+    return part(x, [0] * lead + [start], [1] * x.ndim, (*x.shape[:-1], count))
+
+
+def argmax(x: TensorLike, axis: int | None = -1) -> Tensor:
+    """Index of the largest element along an axis (the first of equal ones), as int64.
+
+    Args:
+        x: float32 or float64.
+        axis: Which axis, the last one by default; None for `x` flattened.
+
+    Raises:
+        ValueError: The axis is empty, out of range, or the batch axis of a Program.
+    """
+    x = as_tensor(x)
+    if axis is None:
+        return apply(_ARGMAX, reshape(x, (x.size,)))
+    if axis != -1 and x.ndim > 0:
+        (along,) = infer.normalize_axes("argmax", axis, x.ndim)
+        x = transpose(x, [*(i for i in range(x.ndim) if i != along), along])
+    return apply(_ARGMAX, x)
+
+
+def argmin(x: TensorLike, axis: int | None = -1) -> Tensor:
+    """Index of the smallest element along an axis; otherwise as :func:`argmax`."""
+    return argmax(neg(x), axis)

@@ -1,0 +1,371 @@
+"""Tensors as objects: gradients' life, hooks, other libraries' protocols, indexing, refusals."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import mmap
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import DTYPES, rng, torch, uniform
+
+import fastprop as fp
+from fastprop import functional as F
+from fastprop import nn, optim
+from fastprop.graph import Parameter, Tensor, grad, tensor
+
+
+def leaf(*shape: int, seed: int = 0) -> Tensor:
+    return tensor(uniform(shape, 0.5, 2, seed=seed), requires_grad=True)
+
+
+# -- the life of a graph --------------------------------------------------------------------------
+
+
+def test_a_graph_is_freed_by_backward() -> None:
+    x = leaf(3)
+    y = F.exp(x)
+    total = y.sum()
+    total.backward(retain_graph=True)
+    total.backward()
+    np.testing.assert_allclose(x.grad.data, 2 * y.data)
+    for output in (total, y.sum(), (y * 2).sum()):
+        with pytest.raises(RuntimeError, match=r"freed by an earlier backward pass.*retain_graph"):
+            output.backward()
+    with pytest.raises(RuntimeError, match="grad: the graph behind a Tensor"):
+        grad(total, x)
+
+
+def test_backward_can_be_differentiated() -> None:
+    x = leaf(3)
+    (x * x * x).sum().backward(create_graph=True)
+    first = x.grad
+    x.grad = None
+    first.sum().backward()
+    np.testing.assert_allclose(x.grad.data, 6 * x.data)
+
+
+def test_what_has_no_derivative() -> None:
+    with pytest.raises(TypeError, match="backward: an int64 Tensor has no derivative"):
+        tensor(np.arange(3)).backward()
+    with pytest.raises(RuntimeError, match="does not depend on any Tensor that requires"):
+        tensor(np.ones(())).backward()
+    with pytest.raises(ValueError, match="is not a scalar; give its gradient"):
+        (leaf(3) * 2).backward()
+
+
+@pytest.mark.parametrize("change", ["assign", "subtract", "optimizer"])
+def test_a_leaf_changed_in_place_is_noticed(change: str) -> None:
+    x = Parameter(np.ones(3))
+    optimizer = optim.SGD([x], lr=0.1)
+    (x * x).sum().backward()
+    total = (x * x).sum()
+    if change == "assign":
+        x.data = np.zeros(3)
+    elif change == "subtract":
+        x.data -= 0.5
+    else:
+        optimizer.step()
+    with pytest.raises(RuntimeError, match=r"backward: a Tensor of shape \(3,\) was changed in pl"):
+        total.backward()
+    (x * x).sum().backward()  # with the new values
+
+
+def test_results_that_derivatives_need_are_read_only() -> None:
+    x = leaf(3)
+    y = F.exp(x)
+    for array in (y.data, y.numpy(), np.asarray(y), y.detach().data, y.reshape(1, 3).data):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+    with pytest.raises(RuntimeError, match="the result of an op cannot be assigned"):
+        y.data = np.zeros(3)
+    with fp.no_grad():
+        F.exp(x).data[...] = 0  # nobody needs it
+    x.data[0] = 1.0
+    np.testing.assert_array_equal(np.array(y), y.data)
+
+
+def test_gradients_do_not_share_memory() -> None:
+    a, b = leaf(3), leaf(3)
+    seed = np.ones(3)
+    (a + b).backward(seed)
+    a.grad.data[...] = 7
+    np.testing.assert_array_equal(b.grad.data, np.ones(3))
+    np.testing.assert_array_equal(seed, np.ones(3))
+
+
+def test_hooks() -> None:
+    x = leaf(3)
+    y = x * 2
+    seen = []
+    handle = y.register_hook(lambda g: seen.append(g.data.copy()))
+    other = y.register_hook(lambda g: g * 10)
+    y.retain_grad()
+    y.retain_grad()
+    (y.sum() + y.sum()).backward()
+    np.testing.assert_array_equal(seen, [[2.0] * 3])  # once, when it is complete
+    np.testing.assert_array_equal(y.grad.data, [20.0] * 3)
+    np.testing.assert_array_equal(x.grad.data, [40.0] * 3)
+    handle.remove()
+    other.remove()
+    x.register_hook(lambda g: -g)
+    z = (x * 3).sum()
+    np.testing.assert_array_equal(grad(z, x).data, [-3.0] * 3)
+    x.register_hook(lambda g: np.zeros(3))
+    with pytest.raises(TypeError, match="hook: must return a Tensor or None, got ndarray"):
+        grad(z, x)
+    with pytest.raises(RuntimeError, match="register_hook: this Tensor does not require"):
+        tensor([1.0]).register_hook(print)
+
+
+def test_leaves_can_be_switched() -> None:
+    x = tensor([1.0, 2.0])
+    assert not (x * 2).requires_grad
+    assert (x.requires_grad_() * 2).requires_grad
+    with pytest.raises(RuntimeError, match="only leaves can be changed"):
+        (x * 2).requires_grad_(False)
+    with pytest.raises(TypeError, match="only float Tensors"):
+        tensor([1]).requires_grad_()
+
+
+def resident_bytes() -> int:
+    """Memory of this process; 0 where the system does not say."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * mmap.PAGESIZE if statm.exists() else 0
+
+
+def test_memory_stays_flat_over_ten_thousand_steps() -> None:
+    model = nn.Sequential(nn.Dense(3, 4, activation="tanh"), nn.Dense(4, 1))
+    optimizer = optim.SGD(model.parameters(), lr=1e-3)
+    x, y = tensor(uniform((5, 3), dtype="float32")), tensor(uniform((5, 1), dtype="float32"))
+
+    def step() -> None:
+        loss = ((model(x) - y) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    gc.collect()
+    tracemalloc.start()
+    gc.disable()  # nothing waits for the collector: graphs have no cycles
+    try:
+        for _ in range(3000):  # the interpreter keeps up to 2000 tuples of each size
+            step()
+        before, resident = tracemalloc.get_traced_memory()[0], resident_bytes()
+        for _ in range(10_000):
+            step()
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        gc.enable()
+        tracemalloc.stop()
+    assert grown < 20_000  # two bytes a step, where a lost Tensor would be hundreds
+    assert resident_bytes() - resident < 4_000_000  # what C++ might keep
+
+
+def test_copies_of_models_are_independent() -> None:
+    model = nn.Sequential(nn.Dense(3, 4, activation="tanh"), nn.Dense(4, 1))
+    x = uniform((5, 3), dtype="float32")
+    model(x).sum().backward()
+    other = copy.deepcopy(model)
+    np.testing.assert_array_equal(other(x).data, model(x).data)
+    for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        assert theirs.requires_grad
+        assert not np.shares_memory(mine.data, theirs.data)
+        np.testing.assert_array_equal(mine.grad.data, theirs.grad.data)
+
+
+def test_what_is_no_tensor_is_refused() -> None:
+    op = fp.graph.op.OPS["exp"]
+    with pytest.raises(TypeError, match="apply: operand 0 is no Tensor"):
+        fp.graph.op.apply(op, np.ones(3))
+    with pytest.raises(TypeError, match="apply: operand 0 was never initialized"):
+        fp.graph.op.apply(op, Tensor.__new__(Tensor))
+    with pytest.raises(TypeError, match="unhashable"):
+        fp.graph.op.apply(fp.graph.op.OPS["sum"], tensor([1.0]), axes=[1], keepdims=False)
+
+
+# -- other libraries ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, "int64"])
+def test_numpy_and_dlpack_share_memory(dtype: str) -> None:
+    array = np.arange(6).reshape(2, 3).astype(dtype)
+    x = tensor(array)
+    assert np.shares_memory(x.numpy(), array)
+    assert np.shares_memory(np.asarray(x), array)
+    assert not np.shares_memory(np.array(x), array)
+    assert np.shares_memory(np.from_dlpack(x), array)
+    assert np.shares_memory(fp.from_dlpack(array).data, array)
+    with pytest.raises(ValueError, match="expects contiguous"):
+        fp.from_dlpack(array.T)
+    with pytest.raises(TypeError, match="dtype must be float32"):
+        fp.from_dlpack(array.astype(np.int16))
+    with pytest.raises(TypeError, match="object with __dlpack__"):
+        fp.from_dlpack([1])
+    with pytest.raises(BufferError, match=r"export x.detach\(\)"):
+        np.from_dlpack(leaf(2))
+
+
+@pytest.mark.skipif(torch is None, reason="PyTorch is not installed")
+def test_dlpack_with_torch() -> None:
+    x = tensor(np.ones((2, 3), np.float32))
+    theirs = torch.from_dlpack(x)
+    theirs[0, 0] = 5
+    assert x.data[0, 0] == 5
+    ours = fp.from_dlpack(theirs)
+    assert np.shares_memory(ours.data, x.data)
+
+
+def test_numpy_functions() -> None:
+    x = leaf(2, 3)
+    a = x.data.copy()
+    for ours, theirs in [
+        (np.exp(x), np.exp(a)), (np.sum(x, axis=0), a.sum(0)), (a + x, a + a), (a @ x.T, a @ a.T),
+        (np.maximum(x, 1), np.maximum(a, 1)), (np.concatenate([x, a]), np.concatenate([a, a])),
+        (np.where(a > 1, x, 0), np.where(a > 1, a, 0)), (np.mean(x), a.mean()),
+        (np.float64(2) * x, 2 * a), (np.clip(x, 0.6, 1), np.clip(a, 0.6, 1)),
+        (np.einsum("ij->i", x), a.sum(1)), (np.var(x, 1), a.var(1)),
+    ]:  # fmt: skip
+        assert isinstance(ours, Tensor)
+        assert ours.requires_grad
+        np.testing.assert_allclose(ours.data, theirs, rtol=1e-14)
+    for call in (
+        lambda: np.fmod(x, 2.0), lambda: np.linalg.svd(x), lambda: np.add.reduce(x),
+        lambda: np.histogram(x),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match="on a Tensor that requires a gradient"):
+            call()
+    with pytest.raises(TypeError, match=r"np.sum: not with these arguments .*dtype"):
+        np.sum(x, dtype=np.float32)
+    with pytest.raises(TypeError, match="out must not be a Tensor"):
+        np.add(a, a, out=(x,))
+    with pytest.raises(TypeError, match="pass what follows the axis by name"):
+        np.mean(x, 0, np.float32)
+    constant = x.detach()
+    np.testing.assert_array_equal(np.fmod(constant, 0.7), np.fmod(a, 0.7))
+    assert np.isfinite(x).all()
+    assert np.shape(x) == (2, 3)
+
+
+def test_what_is_printed() -> None:
+    assert repr(tensor([1.0, 2.0])) == "Tensor([1., 2.], dtype=float32)"
+    assert "requires_grad=True, op=exp" in repr(F.exp(leaf(2)))
+    assert "shape=(50, 50)" in repr(tensor(np.zeros((50, 50))))
+    assert f"{tensor(1.23456):.2f}" == "1.23"
+    assert (int(tensor([3])), [10, 20, 30][tensor(1)], tensor([[1, 2]]).tolist()) == (
+        3,
+        20,
+        [[1, 2]],
+    )
+    with pytest.raises(TypeError, match="only an int64 Tensor can be an index"):
+        [1, 2][tensor(1.0)]
+    with pytest.raises(ValueError, match="truth of 2 elements"):
+        bool(tensor([1.0, 2.0]))
+
+
+# -- dtypes ---------------------------------------------------------------------------------------
+
+
+def test_one_rule_for_dtypes_that_differ() -> None:
+    single, double, whole = (tensor(np.ones(2, t)) for t in ("float32", "float64", "int64"))
+    for other in (2, 2.5, np.float64(2), True, [1.0, 2.0], whole, np.arange(2)):
+        assert (single * other).dtype == np.float32
+        assert (
+            other * double if not isinstance(other, list) else double * other
+        ).dtype == "float64"
+    assert (whole * 2.5).dtype == np.float32
+    np.testing.assert_array_equal((whole * 2.5).data, [2.5, 2.5])
+    for f in (F.add, F.maximum, F.matmul, F.less, lambda a, b: F.where(a > 0, a, b)):
+        with pytest.raises(TypeError, match=r"operands have different dtypes, .* astype"):
+            f(single, double)
+    assert F.concatenate([whole, whole]).dtype == np.int64
+    with pytest.raises(TypeError, match="concatenate: parts have different dtypes"):
+        F.concatenate([single, double])
+
+
+def test_arithmetic_of_integers() -> None:
+    a, b = rng(1).integers(-5, 5, (4, 1, 3)), rng(2).integers(-5, 5, (2, 3))
+    x, y = tensor(a), tensor(b)
+    for ours, theirs in [
+        (x + y, a + b), (x - 1, a - 1), (2 * x, 2 * a), (F.maximum(x, y), np.maximum(a, b)),
+        (F.minimum(x, 0), np.minimum(a, 0)), (x[:, 0] + x[0], a[:, 0] + a[0]), (-x, -a),
+    ]:  # fmt: skip
+        assert ours.dtype == np.int64
+        np.testing.assert_array_equal(ours.data, theirs)
+    for ours, theirs in [
+        (x > y, a > b), (x <= y, a <= b), (x == 2, a == 2), (x != y, a != b), (x >= 0, a >= 0),
+        (x < y, a < b), (x / 2, a / 2),
+    ]:  # fmt: skip
+        assert ours.dtype == np.float32
+        np.testing.assert_array_equal(ours.data, theirs)
+    np.testing.assert_array_equal(x[x > 1].data, a[a > 1])
+    big = tensor([2**62])
+    assert (big + big).item() == -(2**63)  # wraps around, as in NumPy
+    with pytest.raises(TypeError, match="pow: expects float32 or float64 operands"):
+        x**3
+
+
+# -- indexing -------------------------------------------------------------------------------------
+
+A = rng(3).normal(size=(4, 5, 6))
+I2 = np.array([[0, -1], [2, 1]])
+KEYS = [
+    0, -1, (1, 2), (1, 2, 3), slice(None), slice(1, 3), slice(None, None, -1), slice(3, 0, -2),
+    slice(5, 9), ..., (..., 1), (0, ...), (slice(None), None, 2), (None, ..., None),
+    (slice(None), slice(1, 4, 2), -1), (..., slice(None, None, 3)), np.int64(2), (),
+    I2, [0, 2], [], np.array([], int), (I2, 1), (slice(None), I2), (1, slice(None), I2),
+    (I2, slice(None), I2), (I2, I2), (slice(None), I2, I2 % 2), (None, I2), (I2, None),
+    (0, I2, slice(1, 3)), (slice(1, 3), 0, [1, 2]), (np.arange(2)[:, None], np.arange(3)),
+    (..., [0, 0]), A > 0, A[:, 0, 0] > 0, (slice(None), A[0, :, 0] > 0), (A[:, :, 0] > 0, 1),
+    (..., A[0, 0] > 0), (A[:, 0, 0] > 9,), (1, A[0, :, 0] > 0), [True, False, True, False],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEYS, ids=range(len(KEYS)))
+def test_indexing_as_in_numpy(key) -> None:
+    expected = A[key]
+    for array in (A, A.astype(np.float32), (A * 10).astype(int)):
+        found = tensor(array)[key]
+        assert found.dtype == array.dtype
+        np.testing.assert_array_equal(found.data, array[key])
+    x = tensor(A, requires_grad=True)
+    weight = uniform(expected.shape, seed=1)
+    derivative = np.zeros_like(A)
+    np.add.at(derivative, key, weight)
+    y = (x[key] * weight).sum()
+    np.testing.assert_allclose(grad(y, x).data, derivative, rtol=1e-14)
+
+
+def test_indexing_by_tensors() -> None:
+    x = tensor(A, requires_grad=True)
+    np.testing.assert_array_equal(x[tensor([2, 0])].data, A[[2, 0]])
+    np.testing.assert_array_equal(x[x > 0].data, A[A > 0])
+    np.testing.assert_array_equal([row.data for row in x], list(A))
+
+
+@pytest.mark.parametrize(
+    ("key", "error", "message"),
+    [
+        (4, IndexError, "index 4 is out of range for axis 0"),
+        ((0, 0, 0, 0), IndexError, "4 indices for the 3 axes"),
+        ((..., ...), IndexError, "one '...' only"),
+        ([0, 4], IndexError, "indices go from 0 to 4, the axis has 4"),
+        (A[:3, 0, 0] > 0, IndexError, "a mask has extent 3 where axis 0"),
+        (1.5, TypeError, "indices are integers, slices"),
+        ("a", TypeError, "indices are integers, slices"),
+        (True, TypeError, "a single True or False"),
+        (([0, 1], [0, 1, 2]), IndexError, "do not broadcast"),
+    ],
+)
+def test_indexing_messages(key, error, message: str) -> None:
+    with pytest.raises(error, match=message):
+        tensor(A)[key]
+
+
+def test_assignment_is_refused() -> None:
+    x = tensor(A.copy())
+    with pytest.raises(TypeError, match="a Tensor is a value and cannot be assigned to in part"):
+        x[0] = 1.0
