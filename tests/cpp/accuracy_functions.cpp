@@ -191,7 +191,7 @@ std::vector<Function> elementwise_functions() {
         unary_op<Unary::acosh>(
             "acosh", [](auto x) { return std::acosh(x); }, 2.2, 2.2),
         unary_op<Unary::atanh>(
-            "atanh", [](auto x) { return std::atanh(x); }, 2.2, 2.2),
+            "atanh", [](auto x) { return std::atanh(x); }, 2.4, 2.4),
         within(-1, 1,
                unary_op<Unary::erf>(
                    "erf", [](auto x) { return std::erf(x); }, 1.4, 1.5)),

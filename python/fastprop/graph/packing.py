@@ -15,8 +15,9 @@ _PACKED = {"dense": "pack_weights", "dense_backward_data": "pack_weights_transpo
 # Bytes of W, and rows of the batch, from which a packed copy pays.
 _LEAST_BYTES = 32 * 1024
 _LEAST_ROWS = 8
-# Inputs of a layer from which dW is a product large enough to pay for packing dz.
+# Inputs of a layer, and bytes of dz, from which dW is a product large enough to pay for packing dz.
 _LEAST_INPUTS = 24
+_LEAST_GRADIENT_BYTES = 16 * 1024
 
 
 def pack_weights(
@@ -63,8 +64,7 @@ def pack_gradients(instructions: list[Instruction]) -> list[Instruction]:
     out: list[Instruction] = []
     for item in instructions:
         dz = item.inputs[1] if item.name == "dense_backward_weights" else None
-        plain = dz is None or len(dz.shape) != 2 or not dz.batched
-        if dz is None or plain or item.outputs[0].shape[0] < _LEAST_INPUTS:
+        if dz is None or not _pays_for_packing(dz, item.outputs[0].shape[0]):
             out.append(item)
             continue
         if dz not in packed:
@@ -77,6 +77,15 @@ def pack_gradients(instructions: list[Instruction]) -> list[Instruction]:
             )
         )
     return out
+
+
+def _pays_for_packing(dz: Value, inputs: int) -> bool:
+    return (
+        len(dz.shape) == 2
+        and dz.batched
+        and inputs >= _LEAST_INPUTS
+        and dz.nbytes >= _LEAST_GRADIENT_BYTES
+    )
 
 
 def _panels(k: int, n: int, like: Value) -> Value:

@@ -100,8 +100,8 @@ class Program:
             items = items + _updates(updates, lowered, optimizer)
         items = fuse(items, [*recorded, *stored])
         prologue: list[Instruction] = []
-        # One thread alone packs blocks as it goes: in cache, and with no copy to keep up to date. Steps
-        # took 5 to 7 % less so; on two threads, which would pack everything twice, 0 to 3 % more.
+        # One thread alone packs blocks as it goes: in cache, and with no copy to keep up to date.
+        # Steps took 5 to 7 % less so; on two threads, which would pack all twice, 0 to 3 % more.
         if packed and (threads or _core.available_threads()) > 1:
             prologue, items = pack_weights(items, self.capacity)
         self._schedule = schedule(pack_gradients(items), recorded[0] if check_loss else None)
