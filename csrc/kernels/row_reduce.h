@@ -108,6 +108,15 @@ inline T reduce_block(Index begin, Index end, const Load& load) {
 /// As reduce_block, for any number of elements.
 template <class T, class Op, class Load>
 inline T reduce_range(Index n, const Load& load) {
+    constexpr Index w = Simd<T>::width;
+    if (n < w) {  // the other accumulators would hold nothing but the start
+        Accumulators<T, Op, int{w}> one;
+        if (n > 0) {
+            const Vec<T> start = Simd<T>::set(Op::start());
+            one.add(0, pk::pselect(Simd<T>::first_lanes(n), load(0, n), start));
+        }
+        return one.total();
+    }
     // results[i] covers a power of two of blocks, fewer than results[i - 1] does: a binary counter.
     T results[64];
     int depth = 0;
