@@ -3,8 +3,7 @@
 /// @brief tan, asin, acos and atan on packets; the rules of math.h hold.
 ///
 /// Polynomials are minimax (Remez) in x^2 on the interval that the reduction leaves. Largest errors
-/// in units in the last place, over every 61st float and millions of
-/// doubles:
+/// in units in the last place, over every 61st float and millions of doubles:
 ///
 ///               tan    asin   acos   atan
 ///     float     3.4    2.3    1.1    2.1
