@@ -137,6 +137,7 @@ def resident_bytes() -> int:
     return int(statm.read_text().split()[1]) * mmap.PAGESIZE if statm.exists() else 0
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_ten_thousand_steps() -> None:
     model = nn.Sequential(nn.Dense(3, 4, activation="tanh"), nn.Dense(4, 1))
     optimizer = optim.SGD(model.parameters(), lr=1e-3)

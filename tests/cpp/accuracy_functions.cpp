@@ -175,23 +175,23 @@ std::vector<Function> elementwise_functions() {
         unary_op<Unary::cos>(
             "cos", [](auto x) { return std::cos(x); }, 2.6, 2.6),
         unary_op<Unary::tan>(
-            "tan", [](auto x) { return std::tan(x); }, 3.4, 3.4),
+            "tan", [](auto x) { return std::tan(x); }, 3.7, 3.5),
         unary_op<Unary::asin>(
-            "asin", [](auto x) { return std::asin(x); }, 2.4, 2.4),
+            "asin", [](auto x) { return std::asin(x); }, 2.5, 2.3),
         unary_op<Unary::acos>(
-            "acos", [](auto x) { return std::acos(x); }, 1.3, 1.3),
+            "acos", [](auto x) { return std::acos(x); }, 1.2, 1.2),
         unary_op<Unary::atan>(
-            "atan", [](auto x) { return std::atan(x); }, 2.2, 2.2),
+            "atan", [](auto x) { return std::atan(x); }, 2.3, 2.1),
         unary_op<Unary::sinh>(
             "sinh", [](auto x) { return std::sinh(x); }, 1.8, 1.8),
         unary_op<Unary::cosh>(
-            "cosh", [](auto x) { return std::cosh(x); }, 1.6, 1.6),
+            "cosh", [](auto x) { return std::cosh(x); }, 1.7, 1.7),
         unary_op<Unary::asinh>(
-            "asinh", [](auto x) { return std::asinh(x); }, 2.1, 2.1),
+            "asinh", [](auto x) { return std::asinh(x); }, 2.3, 2.2),
         unary_op<Unary::acosh>(
-            "acosh", [](auto x) { return std::acosh(x); }, 2.2, 2.2),
+            "acosh", [](auto x) { return std::acosh(x); }, 2.8, 2.2),
         unary_op<Unary::atanh>(
-            "atanh", [](auto x) { return std::atanh(x); }, 2.4, 2.4),
+            "atanh", [](auto x) { return std::atanh(x); }, 2.7, 2.2),
         within(-1, 1,
                unary_op<Unary::erf>(
                    "erf", [](auto x) { return std::erf(x); }, 1.4, 1.5)),
