@@ -32,7 +32,8 @@ def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     names: dict[str, object] = {"__name__": "__page__"}
     for line, text in _blocks(page):
         # Blank lines before it, so that a traceback names the line of the page.
-        exec(compile("\n" * (line - 1) + text, str(page), "exec"), names)
+        code = compile("\n" * (line - 1) + text, str(page), "exec", dont_inherit=True)
+        exec(code, names)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=_name)

@@ -1,7 +1,8 @@
-"""Optimizers: hyper-parameters and state; the arithmetic is C++."""
+"""Optimizers: hyper-parameters, state and learning-rate schedules; the arithmetic is C++."""
 
 from collections.abc import Callable
 
+from fastprop.optim import schedules
 from fastprop.optim.adam import Adam, AdamW
 from fastprop.optim.optimizer import Optimizer
 from fastprop.optim.sgd import SGD
@@ -27,4 +28,4 @@ def get(optimizer: str | Optimizer, where: str = "optim.get") -> Optimizer:
     )
 
 
-__all__ = ["Optimizer", "SGD", "Adam", "AdamW", "OPTIMIZERS", "get"]
+__all__ = ["Optimizer", "SGD", "Adam", "AdamW", "OPTIMIZERS", "get", "schedules"]

@@ -23,7 +23,7 @@ class Adam(Optimizer):
 
     Args:
         params: Tensors to train; None if a Trainer will bind them.
-        lr: Learning rate :math:`\gamma`, or a function of the step.
+        lr: Learning rate :math:`\gamma`, a Schedule, or a function of the step.
         betas: :math:`\beta_1, \beta_2`, each in [0, 1).
         eps: :math:`\epsilon`.
         weight_decay: :math:`\lambda`, an L2 penalty that goes through the moments.

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from fastprop import _core
 from fastprop.graph.storage import flat_views
 from fastprop.graph.tensor import Tensor
+from fastprop.optim.schedules import Schedule
 from fastprop.registry import type_name
 
-LearningRate = float | Callable[[int], float]
+LearningRate = float | Schedule | Callable[[int], float]
 
-_BLOCK_STEPS = 256  # of a constant learning rate whose numbers are computed together
+_BLOCK_STEPS = 256  # whose numbers are computed together, where the step alone decides
 
 
 class Optimizer:
@@ -26,7 +27,7 @@ class Optimizer:
     Args:
         params: Tensors to train, as ``model.parameters()`` gives them; None if a Trainer will bind
             them.
-        lr: Learning rate, or a function of the step (counted from 0) that gives it.
+        lr: Learning rate, a Schedule, or a function of the step (counted from 0) that gives it.
 
     Attributes:
         op: Name of the update op.
@@ -71,19 +72,24 @@ class Optimizer:
 
     @property
     def lr(self) -> LearningRate:
-        """Learning rate, or the function of the step that gives it. May be assigned at any time."""
+        """Learning rate, Schedule or function of the step. May be assigned at any time."""
         return self._lr
 
     @lr.setter
     def lr(self, value: LearningRate) -> None:
-        self._lr = value if callable(value) else self._check("lr", value)
+        if isinstance(value, type):
+            name = value.__name__
+            raise TypeError(f"{type_name(self)}: lr is the class {name}; write {name}(…)")
+        self._lr: LearningRate = value if callable(value) else self._check("lr", value)
 
     def learning_rates(self, first_step: int, count: int) -> NDArray[np.float64]:
         """Learning rates of the steps ``first_step, …, first_step + count - 1``.
 
         Raises:
-            ValueError: The function of the step gives a negative or non-finite rate.
+            ValueError: The Schedule or function of the step gives a negative or non-finite rate.
         """
+        if isinstance(self._lr, Schedule):
+            return self._lr.rates(np.arange(first_step, first_step + count, dtype=np.int64))
         if not callable(self._lr):
             return np.full(count, self._lr)
         steps = range(first_step, first_step + count)
@@ -104,8 +110,10 @@ class Optimizer:
         """
         if learning_rates is None:
             own_rates = type(self).learning_rates is not Optimizer.learning_rates
-            if not own_rates and not callable(self._lr):
-                return self._constant_rate(first_step, count)
+            # Any other function may look at the clock.
+            known = isinstance(self._lr, Schedule) or not callable(self._lr)
+            if known and not own_rates:
+                return self._from_block(first_step, count)
             learning_rates = self.learning_rates(first_step, count)
         rates = np.asarray(learning_rates, dtype=np.float64)
         if rates.shape != (count,):
@@ -117,7 +125,7 @@ class Optimizer:
         scalars.flags.writeable = False
         return scalars
 
-    def _constant_rate(self, first_step: int, count: int) -> NDArray[np.float64]:
+    def _from_block(self, first_step: int, count: int) -> NDArray[np.float64]:
         """Rows of a block of steps: NumPy takes as long for one as for a hundred (Adam: 25 µs)."""
         hyper, (known, start, block) = self._hyper(self), self._block
         begin = first_step - start
@@ -221,7 +229,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Everything that is needed to go on: ``{"type", "hyper_parameters", "steps", "state"}``.
 
-        Arrays are copies. A learning rate that is a function is left out.
+        Arrays are copies. A Schedule or function of the step is left out.
         """
         hyper = {key: getattr(self, key) for key in self.hyper_parameters}
         if callable(hyper["lr"]):

@@ -22,7 +22,7 @@ class SGD(Optimizer):
 
     Args:
         params: Tensors to train; None if a Trainer will bind them.
-        lr: Learning rate :math:`\gamma`, or a function of the step.
+        lr: Learning rate :math:`\gamma`, a Schedule, or a function of the step.
         momentum: :math:`\mu`.
         dampening: :math:`\tau`.
         weight_decay: :math:`\lambda`, an L2 penalty of :math:`\lambda/2\, |w|^2`.
