@@ -1,4 +1,4 @@
-"""What it takes to begin: import time, the demo, the size of the wheel, latency of single calls.
+"""What it takes to begin: import time, the demo, the size of the wheel.
 
 python -m benchmarks.python.startup
 python -m benchmarks.python.startup --wheel dist/*.whl --json startup.json
@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", type=Path, help="write the figures")
     options = parser.parse_args(argv)
-    figures = {**imports(options.runs), **demo(), **latencies()}
+    figures = {**imports(options.runs), **demo()}
     if options.wheel:
         figures |= wheel(options.wheel)
     width = max(map(len, figures))
@@ -86,55 +85,6 @@ def demo() -> dict[str, Any]:
 def _said(line: str) -> tuple[str, str]:
     name, _, value = line.strip().partition("  ")
     return name, value.strip()
-
-
-def latencies() -> dict[str, Any]:
-    """Microseconds of single calls from Python on a 64-128-64-10 network."""
-    import numpy as np
-
-    import fastprop as fp
-    from fastprop import nn, optim
-
-    model = nn.Sequential(
-        nn.Dense(64, 128, activation="relu"),
-        nn.Dense(128, 64, activation="relu"),
-        nn.Dense(64, 10),
-    )
-    trainer = fp.Trainer(model, loss="cross_entropy", optimizer=optim.Adam())
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((32, 64), dtype=np.float32)
-    y = rng.integers(0, 10, 32)
-    rows = 4096
-    many, labels = np.tile(x, (rows // 32, 1)), np.tile(y, rows // 32)
-    start = time.perf_counter()
-    first = fp.Trainer(model, loss="cross_entropy", optimizer=optim.Adam())
-    first.train_step(x, y)
-    first_ms = 1e3 * (time.perf_counter() - start)
-    fit = _microseconds(lambda: trainer.fit(many, labels, batch_size=32, verbose=False), 20)
-    return {
-        "predict one row, µs": round(_microseconds(lambda: trainer.predict(x[:1]), 2000), 1),
-        "predict one row, unchecked, µs": round(
-            _microseconds(lambda: trainer.predict(x[:1], check_finite=False), 2000), 1
-        ),
-        "train_step of 32 rows, µs": round(
-            _microseconds(lambda: trainer.train_step(x, y), 2000), 1
-        ),
-        "the same step inside fit, µs": round(fit / (rows / 32), 1),
-        "new Trainer and its first step, ms": round(first_ms, 1),
-    }
-
-
-def _microseconds(function: Callable[[], Any], calls: int) -> float:
-    """Median over a few blocks of the mean time of a call."""
-    function()
-    block = max(1, calls // 10)
-    times = []
-    for _ in range(10):
-        start = time.perf_counter()
-        for _ in range(block):
-            function()
-        times.append((time.perf_counter() - start) / block)
-    return 1e6 * statistics.median(times)
 
 
 def wheel(path: Path) -> dict[str, Any]:

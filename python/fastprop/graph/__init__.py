@@ -2,6 +2,7 @@
 
 from fastprop.graph.autodiff import grad
 from fastprop.graph.dlpack import from_dlpack
-from fastprop.graph.tensor import Parameter, Tensor, no_grad, tensor
+from fastprop.graph.parameter import Parameter
+from fastprop.graph.tensor import Tensor, no_grad, tensor
 
 __all__ = ["Parameter", "Tensor", "from_dlpack", "grad", "no_grad", "tensor"]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from fastprop import _core
 
 if TYPE_CHECKING:
+    from fastprop.graph.parameter import Parameter
     from fastprop.graph.scope import Scope
-    from fastprop.graph.tensor import Parameter
 
 BATCH = -1
 """Slice key of batched values; other values are keyed by the extent of their first axis."""

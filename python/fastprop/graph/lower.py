@@ -10,7 +10,8 @@ import numpy as np
 from fastprop.graph.autodiff import topological_order
 from fastprop.graph.ir import Instruction, Value, instruction
 from fastprop.graph.op import Op, kernel_attributes
-from fastprop.graph.tensor import Parameter, Tensor
+from fastprop.graph.parameter import Parameter
+from fastprop.graph.tensor import Tensor
 
 
 class Lowering:

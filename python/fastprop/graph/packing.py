@@ -37,7 +37,7 @@ def pack_weights(
     for item in instructions:
         packer = _PACKED.get(item.name)
         weights = item.inputs[1] if packer else None
-        if packer is None or weights is None or not _pays(weights, capacity):
+        if packer is None or weights is None or not _weights_pay(weights, capacity):
             step.append(item)
             continue
         if (weights, packer) not in prologue:
@@ -54,7 +54,7 @@ def pack_weights(
     return list(prologue.values()), _repack_after_updates(step, prologue)
 
 
-def _pays(weights: Value, capacity: int) -> bool:
+def _weights_pay(weights: Value, capacity: int) -> bool:
     return weights.array is not None and capacity >= _LEAST_ROWS and weights.nbytes > _LEAST_BYTES
 
 
@@ -64,7 +64,7 @@ def pack_gradients(instructions: list[Instruction]) -> list[Instruction]:
     out: list[Instruction] = []
     for item in instructions:
         dz = item.inputs[1] if item.name == "dense_backward_weights" else None
-        if dz is None or not _pays_for_packing(dz, item.outputs[0].shape[0]):
+        if dz is None or not _gradient_pays(dz, item.outputs[0].shape[0]):
             out.append(item)
             continue
         if dz not in packed:
@@ -79,7 +79,7 @@ def pack_gradients(instructions: list[Instruction]) -> list[Instruction]:
     return out
 
 
-def _pays_for_packing(dz: Value, inputs: int) -> bool:
+def _gradient_pays(dz: Value, inputs: int) -> bool:
     return (
         len(dz.shape) == 2
         and dz.batched

@@ -16,8 +16,9 @@ from fastprop.graph.ir import Instruction, Value, instruction, kernel
 from fastprop.graph.lower import Lowering
 from fastprop.graph.memory import plan, split_phases
 from fastprop.graph.packing import pack_gradients, pack_weights
+from fastprop.graph.parameter import Parameter
 from fastprop.graph.schedule import schedule
-from fastprop.graph.tensor import Parameter, Tensor
+from fastprop.graph.tensor import Tensor
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer

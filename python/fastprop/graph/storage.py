@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprop.graph.tensor import Parameter
+from fastprop.graph.parameter import Parameter
 
 ALIGNMENT = 64
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastprop.graph.changes import changed
 from fastprop.graph.hooks import RETAIN, Hook, HookHandle, keep_gradient
 from fastprop.graph.op import Op, Spec, bind_tensor, grad_mode, now
 from fastprop.graph.scope import Scope, current_scope
@@ -311,47 +310,6 @@ class Tensor(TensorMethods):
 bind_tensor(Tensor)
 
 TensorLike = Tensor | float | int | np.ndarray
-
-
-_RECORDED: Any = Tensor.__dict__["requires_grad"]
-"""The slot itself, which Parameters watch."""
-
-
-class Parameter(Tensor):
-    """A Tensor that training changes. Its data is a view that never moves once a Trainer has it.
-
-    Assigning ``parameter.data = array`` copies into that view; shape and dtype must match.
-    """
-
-    __slots__ = ("stored",)
-
-    stored: bool
-
-    def __init__(self, data: ArrayLike, dtype: DTypeLike | None = None) -> None:
-        super().__init__(np.array(data, dtype=dtype, order="C"), requires_grad=True)
-        self.name = ""
-        self.stored = False
-
-    @property
-    def requires_grad(self) -> bool:
-        """False freezes it: training leaves it as it is."""
-        recorded: bool = _RECORDED.__get__(self)
-        return recorded
-
-    @requires_grad.setter
-    def requires_grad(self, value: bool) -> None:
-        _RECORDED.__set__(self, value)
-        changed()
-
-    def move_to(self, view: NDArray[Any]) -> None:
-        """Continue in memory that a Program may point at: from now on the data never moves."""
-        view[...] = self.data
-        self._data = view
-        self.stored = True
-        changed()
-
-    def __repr__(self) -> str:
-        return f"Parameter({self.name or 'unnamed'}, shape={self.shape}, dtype={self.dtype})"
 
 
 def tensor(data: ArrayLike, requires_grad: bool = False, dtype: DTypeLike | None = None) -> Tensor:

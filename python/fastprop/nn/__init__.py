@@ -1,6 +1,6 @@
 """Modules: layers, activations, containers, and how parameters start."""
 
-from fastprop.graph.tensor import Parameter
+from fastprop.graph.parameter import Parameter
 from fastprop.nn import init
 from fastprop.nn.activations import (
     CELU,

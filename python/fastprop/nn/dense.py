@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastprop import functional as F
-from fastprop.graph.tensor import Parameter, Tensor
+from fastprop.graph.parameter import Parameter
+from fastprop.graph.tensor import Tensor
 from fastprop.nn import init as initializers
 from fastprop.nn.activations import PReLU
 from fastprop.nn.checks import positive_int

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastprop.graph.changes import Table, changed
 from fastprop.graph.op import is_tracing
+from fastprop.graph.parameter import Parameter
 from fastprop.graph.scope import Scope, scoped
-from fastprop.graph.tensor import Parameter, Tensor
+from fastprop.graph.tensor import Tensor
 from fastprop.registry import type_name
 
 M = TypeVar("M", bound="Module")

@@ -17,8 +17,9 @@ from fastprop.data import Dataset
 from fastprop.graph.autodiff import grad
 from fastprop.graph.changes import CHANGES
 from fastprop.graph.op import Spec, grad_mode, tracing
+from fastprop.graph.parameter import Parameter
 from fastprop.graph.program import Program, RunResult
-from fastprop.graph.tensor import Parameter, Tensor
+from fastprop.graph.tensor import Tensor
 from fastprop.nn.module import Module
 from fastprop.train.objective import Columns, Objective, Traced
 from fastprop.train.threads import ThreadChooser
