@@ -10,7 +10,8 @@ from helpers import gradcheck, uniform
 
 from fastprop import functional as F
 from fastprop.graph import Parameter, Tensor, grad, no_grad, tensor
-from fastprop.graph.op import OPS, tracing
+from fastprop.graph.op import OPS
+from fastprop.graph.trace import tracing
 
 
 def _leaf(*shape: int, seed: int = 0) -> Tensor:

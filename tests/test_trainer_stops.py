@@ -162,7 +162,7 @@ def test_nan_loss_of_a_function() -> None:
 
 def test_copies_are_rare() -> None:
     parameter = next(iter(model().parameters()))
-    kept = Recovery([parameter], optim.SGD([parameter], lr=0.1), lambda segment, count: None)
+    kept = Recovery([parameter.data], optim.SGD([parameter], lr=0.1), lambda segment, count: None)
     copies = set()
     for _ in range(1000):
         kept.before_run()

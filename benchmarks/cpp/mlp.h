@@ -150,6 +150,7 @@ private:
         o.rank = 2;
         o.shape[0] = batch_;
         o.shape[1] = width;
+        o.batched = true;
         return o;
     }
 

@@ -62,7 +62,7 @@ struct Bound {
     PyObject* plans = nullptr;      ///< dict: (op, specs, attributes) -> plan
     PyObject* make_plan = nullptr;  ///< (op, specs, attrs) -> plan, or the error users see
     PyObject* grad_enabled = nullptr;
-    PyObject* tracing = nullptr;
+    PyObject* trace = nullptr;  ///< None where nothing is being traced
     PyObject* scope = nullptr;  ///< what symbolic Tensors are recorded for
     PyObject* no_attrs = nullptr;
     PyObject* no_inputs = nullptr;
@@ -97,6 +97,9 @@ py::object value_of(PyObject* context_variable) {
 }
 
 bool is_true(PyObject* context_variable) { return value_of(context_variable).ptr() == Py_True; }
+
+/// Parameters and Buffers, subclasses of Tensor, have other values when a Program runs.
+bool is_state(PyObject* tensor) { return Py_TYPE(tensor) != bound.tensor; }
 
 /// The arguments of a call: an op, Tensors, and attributes by name.
 struct Arguments {
@@ -244,12 +247,14 @@ py::object apply_to(const Arguments& args) {
     // A constant that is broadcast to the batch is known when the Program runs.
     bool symbolic = PyTuple_GET_ITEM(out, spec_batched) == Py_True;
     bool differentiable = false;
+    bool state = false;
     for (Py_ssize_t i = 0; i < args.count; ++i) {
         differentiable = differentiable || slot(args.tensors[i], slot_requires_grad) == Py_True;
         symbolic = symbolic || slot(args.tensors[i], slot_data) == Py_None;
+        state = state || is_state(args.tensors[i]);
     }
+    if ((differentiable || state) && !symbolic) symbolic = value_of(bound.trace).ptr() != Py_None;
     if (differentiable) {
-        symbolic = symbolic || is_true(bound.tracing);
         differentiable = PyTuple_GET_ITEM(plan.ptr(), plan_differentiable) == Py_True &&
                          is_true(bound.grad_enabled);
     }
@@ -315,8 +320,7 @@ Py_ssize_t offset_of(const py::type& tensor, const char* name) {
 }
 
 void bind_tensor(const py::type& tensor, const py::dict& plans, const py::function& make_plan,
-                 const py::object& grad_enabled, const py::object& tracing,
-                 const py::object& scope) {
+                 const py::object& grad_enabled, const py::object& trace, const py::object& scope) {
     for (int i = 0; i < kSlots; ++i)
         bound.offset[static_cast<std::size_t>(i)] =
             offset_of(tensor, kSlotNames[static_cast<std::size_t>(i)]);
@@ -327,7 +331,7 @@ void bind_tensor(const py::type& tensor, const py::dict& plans, const py::functi
     bound.plans = keep(plans);
     bound.make_plan = keep(make_plan);
     bound.grad_enabled = keep(grad_enabled);
-    bound.tracing = keep(tracing);
+    bound.trace = keep(trace);
     bound.scope = keep(scope);
     bound.no_attrs = keep(py::dict());
     bound.no_inputs = keep(py::tuple());
@@ -339,7 +343,7 @@ void bind_tensor(const py::type& tensor, const py::dict& plans, const py::functi
 void bind_eager(py::module_& m) {
     m.def(
         "bind_tensor", &bind_tensor, py::arg("tensor"), py::arg("plans"), py::arg("make_plan"),
-        py::arg("grad_enabled"), py::arg("tracing"), py::arg("scope"),
+        py::arg("grad_enabled"), py::arg("trace"), py::arg("scope"),
         "Tell `apply` the class of its results, the dict of its plans and what makes one, and the "
         "context variables that decide whether an op is recorded, and for what.");
     m.def(

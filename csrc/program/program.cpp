@@ -202,12 +202,13 @@ void Program::check_request(const RunRequest& request) {
             require(index < request.sources.size(), "Program.run: expects a source ", index,
                     ", got ", request.sources.size(), " sources");
             const TensorView& source = request.sources[index];
+            const int axis = operand.batched ? 1 : 0;  // the first axis that has to agree
             const bool fits =
                 source.dtype == operand.dtype && source.rank == operand.rank &&
-                std::equal(source.shape + 1, source.shape + source.rank, operand.shape + 1);
+                std::equal(source.shape + axis, source.shape + source.rank, operand.shape + axis);
             require(fits, "Program.run: source ", index,
-                    " differs in dtype or row shape from what was traced");
-            source_rows = std::min(source_rows, source.rows());
+                    " differs in dtype or shape from what was traced");
+            if (operand.batched) source_rows = std::min(source_rows, source.rows());
         }
     for (Index i = 0; i < request.count; ++i)
         require(request.order[i] >= 0 && request.order[i] < source_rows, "Program.run: order[", i,

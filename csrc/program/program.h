@@ -23,7 +23,9 @@ struct Operand {
     DType dtype = DType::f32;
     int rank = 0;
     Index shape[kMaxRank] = {};
-    bool batched = false;  ///< shape[0] is the capacity; a run gives the actual number of rows
+    /// shape[0] is the capacity; a run gives the actual number of rows. Of a source rows are picked
+    /// by the run's order, of one that is not batched everything is read.
+    bool batched = false;
 };
 
 struct Instruction {

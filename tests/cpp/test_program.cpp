@@ -53,8 +53,8 @@ struct LinearModel {
     }
 
     Program::Parts parts() {
-        const Operand x_source = operand(Place::source, 0, 0, {kBatch, kIn});
-        const Operand t_source = operand(Place::source, 1, 0, {kBatch, kOut});
+        const Operand x_source = operand(Place::source, 0, 0, {kBatch, kIn}, true);
+        const Operand t_source = operand(Place::source, 1, 0, {kBatch, kOut}, true);
         const Operand weights = operand(Place::buffer, 0, 0, {kIn, kOut});
         const Operand bias = operand(Place::buffer, 1, 0, {kOut});
         const Operand xb = in_arena(0, {kBatch, kIn}), tb = in_arena(1, {kBatch, kOut});

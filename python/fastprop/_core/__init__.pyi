@@ -81,7 +81,7 @@ def bind_tensor(
     plans: dict,
     make_plan: collections.abc.Callable,
     grad_enabled: typing.Any,
-    tracing: typing.Any,
+    trace: typing.Any,
     scope: typing.Any,
 ) -> None:
     """

@@ -36,6 +36,16 @@ def fuse(instructions: list[Instruction], kept: Iterable[Value]) -> list[Instruc
     return instructions
 
 
+def _regions(instructions: Sequence[Instruction]) -> dict[Instruction, int]:
+    """How much is overwritten before each: what is moved past that could read other values."""
+    regions: dict[Instruction, int] = {}
+    overwritten = 0
+    for item in instructions:
+        regions[item] = overwritten
+        overwritten += item.overwrites
+    return regions
+
+
 def _single_use(value: Value, users: dict[Value, list[Instruction]], kept: set[Value]) -> bool:
     return value not in kept and len(users.get(value, ())) == 1
 
@@ -73,6 +83,7 @@ def _aliased(instructions: Sequence[Instruction]) -> set[Value]:
 def fuse_bias(instructions: list[Instruction], kept: set[Value]) -> list[Instruction]:
     """add(matmul(x, W), b) is dense(x, W, b)."""
     users, made_by = consumers(instructions), _producers(instructions)
+    region = _regions(instructions)
     kept = kept | _aliased(instructions)
     replaced: dict[Instruction, Instruction | None] = {}
     for item in instructions:
@@ -83,7 +94,9 @@ def fuse_bias(instructions: list[Instruction], kept: set[Value]) -> list[Instruc
             assert bias is not None
             source = made_by.get(product)
             fits = bias.shape == product.shape[-1:] and not bias.batched
-            if fits and source and _is_plain_product(source) and _single_use(product, users, kept):
+            if not (fits and source and _is_plain_product(source)):
+                continue
+            if _single_use(product, users, kept) and region[source] == region[item]:
                 replaced[source] = None
                 replaced[item] = instruction(
                     "dense", [*source.inputs, bias], item.outputs, dict(_IDENTITY), own=source.own
@@ -122,7 +135,7 @@ def fuse_activation(instructions: list[Instruction], kept: set[Value]) -> list[I
 
 def fuse_backward_data(instructions: list[Instruction], kept: set[Value]) -> list[Instruction]:
     """activation_backward(h, dz W^T) is one instruction, with f'(h) in its epilogue."""
-    users = consumers(instructions)
+    users, region = consumers(instructions), _regions(instructions)
     kept = kept | _aliased(instructions)
     replaced: dict[Instruction, Instruction | None] = {}
     for item in instructions:
@@ -132,6 +145,8 @@ def fuse_backward_data(instructions: list[Instruction], kept: set[Value]) -> lis
             continue
         dx = item.outputs[0]
         user = users[dx][0] if _single_use(dx, users, kept) else None
+        if user is not None and region[user] != region[item]:
+            user = None
         if user is not None and user.name == "activation_backward" and user.inputs[1] is dx:
             attrs = {
                 "activation": user.attrs["kind"],
@@ -153,7 +168,7 @@ def fuse_backward_data(instructions: list[Instruction], kept: set[Value]) -> lis
 
 def fuse_losses(instructions: list[Instruction], kept: set[Value]) -> list[Instruction]:
     """A loss and its gradient on the same operands are one pass."""
-    made_by = _producers(instructions)
+    made_by, region = _producers(instructions), _regions(instructions)
     forward = {
         (i.name, *map(id, i.inputs), *i.attrs.values()): i for i in instructions if i.name in LOSSES
     }
@@ -164,7 +179,9 @@ def fuse_losses(instructions: list[Instruction], kept: set[Value]) -> list[Instr
             continue
         pred, target, g, *aux = item.inputs
         value = forward.get((name, *map(id, [pred, target, *aux]), *item.attrs.values()))
-        if value is None or value in replaced or _depends(g, value.outputs[0], made_by):
+        if value is None or value in replaced or region[value] != region[item]:
+            continue
+        if _depends(g, value.outputs[0], made_by):
             continue
         outputs = [value.outputs[0], item.outputs[0]]
         replaced[value] = None

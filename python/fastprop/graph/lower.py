@@ -1,39 +1,73 @@
-"""From symbolic Tensors to instructions, one each; equal computations are made once."""
+"""From symbolic Tensors and effects to instructions; equal computations are made once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastprop.graph.autodiff import topological_order
 from fastprop.graph.ir import Instruction, Value, instruction
 from fastprop.graph.op import Op, kernel_attributes
 from fastprop.graph.parameter import Parameter
 from fastprop.graph.tensor import Tensor
+from fastprop.graph.trace import Effect
+
+_time = attrgetter("time")
 
 
 class Lowering:
-    """Instructions in the order of their dependencies, and the Value of every Tensor."""
+    """Instructions in the order in which they were recorded, and the Value of every Tensor.
 
-    def __init__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    What is overwritten in between is read before or after, as it was recorded.
+
+    Args:
+        inputs: Placeholders.
+        outputs: What is asked for; what nobody needs is left out.
+        effects: What is overwritten.
+    """
+
+    def __init__(
+        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], effects: Sequence[Effect] = ()
+    ) -> None:
         self.instructions: list[Instruction] = []
         self.values: dict[int, Value] = {}
         self._known: dict[tuple[Any, ...], Value] = {}
+        self._versions: dict[Value, int] = {}  # how often it was overwritten so far
         self._sources = {id(t): i for i, t in enumerate(inputs)}
-        for tensor in topological_order(outputs):
-            if id(tensor) not in self.values:
-                self.values[id(tensor)] = self._lower(tensor)
+        needed = topological_order([*outputs, *(t for e in effects for t in e.inputs)])
+        recorded: list[Tensor | Effect] = [t for t in needed if t.op is not None]
+        for item in sorted([*recorded, *effects], key=_time):
+            if isinstance(item, Effect):
+                self._overwrite(item)
+            else:
+                self.values[id(item)] = self._lower(item)
 
     def value(self, tensor: Tensor) -> Value:
-        return self.values[id(tensor)]
+        known = self.values.get(id(tensor))
+        if known is None:
+            source = self._sources.get(id(tensor))
+            known = self._leaf(tensor) if source is None else self._source(tensor, source)
+            self.values[id(tensor)] = known
+        return known
+
+    def _overwrite(self, effect: Effect) -> None:
+        inputs = [self.value(t) for t in effect.inputs]
+        outputs = [
+            self.value(o) if isinstance(o, Tensor) else self._array(o) for o in effect.outputs
+        ]
+        own = tuple(i for i, v in enumerate(inputs) if v.shape == outputs[0].shape)
+        self.instructions.append(
+            instruction(effect.name, inputs, outputs, effect.attrs, own=own, overwrites=True)
+        )
+        for value in outputs:
+            self._versions[value.base] = self._versions.get(value.base, 0) + 1
 
     def _lower(self, tensor: Tensor) -> Value:
-        if id(tensor) in self._sources:
-            return self._gather(tensor, self._sources[id(tensor)])
-        if tensor.op is None:
-            return self._leaf(tensor)
+        assert tensor.op is not None
         inputs = [self.value(t) for t in tensor.inputs]
         if tensor.op.view is not None:
             return Value(
@@ -41,7 +75,8 @@ class Lowering:
             )
         attrs = kernel_attributes(tensor.op, tensor.attrs)
         # The spec is part of the identity: broadcast_to and cast have no other attribute.
-        identity = (tensor.op.name, tensor.spec, *map(id, inputs), *attrs.values())
+        versions = (self._versions.get(v.base, 0) for v in inputs)
+        identity = (tensor.op.name, tensor.spec, *map(id, inputs), *versions, *attrs.values())
         known = self._known.get(identity)
         if known is not None:
             return known
@@ -53,9 +88,12 @@ class Lowering:
         self._known[identity] = out
         return out
 
-    def _gather(self, tensor: Tensor, source: int) -> Value:
+    def _source(self, tensor: Tensor, source: int) -> Value:
+        """Rows picked from an array of the run, or that array itself if it is no batch."""
+        rows = Value(tensor.shape, tensor.dtype, tensor.batched, source=source)
+        if not tensor.batched:
+            return rows
         out = Value(tensor.shape, tensor.dtype, True)
-        rows = Value(tensor.shape, tensor.dtype, False, source=source)
         self.instructions.append(instruction("gather_rows", [rows], [out]))
         return out
 
@@ -65,17 +103,15 @@ class Lowering:
                 f"Program: a symbolic Tensor of shape {tensor.shape} is not one of the inputs; "
                 "it leaked out of another traced function"
             )
-        array = tensor.data
+        return self._array(tensor.data, tensor if isinstance(tensor, Parameter) else None)
+
+    def _array(self, array: NDArray[Any], parameter: Parameter | None = None) -> Value:
         # One array, one Value: a parameter that appears under two Tensors is still one parameter.
         identity = ("array", array.__array_interface__["data"][0], array.shape, array.dtype.str)
         if array.size and identity in self._known:
             return self._known[identity]
-        value = Value(
-            tensor.shape,
-            tensor.dtype,
-            array=np.ascontiguousarray(array),
-            parameter=tensor if isinstance(tensor, Parameter) else None,
-        )
+        array = np.ascontiguousarray(array).reshape(array.shape)
+        value = Value(array.shape, array.dtype, array=array, parameter=parameter)
         self._known[identity] = value
         return value
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from fastprop import _core
 from fastprop.graph.scope import SCOPE
+from fastprop.graph.trace import TRACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,6 @@ def register(
 
 
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
-_tracing: ContextVar[bool] = ContextVar("tracing", default=False)
 
 
 @contextmanager
@@ -112,20 +112,6 @@ def grad_mode(enabled: bool) -> Iterator[None]:
         yield
     finally:
         _grad_enabled.reset(token)
-
-
-@contextmanager
-def tracing() -> Iterator[None]:
-    """Inside the block, ops on parameters are recorded instead of run."""
-    token = _tracing.set(True)
-    try:
-        yield
-    finally:
-        _tracing.reset(token)
-
-
-def is_tracing() -> bool:
-    return _tracing.get()
 
 
 def is_grad_enabled() -> bool:
@@ -168,7 +154,7 @@ def _plan(op: Op, specs: Sequence[Spec], attrs: dict[str, Any]) -> Plan:
 
 def bind_tensor(tensor_type: type[Tensor]) -> None:
     """Tell :func:`apply` the class of its results, which is defined in terms of it."""
-    _core.bind_tensor(tensor_type, {}, _plan, _grad_enabled, _tracing, SCOPE)
+    _core.bind_tensor(tensor_type, {}, _plan, _grad_enabled, TRACE, SCOPE)
 
 
 apply: Callable[..., Tensor] = _core.apply

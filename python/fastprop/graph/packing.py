@@ -108,5 +108,5 @@ def _repack_after_updates(
     for item in step:
         out.append(item)
         if item.overwrites:
-            out.extend(p for (weights, _), p in prologue.items() if weights is item.outputs[0])
+            out.extend(p for (weights, _), p in prologue.items() if weights in item.outputs)
     return out

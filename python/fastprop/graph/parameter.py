@@ -1,4 +1,4 @@
-"""Parameter: a Tensor that training changes."""
+"""Tensors that keep their place: a Parameter, which training changes, and a Buffer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastprop.graph.changes import changed
+from fastprop.graph.effects import assign
 from fastprop.graph.tensor import Tensor
 
 _RECORDED: Any = Tensor.__dict__["requires_grad"]
@@ -49,3 +50,29 @@ class Parameter(Tensor):
 
     def __repr__(self) -> str:
         return f"Parameter({self.name or 'unnamed'}, shape={self.shape}, dtype={self.dtype})"
+
+
+class Buffer(Tensor):
+    """State of a module that is saved with it but not trained, such as running statistics.
+
+    Its data never moves: ``buffer.data = array`` copies, and so does :meth:`assign`, which a traced
+    function may call as well.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: ArrayLike, dtype: DTypeLike | None = None) -> None:
+        super().__init__(np.array(data, dtype=dtype, order="C"))
+        self.name = ""
+
+    def assign(self, value: Tensor) -> None:
+        """Take on the value of a Tensor; inside a Program in every step.
+
+        Raises:
+            ValueError: The shapes differ, or `value` varies with the batch.
+            TypeError: The dtypes differ.
+        """
+        assign(self, value)
+
+    def __repr__(self) -> str:
+        return f"Buffer({self.name or 'unnamed'}, shape={self.shape}, dtype={self.dtype})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +12,13 @@ from numpy.typing import NDArray
 from fastprop import _core
 from fastprop.graph import cost
 from fastprop.graph.fuse import fuse
-from fastprop.graph.ir import Instruction, Value, instruction, kernel
+from fastprop.graph.ir import Instruction, Value, kernel
 from fastprop.graph.lower import Lowering
 from fastprop.graph.memory import plan, split_phases
 from fastprop.graph.packing import pack_gradients, pack_weights
-from fastprop.graph.parameter import Parameter
 from fastprop.graph.schedule import schedule
 from fastprop.graph.tensor import Tensor
-
-if TYPE_CHECKING:
-    from fastprop.optim import Optimizer
+from fastprop.graph.trace import Effect
 
 _ARENA, _BUFFER, _SOURCE = 1, 2, 3
 _STOPS: tuple[Literal["done", "nonfinite", "interrupt"], ...] = ("done", "nonfinite", "interrupt")
@@ -50,14 +47,15 @@ class RunResult(NamedTuple):
 
 
 class Program:
-    """Computes outputs, and updates parameters, for batches of rows taken from arrays.
+    """Computes outputs, and overwrites parameters and other state, from arrays.
 
     Args:
-        inputs: Placeholders whose first axis is the batch; its extent is the capacity.
+        inputs: Placeholders. Where the first axis is the batch, its extent is the capacity, and
+            steps take their rows from an array; an array for any other is read as it is.
         scalars: 0-d outputs that every step records.
         rows: Outputs whose first axis is the batch, given for every row.
-        updates: Parameters and their gradients.
-        optimizer: Gives the update's op, its hyper-parameters and its state.
+        effects: What is overwritten, as a Trace recorded it.
+        step_numbers: How many numbers the effects read anew in every step.
         threads: Size of the team; None lets the cost model choose. Results do not depend on it.
         check_loss: Stop at a step whose first scalar is NaN or infinite, before its updates.
         packed: Keep weights packed from step to step, where several threads share them. Pays from
@@ -72,7 +70,7 @@ class Program:
         prologue: The instructions that pack weights at the start of a run.
 
     Raises:
-        ValueError: Placeholders without a common batch axis, an output of the wrong kind.
+        ValueError: Placeholders of different capacity, an output of the wrong kind.
         RuntimeError: A symbolic Tensor that is not among the inputs.
     """
 
@@ -81,25 +79,20 @@ class Program:
         inputs: Sequence[Tensor],
         scalars: Sequence[Tensor] = (),
         rows: Sequence[Tensor] = (),
-        updates: Sequence[tuple[Parameter, Tensor]] = (),
-        optimizer: Optimizer | None = None,
+        effects: Sequence[Effect] = (),
+        step_numbers: int = 0,
         threads: int | None = None,
         check_loss: bool = False,
         packed: bool = True,
     ) -> None:
         self.capacity = _common_capacity(inputs)
-        self._step_scalars = 0 if optimizer is None else optimizer.step_scalars(0, 1).shape[1]
+        self._step_numbers = step_numbers
         _check_outputs(scalars, rows)
-        if updates and optimizer is None:
-            raise ValueError("Program: updates need an optimizer")
 
-        lowered = Lowering(inputs, [*scalars, *rows, *(g for _, g in updates)])
+        lowered = Lowering(inputs, [*scalars, *rows], effects)
         recorded = [lowered.value(t) for t in scalars]
         stored = [lowered.value(t) for t in rows]
-        items = lowered.instructions
-        if optimizer is not None:
-            items = items + _updates(updates, lowered, optimizer)
-        items = fuse(items, [*recorded, *stored])
+        items = fuse(lowered.instructions, [*recorded, *stored])
         prologue: list[Instruction] = []
         # One thread alone packs blocks as it goes: in cache, and with no copy to keep up to date.
         # Steps took 5 to 7 % less so; on two threads, which would pack all twice, 0 to 3 % more.
@@ -162,7 +155,8 @@ class Program:
         """Run ``ceil(rows / batch_size)`` steps; the GIL is released meanwhile.
 
         Args:
-            sources: One contiguous array [N, …] for each placeholder, of its dtype and row shape.
+            sources: One contiguous array for each placeholder, of its dtype: [N, …] with its row
+                shape where that is a batch, else of its shape.
             order: Rows in the order in which they are visited, or how many of the first ones; the
                 last batch may be short.
             batch_size: Rows of a step, at most the capacity.
@@ -174,12 +168,12 @@ class Program:
         Raises:
             ValueError: Something does not fit; raised before any work.
         """
-        if self._step_scalars and (
-            step_scalars is None or step_scalars.shape[-1] != self._step_scalars
+        if self._step_numbers and (
+            step_scalars is None or step_scalars.shape[-1] != self._step_numbers
         ):
             got = "none" if step_scalars is None else f"shape {step_scalars.shape}"
             raise ValueError(
-                f"Program.run: step_scalars: wants {self._step_scalars} numbers a step, got {got}"
+                f"Program.run: step_scalars: wants {self._step_numbers} numbers a step, got {got}"
             )
         values, rows, steps, stop, error = self._program.run(
             sources, order, batch_size, step_scalars, first_step, seed, self.threads, profile
@@ -272,44 +266,13 @@ class _Assembler:
         return self._numbers[id(array)]
 
 
-def _updates(
-    updates: Sequence[tuple[Parameter, Tensor]], lowered: Lowering, optimizer: Optimizer
-) -> list[Instruction]:
-    attrs = {**optimizer.attributes(), "scalars": 0.0}
-    positions = {id(p): i for i, p in enumerate(optimizer.parameters)}
-    items = []
-    for parameter, gradient in updates:
-        if id(parameter) not in positions:
-            raise ValueError(f"Program: {parameter!r} is not among the optimizer's parameters")
-        weights = Value(parameter.shape, parameter.dtype, array=parameter.data, parameter=parameter)
-        known = lowered.values.get(id(parameter))
-        if known is not None:
-            weights = known
-        arrays = [optimizer.state[name][positions[id(parameter)]] for name in optimizer.state_names]
-        state = [Value(a.shape, a.dtype, array=a) for a in arrays]
-        items.append(
-            instruction(
-                optimizer.op,
-                [lowered.value(gradient)],
-                [weights, *state],
-                attrs,
-                own=(0,),
-                overwrites=True,
-            )
-        )
-    return items
-
-
 def _common_capacity(inputs: Sequence[Tensor]) -> int:
-    if not inputs:
-        raise ValueError("Program: expects at least one placeholder")
-    for tensor in inputs:
-        if not (tensor.symbolic and tensor.batched):
-            raise ValueError("Program: inputs must be batched placeholders")
-    capacities = {t.shape[0] for t in inputs}
-    if len(capacities) != 1:
+    if any(not tensor.symbolic or tensor.op is not None for tensor in inputs):
+        raise ValueError("Program: inputs must be placeholders")
+    capacities = {t.shape[0] for t in inputs if t.batched}
+    if len(capacities) > 1:
         raise ValueError(f"Program: placeholders differ in capacity, {sorted(capacities)}")
-    return capacities.pop()
+    return capacities.pop() if capacities else 1
 
 
 def _check_outputs(scalars: Sequence[Tensor], rows: Sequence[Tensor]) -> None:

@@ -45,6 +45,9 @@ def schedule(instructions: list[Instruction], guarded: Value | None = None) -> S
         guarded: A value that is known before anything is overwritten: the loss, whose look decides
             whether the parameters change. It costs no barrier: the thread that computes it, does so
             first, and the others ask whether it has when they come to their first update.
+
+    Raises:
+        ValueError: The guarded value needs something that is overwritten before.
     """
     depends = _dependencies(instructions)
     first: set[int] = set()
@@ -52,6 +55,11 @@ def schedule(instructions: list[Instruction], guarded: Value | None = None) -> S
     phases = _phases(depends, [0] * len(instructions))
     if guarded is not None:
         first = _needed_for(guarded, instructions, depends)
+        if any(instructions[i].overwrites for i in first):
+            raise ValueError(
+                "Program: the loss needs a Parameter or Buffer that the same step has overwritten "
+                "before, so a loss that is not finite could not be held back; use the value itself"
+            )
         known = max((phases[i] for i in first), default=0)
         phases = _phases(depends, [known * item.overwrites for item in instructions])
     users: list[list[int]] = [[] for _ in instructions]

@@ -1,6 +1,6 @@
 """Modules: layers, activations, containers, and how parameters start."""
 
-from fastprop.graph.parameter import Parameter
+from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.nn import init
 from fastprop.nn.activations import (
     CELU,
@@ -30,6 +30,7 @@ from fastprop.nn.shape import Flatten
 __all__ = [
     "Module",
     "Parameter",
+    "Buffer",
     "Sequential",
     "ModuleList",
     "Dense",

@@ -9,15 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprop.graph.changes import Table, changed
-from fastprop.graph.op import is_tracing
-from fastprop.graph.parameter import Parameter
+from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.scope import Scope, scoped
 from fastprop.graph.tensor import Tensor
+from fastprop.graph.trace import current_trace
 from fastprop.registry import type_name
 
 M = TypeVar("M", bound="Module")
 
-_OWN = ("_parameters", "_modules", "training")
+_STATE = ("_parameters", "_buffers")
+_TABLES = (*_STATE, "_modules")
+_OWN = (*_TABLES, "training")
 
 
 class LoadResult(NamedTuple):
@@ -30,10 +32,10 @@ class LoadResult(NamedTuple):
 class Module:
     r"""Parameters, other modules, and a function on Tensors that uses them.
 
-    Derive from it, call ``super().__init__()``, assign Parameters and modules to attributes, and
-    write :meth:`forward`. Everything assigned is found by :meth:`parameters` and :meth:`state_dict`
-    under the attribute's name; a module used in two places is shared, and its parameters count
-    once.
+    Derive from it, call ``super().__init__()``, assign Parameters, Buffers and modules to
+    attributes, and write :meth:`forward`. Everything assigned is found by :meth:`parameters` and
+    :meth:`state_dict` under the attribute's name; a module used in two places is shared, and its
+    parameters count once.
 
     >>> class Residual(nn.Module):
     ...     def __init__(self, width):
@@ -50,11 +52,12 @@ class Module:
 
     training: bool
     _parameters: dict[str, Parameter]
+    _buffers: dict[str, Buffer]
     _modules: dict[str, Module]
 
     def __init__(self) -> None:
-        object.__setattr__(self, "_parameters", Table())
-        object.__setattr__(self, "_modules", Table())
+        for table in _TABLES:
+            object.__setattr__(self, table, Table())
         object.__setattr__(self, "training", True)
         changed()
 
@@ -77,8 +80,10 @@ class Module:
         """
         values = [self._as_input(value) for value in inputs]
         named = {name: self._as_input(value) for name, value in options.items()}
-        if not is_tracing():
+        trace = current_trace()
+        if trace is None:
             return self.forward(*values, **named)
+        trace.modes[id(self)] = (self, self.training)
         with scoped(Scope(self, "forward")):
             return self.forward(*values, **named)
 
@@ -89,28 +94,25 @@ class Module:
 
     # -- registration ---
 
-    # Every change of the two tables is counted (graph/changes.py).
+    # Every change of the tables is counted (graph/changes.py).
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("_parameters", "_modules"):
+        if name in _TABLES:
             object.__setattr__(self, name, Table(value))
             changed()
             return
-        if isinstance(value, Parameter):
-            self._modules.pop(name, None)
-            self._parameters[name] = value
-        elif isinstance(value, Module):
-            self._parameters.pop(name, None)
-            self._modules[name] = value
-        else:
-            if isinstance(value, list | tuple | dict):
-                self._refuse_hidden(name, value)
-            self._forget(name)
+        kept_in = next((t for kind, t in _KINDS.items() if isinstance(value, kind)), "")
+        if isinstance(value, list | tuple | dict):
+            self._refuse_hidden(name, value)
+        self._forget(name, but=kept_in)
+        if kept_in:
+            getattr(self, kept_in)[name] = value
         object.__setattr__(self, name, value)
 
-    def _forget(self, name: str) -> None:
-        for table in ("_parameters", "_modules"):
-            self.__dict__.get(table, {}).pop(name, None)
+    def _forget(self, name: str, but: str = "") -> None:
+        for table in _TABLES:
+            if table != but:
+                self.__dict__.get(table, {}).pop(name, None)
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
@@ -171,7 +173,7 @@ class Module:
         Also gives ``parameter.name`` the name seen from the outermost module that was asked.
         """
         seen: set[int] = set()
-        for name, parameter in self._walk_parameters():
+        for name, parameter in self._walk_tables("_parameters"):
             if id(parameter) not in seen:
                 seen.add(id(parameter))
                 if not parameter.name or name.endswith(f".{parameter.name}"):
@@ -181,6 +183,19 @@ class Module:
     def parameters(self) -> Iterator[Parameter]:
         """The parameters of this module and of all below, each once."""
         return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """Names such as ``"1.running_mean"`` and the Buffers, each once."""
+        seen: set[int] = set()
+        for name, buffer in self._walk_tables("_buffers"):
+            if id(buffer) not in seen:
+                seen.add(id(buffer))
+                buffer.name = buffer.name or name
+                yield name, buffer
+
+    def buffers(self) -> Iterator[Buffer]:
+        """The Buffers of this module and of all below, each once."""
+        return (buffer for _, buffer in self.named_buffers())
 
     def count_parameters(self) -> int:
         """How many numbers training changes."""
@@ -206,20 +221,21 @@ class Module:
             ]
             stack.extend(reversed(below))
 
-    def _walk_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Every path to every parameter."""
+    def _walk_tables(self, *tables: str) -> Iterator[tuple[str, Any]]:
+        """Every path to everything that the tables hold, module by module."""
         for prefix, module in self._walk(""):
-            for name, parameter in module._parameters.items():
-                yield _join(prefix, name), parameter
+            for table in tables:
+                for name, value in getattr(module, table).items():
+                    yield _join(prefix, name), value
 
     # -- state ---
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Copies of all parameters by name; a shared one appears under each of its names."""
-        return {name: parameter.data.copy() for name, parameter in self._walk_parameters()}
+        """Copies of all parameters and Buffers by name; a shared one has each of its names."""
+        return {name: tensor.data.copy() for name, tensor in self._walk_tables(*_STATE)}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike], strict: bool = True) -> LoadResult:
-        """Set the parameters from arrays by name. All are checked before the first one is set.
+        """Set parameters and Buffers by name. All are checked before the first one is set.
 
         Args:
             state: What :meth:`state_dict` gave, or arrays under the same names.
@@ -237,7 +253,7 @@ class Module:
             raise TypeError(
                 f"{where}: expects a mapping of names to arrays, got {type_name(state)}"
             )
-        mine = dict(self._walk_parameters())
+        mine = dict(self._walk_tables(*_STATE))
         result = LoadResult(
             [name for name in mine if name not in state],
             [str(name) for name in state if name not in mine],
@@ -298,6 +314,9 @@ class Module:
                 inner[0] += f"  # {_count(module)}"
             lines += [f"  {line}" for line in inner]
         return [*lines, ")"]
+
+
+_KINDS: dict[type, str] = {Parameter: "_parameters", Buffer: "_buffers", Module: "_modules"}
 
 
 def _join(prefix: str, name: str) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprop import _core
+from fastprop.graph.effects import Numbers, effect
 from fastprop.graph.storage import flat_views
 from fastprop.graph.tensor import Tensor
+from fastprop.graph.trace import Trace, current_trace
 from fastprop.optim.schedules import Schedule
 from fastprop.registry import type_name
 
@@ -183,7 +184,7 @@ class Optimizer:
             parameter.grad = None
 
     def step(self) -> None:
-        """Update every parameter that has a gradient, in place.
+        """Update every parameter that has a gradient, in place; while tracing, in every step.
 
         Raises:
             RuntimeError: There are no parameters yet.
@@ -195,25 +196,43 @@ class Optimizer:
                 f"{name}.step: no parameters; pass them, as {name}(model.parameters())"
             )
         self._add_state()
+        trace = current_trace()
+        if trace is not None:
+            self.record(trace, [p.grad for p in self.parameters])
+            return
         due = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         gradients = [self._gradient(i) for i in due]
         rate = self.learning_rates(self.steps, 1) if callable(self._lr) else None
-        code, names = _core.op_info(self.op)
-        attrs = {**self.attributes(), "scalars": 0.0}
-        encoded = [float(attrs[key]) for key in names]
+        attributes = self.attributes()
         scalars_of: dict[int, list[float]] = {}  # by the step, which most parameters share
         for i, gradient in zip(due, gradients, strict=True):
             step = self._steps[i]
             if step not in scalars_of:
                 scalars_of[step] = self.step_scalars(step, 1, rate)[0].tolist()
-            arrays = [self.state[key][i] for key in self.state_names]
-            outputs = [self.parameters[i].data, *arrays]
-            _core.execute(code, [gradient], outputs, encoded, scalars_of[step])
-            self.parameters[i].mark_changed()
+            self._update(i, gradient, attributes, scalars_of[step])
             self._steps[i] += 1
         self._most_steps = max(self._steps)
 
-    def _gradient(self, i: int) -> NDArray[Any]:
+    def record(self, trace: Trace, gradients: Sequence[Tensor | None]) -> None:
+        """Have the traced step update every parameter that has a gradient.
+
+        Args:
+            trace: The trace that is being recorded.
+            gradients: One for each of :attr:`parameters`, or ``None``.
+        """
+        numbers, attributes = trace.step_numbers(self), self.attributes()
+        for i, gradient in enumerate(gradients):
+            if gradient is not None:
+                self._update(i, gradient, attributes, numbers)
+
+    def _update(
+        self, i: int, gradient: Tensor, attributes: dict[str, float], numbers: Numbers
+    ) -> None:
+        """Overwrite parameter `i` and its state."""
+        arrays = [self.state[key][i] for key in self.state_names]
+        effect(self.op, [gradient], [self.parameters[i], *arrays], attributes, numbers)
+
+    def _gradient(self, i: int) -> Tensor:
         parameter = self.parameters[i]
         gradient = parameter.grad
         assert gradient is not None
@@ -222,7 +241,7 @@ class Optimizer:
                 f"{type_name(self)}.step: parameter {i} is {parameter.dtype} {parameter.shape}, "
                 f"its gradient {gradient.dtype} {gradient.shape}"
             )
-        return gradient.data
+        return gradient
 
     # -- saving ---
 

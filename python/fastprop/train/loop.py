@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,6 @@ from fastprop.train.progress import Progress
 from fastprop.train.recovery import Recovery, Segment
 
 if TYPE_CHECKING:
-    from fastprop.graph.tensor import Tensor
     from fastprop.optim import Optimizer
 
 # How long Python stays away. Every run packs the weights anew, so short runs of large models cost.
@@ -35,7 +33,6 @@ class EpochRunner:
         drop_last: Leave out a last batch that would be short.
         shuffle: New order in every epoch.
         seed: Of the order and of everything random in the Program.
-        parameters: What training changes.
         optimizer: Its state goes on from where it is.
         callbacks: Told after every run.
         progress: Moved after every run, or ``None``.
@@ -50,7 +47,6 @@ class EpochRunner:
         drop_last: bool,
         shuffle: bool,
         seed: int,
-        parameters: Sequence[Tensor],
         optimizer: Optimizer,
         callbacks: CallbackList,
         progress: Progress | None,
@@ -67,7 +63,7 @@ class EpochRunner:
         self.steps = -(-self.rows // batch_size)
         watched = progress is not None or callbacks.watches_steps
         self._run_seconds = _WATCHED_SECONDS if watched else _UNWATCHED_SECONDS
-        self._recovery = Recovery(parameters, optimizer, self._replay)
+        self._recovery = Recovery(traced.program.changed_arrays(), optimizer, self._replay)
         self._first_step = optimizer.steps
         self.stop_requested = False
 

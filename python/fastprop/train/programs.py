@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from fastprop.data import Dataset
 from fastprop.graph.autodiff import grad
 from fastprop.graph.changes import CHANGES
-from fastprop.graph.op import Spec, grad_mode, tracing
-from fastprop.graph.parameter import Parameter
+from fastprop.graph.op import Spec, grad_mode
 from fastprop.graph.program import Program, RunResult
 from fastprop.graph.tensor import Tensor
+from fastprop.graph.trace import Trace, tracing
 from fastprop.nn.module import Module
 from fastprop.train.objective import Columns, Objective, Traced
 from fastprop.train.threads import ThreadChooser
@@ -247,15 +247,16 @@ class Programs:
         weight = None
         if data.weight is not None:
             weight = _placeholders([data.weight], capacity, "sample_weight")[0]
-        with tracing(), grad_mode(training), _mode(self._model, training=training):
+        with tracing() as trace, grad_mode(training), _mode(self._model, training=training):
             outputs = self._forward(where, inputs)
             traced = self._judge(where, outputs, targets, weight)
-            updates = self._updates(where, traced.loss) if training else []
+            if training:
+                self._learn(where, trace, traced.loss)
         program = Program(
             [*inputs, *targets, *([] if weight is None else [weight])],
             scalars=traced.scalars,
-            updates=updates,
-            optimizer=self._optimizer if training else None,
+            effects=trace.effects,
+            step_numbers=trace.width,
             threads=self._threads,
             check_loss=training,
             packed=several,
@@ -274,19 +275,18 @@ class Programs:
                 f"targets of shape {_shapes(targets)}: {error}"
             ) from error
 
-    def _updates(self, where: str, loss: Tensor) -> list[tuple[Parameter, Tensor]]:
+    def _learn(self, where: str, trace: Trace, loss: Tensor) -> None:
+        """Record the gradients and the update."""
         if not loss.requires_grad:
             raise ValueError(f"{where}: the loss does not depend on any parameter of the model")
-        parameters = [p for p in self._optimizer.parameters if isinstance(p, Parameter)]
-        gradients = grad(loss, parameters, allow_unused=True)
+        gradients = grad(loss, self._optimizer.parameters, allow_unused=True)
         assert isinstance(gradients, list)
-        found = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
-        if not found:
+        if all(g is None for g in gradients):
             raise ValueError(
                 f"{where}: the loss does not depend on any parameter of the optimizer; "
                 "was it made for another model?"
             )
-        return found
+        self._optimizer.record(trace, gradients)
 
     # -- keeping --------------------------------------------------------------------------------
 

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import _core
-from fastprop.graph.tensor import Tensor
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
@@ -58,18 +57,18 @@ class Recovery:
     """Keeps the two latest copies, so that there always is one before the last finite loss.
 
     Args:
-        parameters: What training changes.
-        optimizer: With its state.
+        arrays: All that a run changes, as :meth:`Program.changed_arrays` tells.
+        optimizer: Its parameters are what has to be finite; counts the steps.
         replay: Does a segment again: ``replay(segment, count)`` its first `count` steps.
     """
 
     def __init__(
         self,
-        parameters: Sequence[Tensor],
+        arrays: Sequence[NDArray[Any]],
         optimizer: Optimizer,
         replay: Callable[[Segment, int], object],
     ) -> None:
-        self._parameters = parameters
+        self._arrays = arrays
         self._optimizer = optimizer
         self._replay = replay
         self._copies: list[_Copy] = []
@@ -82,7 +81,7 @@ class Recovery:
             if recent and len(self._copies[-1].segments) < _MOST_SEGMENTS:
                 return
         started = time.perf_counter()
-        arrays, step = self._arrays(), self._optimizer.steps
+        arrays, step = self._arrays, self._optimizer.steps
         if len(self._copies) == 2:
             oldest = self._copies.pop(0)
             oldest.renew(arrays, step)
@@ -97,7 +96,7 @@ class Recovery:
         self._copies[-1].segments.append(segment)
 
     def parameters_finite(self) -> bool:
-        return all(_core.all_finite(p.data) for p in self._parameters)
+        return all(_core.all_finite(p.data) for p in self._optimizer.parameters)
 
     def roll_back(self, step: int) -> None:
         """Make all as it was when ``optimizer.steps`` was `step`, or at the first copy if later."""
@@ -113,9 +112,5 @@ class Recovery:
             self._return_to(copy)
 
     def _return_to(self, copy: _Copy) -> None:
-        copy.restore(self._arrays())
+        copy.restore(self._arrays)
         self._optimizer.steps = copy.step
-
-    def _arrays(self) -> list[NDArray[Any]]:
-        state = (a for arrays in self._optimizer.state.values() for a in arrays)
-        return [*(p.data for p in self._parameters), *state]

@@ -179,7 +179,6 @@ class Trainer:
             drop_last=drop_last,
             shuffle=shuffle,
             seed=self.seed,
-            parameters=self.optimizer.parameters,
             optimizer=self.optimizer,
             callbacks=called,
             progress=progress,

@@ -1,0 +1,69 @@
+"""Ops that overwrite arrays: run at once, or recorded while a Program is being traced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fastprop import _core
+from fastprop.graph.ir import kernel
+from fastprop.graph.op import now
+from fastprop.graph.tensor import Tensor
+from fastprop.graph.trace import Effect, current_trace
+
+Numbers = Sequence[float] | int
+"""What changes from step to step: the numbers themselves, or where a run's row of them begins."""
+
+
+def effect(
+    name: str,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor | NDArray[Any]],
+    attrs: dict[str, float] | None = None,
+    numbers: Numbers = (),
+) -> None:
+    """Overwrite arrays with a kernel of the op table.
+
+    The kernel does its slice of axis 0 of the first output. Of inputs of that output's shape it may
+    read its own slice only, of others all.
+
+    Args:
+        name: Op in the C++ table.
+        inputs: What the kernel reads.
+        outputs: What it writes: Parameters, Buffers, or arrays that never move.
+        attrs: The kernel's attributes; ``scalars`` is set here where the kernel has it.
+        numbers: What it reads from the step's numbers.
+    """
+    attrs = dict(attrs or {})
+    trace = current_trace()
+    if trace is not None:
+        if isinstance(numbers, int):
+            attrs["scalars"] = float(numbers)
+        trace.effects.append(Effect(name, tuple(inputs), tuple(outputs), attrs, now()))
+    else:
+        assert not isinstance(numbers, int)
+        code, names = kernel(name)
+        values = {"scalars": 0.0, **attrs}
+        encoded = [float(values[key]) for key in names]
+        arrays = [t._data if isinstance(t, Tensor) else t for t in outputs]
+        _core.execute(code, [t.data for t in inputs], arrays, encoded, list(numbers))
+    for output in outputs:
+        if isinstance(output, Tensor):
+            output.mark_changed()
+
+
+def assign(target: Tensor, value: Tensor) -> None:
+    """Copy `value` into `target`, a Tensor of the same shape and dtype.
+
+    Raises:
+        ValueError: The shapes differ, or `value` varies with the batch.
+        TypeError: The dtypes differ.
+    """
+    if value.shape != target.shape or value.batched:
+        batch = ", which varies with the batch" if value.batched else ""
+        raise ValueError(f"assign: expects shape {target.shape}, got {value.shape}{batch}")
+    if value.dtype != target.dtype:
+        raise TypeError(f"assign: expects {target.dtype}, got {value.dtype}")
+    effect("copy", [value], [target])
