@@ -21,6 +21,7 @@ from fastprop.graph.ops_elementwise import copy
 from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.scope import current_scope, differentiate, scoped
 from fastprop.graph.tensor import Tensor, as_tensor
+from fastprop.graph.trace import current_trace
 
 _time = attrgetter("time")
 
@@ -128,7 +129,10 @@ def backward(
         found = _accumulate("backward", [output], [start], None, free)
         # Two leaves may get one array (both terms of a sum do), which one of them may then change.
         taken = {_memory(start)} if gradient is not None else set()
+        trace = current_trace()
         for leaf in found.leaves:
+            if trace is not None and not leaf.symbolic:
+                trace.watch_gradient(leaf)
             d = _result(found, leaf)
             if d is None:
                 continue
@@ -140,9 +144,11 @@ def backward(
 
 
 def _memory(tensor: Tensor) -> int:
-    """What owns the data."""
+    """What owns the data; a symbolic Tensor has memory of its own."""
     array = tensor._data
-    return id(array if array is None or array.base is None else array.base)
+    if array is None:
+        return id(tensor)
+    return id(array if array.base is None else array.base)
 
 
 def _seed(name: str, output: Tensor, gradient: Tensor | None) -> Tensor:

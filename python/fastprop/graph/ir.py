@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastprop import _core
 
 if TYPE_CHECKING:
-    from fastprop.graph.parameter import Parameter
+    from fastprop.graph.parameter import Buffer, Parameter
     from fastprop.graph.scope import Scope
 
 BATCH = -1
@@ -28,6 +28,7 @@ class Value:
         array: Memory outside the arena (parameter, optimizer state, constant), else None.
         source: Number of the run-time source that it is, else None.
         alias: The value whose memory it shares under another shape, else None.
+        parameter: The Parameter or Buffer whose memory it is, if any.
         persistent: Keeps its place in the arena from step to step (packed weights).
         scope: For which module and part of the step it was recorded, if that is known.
         offset: Bytes from the start of the arena, once planned.
@@ -54,7 +55,7 @@ class Value:
         array: NDArray[Any] | None = None,
         source: int | None = None,
         alias: Value | None = None,
-        parameter: Parameter | None = None,
+        parameter: Parameter | Buffer | None = None,
         persistent: bool = False,
         scope: Scope | None = None,
     ) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastprop.graph.autodiff import topological_order
 from fastprop.graph.ir import Instruction, Value, instruction
 from fastprop.graph.op import Op, kernel_attributes
-from fastprop.graph.parameter import Parameter
+from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect
 
@@ -103,9 +103,9 @@ class Lowering:
                 f"Program: a symbolic Tensor of shape {tensor.shape} is not one of the inputs; "
                 "it leaked out of another traced function"
             )
-        return self._array(tensor.data, tensor if isinstance(tensor, Parameter) else None)
+        return self._array(tensor.data, tensor if isinstance(tensor, Parameter | Buffer) else None)
 
-    def _array(self, array: NDArray[Any], parameter: Parameter | None = None) -> Value:
+    def _array(self, array: NDArray[Any], parameter: Parameter | Buffer | None = None) -> Value:
         # One array, one Value: a parameter that appears under two Tensors is still one parameter.
         identity = ("array", array.__array_interface__["data"][0], array.shape, array.dtype.str)
         if array.size and identity in self._known:

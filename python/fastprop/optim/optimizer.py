@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastprop.graph.effects import Numbers, effect
 from fastprop.graph.storage import flat_views
 from fastprop.graph.tensor import Tensor
-from fastprop.graph.trace import Trace, current_trace
+from fastprop.graph.trace import Trace, current_trace, forget_gradient
 from fastprop.optim.schedules import Schedule
 from fastprop.registry import type_name
 
@@ -181,7 +181,7 @@ class Optimizer:
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for parameter in self.parameters:
-            parameter.grad = None
+            forget_gradient(parameter)
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place; while tracing, in every step.
@@ -198,6 +198,13 @@ class Optimizer:
         self._add_state()
         trace = current_trace()
         if trace is not None:
+            if all(p.grad is None for p in self.parameters):
+                raise RuntimeError(
+                    f"{name}.step: no parameter has a gradient yet in the function that is being "
+                    "traced; call backward() before step()"
+                )
+            for parameter in self.parameters:
+                trace.watch_gradient(parameter).used = True
             self.record(trace, [p.grad for p in self.parameters])
             return
         due = [i for i, p in enumerate(self.parameters) if p.grad is not None]
