@@ -76,6 +76,7 @@ from fastprop.functional import (
 )
 from fastprop.graph import Parameter, Tensor, TraceError, from_dlpack, grad, no_grad, tensor
 from fastprop.random import seed
+from fastprop.saving import SavedFileError, load, save
 from fastprop.tracing import compile
 from fastprop.train import Callback, History, NonFiniteError, Trainer
 
@@ -97,6 +98,8 @@ __all__ = [
     # the five words
     "Tensor", "Parameter", "tensor", "from_dlpack", "Trainer", "History", "Callback",
     "NonFiniteError", "compile", "TraceError",
+    # files
+    "save", "load", "SavedFileError",
     # derivatives
     "grad", "no_grad", "value_and_grad", "vjp", "jvp", "jacobian", "hessian", "hvp", "gradcheck",
     "gradgradcheck", "GradcheckError",

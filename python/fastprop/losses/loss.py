@@ -149,6 +149,15 @@ class Loss:
         _check_values(self.name, array)
         return _converted(array, wanted).reshape(shape)
 
+    def config(self) -> dict[str, Any]:
+        """What makes a loss like this one, for :meth:`from_config`."""
+        return {"function": self.name if self.is_known else self.function, **self.parameters}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Loss:
+        """The loss that :meth:`config` describes."""
+        return cls(**config)
+
     def __repr__(self) -> str:
         parameters = "".join(f", {name}={value!r}" for name, value in self.parameters.items())
         return f"Loss({self.name!r}{parameters})"

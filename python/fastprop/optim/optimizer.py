@@ -252,16 +252,25 @@ class Optimizer:
 
     # -- saving ---
 
-    def state_dict(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
+        """The arguments, parameters aside, that make an optimizer like this one."""
+        return {key: getattr(self, key) for key in self.hyper_parameters}
+
+    def state_dict(self, copy: bool = True) -> dict[str, Any]:
         """Everything that is needed to go on: ``{"type", "hyper_parameters", "steps", "state"}``.
 
-        Arrays are copies. A Schedule or function of the step is left out.
+        A Schedule or function of the step is left out.
+
+        Args:
+            copy: Arrays are copies; else the arrays themselves, which training goes on to change.
         """
         hyper = {key: getattr(self, key) for key in self.hyper_parameters}
         if callable(hyper["lr"]):
             del hyper["lr"]
         state = {
-            key: [a.copy() for a in self.state[key]] for key in self.state_names if self.parameters
+            key: [a.copy() if copy else a for a in self.state[key]]
+            for key in self.state_names
+            if self.parameters
         }
         return {
             "type": type_name(self),

@@ -213,16 +213,23 @@ def rows_of(value: Any) -> int | None:
         return None
 
 
-def check_batch_size(where: str, batch_size: SupportsIndex | None, rows: int) -> int:
+def check_batch_size(
+    where: str, batch_size: SupportsIndex | None, rows: int, drop_last: bool = False
+) -> int:
     """Rows of a step, at most all of them; ``None`` means all.
 
     Raises:
         TypeError: Not an integer.
-        ValueError: Less than 1.
+        ValueError: Less than 1; more than there are rows, where short batches are left out.
     """
     if batch_size is None:
         return rows
-    return min(_positive(where, "batch_size", batch_size, 1), rows)
+    batch = _positive(where, "batch_size", batch_size, 1)
+    if drop_last and batch > rows:
+        raise ValueError(
+            f"{where}: drop_last leaves no batch, with {rows} rows and batch_size {batch_size}"
+        )
+    return min(batch, rows)
 
 
 def check_steps(where: str, steps: SupportsIndex | None) -> int | None:

@@ -11,6 +11,7 @@ from fastprop.data import Dataset, RowOrder
 from fastprop.graph.program import RunResult
 from fastprop.train.callbacks import CallbackList
 from fastprop.train.errors import NonFiniteError
+from fastprop.train.pace import Pace
 from fastprop.train.programs import TracedProgram
 from fastprop.train.progress import Progress
 from fastprop.train.recovery import Recovery, Segment
@@ -36,6 +37,15 @@ class EpochRunner:
         optimizer: Its state goes on from where it is.
         callbacks: Told after every run.
         progress: Moved after every run, or ``None``.
+
+    Attributes:
+        pace: The clock that training has to keep up with, or ``None``.
+        rows: Rows of an epoch.
+        steps: Steps of an epoch.
+        done: Steps of the present epoch that are done.
+        values: What they recorded, ``[steps, scalars]``; ``None`` before the first one.
+        stop_requested: True ends the training after the run that is going on.
+        interrupted: True if a signal ended it, after a whole step.
     """
 
     def __init__(
@@ -59,16 +69,20 @@ class EpochRunner:
         self._optimizer = optimizer
         self._callbacks = callbacks
         self._progress = progress
+        self.pace: Pace | None = None
         self.rows = len(data) - len(data) % batch_size if drop_last else len(data)
         self.steps = -(-self.rows // batch_size)
         watched = progress is not None or callbacks.watches_steps
         self._run_seconds = _WATCHED_SECONDS if watched else _UNWATCHED_SECONDS
         self._recovery = Recovery(traced.program.changed_arrays(), optimizer, self._replay)
         self._first_step = optimizer.steps
+        self.done = 0
+        self.values: NDArray[np.float64] | None = None
         self.stop_requested = False
+        self.interrupted = False
 
     def run(self, epoch: int, epochs_done: int) -> NDArray[np.float64] | None:
-        """Train one epoch.
+        """Train one epoch, or what is left of it after the first :attr:`done` steps.
 
         Args:
             epoch: Its number; decides the order of the rows.
@@ -84,24 +98,35 @@ class EpochRunner:
         """
         order = self._order(epoch)
         self._recovery.before_run(always=self._callbacks.watches_epochs)
-        values = None
-        first = 0
-        while first < self.steps:
-            count = self._next_count(self.steps - first)
-            if first:
+        first = self.done
+        while self.done < self.steps:
+            count = self._next_count(self.steps - self.done)
+            if self.done > first:
                 self._recovery.before_run()
-            part = self._run(order, epoch, first, count)
-            if count == self.steps:
-                values = part
-            else:
-                if values is None:
-                    values = np.empty((self.steps, part.shape[1]))
-                values[first : first + count] = part
-            first += count
-            self._tell(part, epochs_done, first)
-            if self.stop_requested and first < self.steps:
+            part = self._run(order, epoch, self.done, count)
+            self._tell(part, epochs_done)
+            if self.stop_requested and self.done < self.steps:
                 return None
+        values = self.values
+        self.done, self.values = 0, None
         return values
+
+    def go_on(self, done: int, values: NDArray[np.float64] | None) -> None:
+        """Begin in the midst of an epoch.
+
+        Args:
+            done: Steps of it that are done.
+            values: What they recorded, ``[done, scalars]``.
+
+        Raises:
+            ValueError: That is no place in such an epoch.
+        """
+        if not 0 <= done <= self.steps or (done > 0) != (values is not None):
+            raise ValueError(f"Trainer.fit: no place to go on: step {done} of {self.steps}")
+        if values is not None:
+            if values.ndim != 2 or len(values) != done:
+                raise ValueError(f"Trainer.fit: {done} steps, but records of shape {values.shape}")
+            self._record(np.asarray(values, dtype=np.float64))
 
     def check_parameters(self, epoch: int) -> None:
         """After the last step: no loss comes to show what the last update did.
@@ -109,7 +134,7 @@ class EpochRunner:
         Raises:
             NonFiniteError: It made a parameter NaN or infinite; the parameters before it are back.
         """
-        if not self._recovery.parameters_finite():
+        if self._optimizer.steps > self._first_step and not self._recovery.parameters_finite():
             self._recovery.roll_back(self._optimizer.steps - 1)
             raise NonFiniteError(
                 f"Trainer.fit: a parameter is not finite after the update of epoch {epoch}, step "
@@ -124,10 +149,16 @@ class EpochRunner:
     def _next_count(self, remaining: int) -> int:
         """Steps of the next run."""
         chooser = self._traced.chooser
+        due = self._callbacks.steps_until_due()
+        if due is not None:
+            remaining = min(remaining, due)
         _, look = chooser.next()
         if look or chooser.step_seconds is None:
             return min(remaining, chooser.look_steps())
-        count = max(1, int(self._run_seconds / chooser.step_seconds))
+        seconds = self._run_seconds
+        if self.pace is not None:
+            seconds = min(seconds, _WATCHED_SECONDS, self.pace.left)
+        count = max(1, int(seconds / chooser.step_seconds))
         return remaining if 2 * remaining <= 3 * count else count  # no stub at the end
 
     def _run(
@@ -135,13 +166,27 @@ class EpochRunner:
     ) -> NDArray[np.float64]:
         optimizer = self._optimizer
         step = optimizer.steps
-        scalars = optimizer.step_scalars(step, count)
+        rates = None
+        if self.pace is not None:
+            rates = self.pace.rates(step, count, self._traced.chooser.step_seconds)
+        scalars = optimizer.step_scalars(step, count, rates)
         result = self._execute(order, first, count, step, scalars)
         optimizer.steps = step + result.steps_done
+        self._record(result.values[: result.steps_done])
         if result.stopped != "done":
             self._stopped(result, Segment(epoch, first, count, step, scalars))
         self._recovery.add(Segment(epoch, first, count, step, scalars))
         return result.values
+
+    def _record(self, values: NDArray[np.float64]) -> None:
+        count = len(values)
+        if count == self.steps:
+            self.values = values
+        else:
+            if self.values is None:
+                self.values = np.empty((self.steps, values.shape[1]))
+            self.values[self.done : self.done + count] = values
+        self.done += count
 
     def _execute(
         self,
@@ -172,6 +217,7 @@ class EpochRunner:
     def _stopped(self, result: RunResult, segment: Segment) -> None:
         """Raise what ended a run early."""
         if result.stopped == "interrupt":
+            self.interrupted = True
             raise result.error or KeyboardInterrupt
         bad = result.steps_done
         self._recovery.add(segment)
@@ -187,12 +233,15 @@ class EpochRunner:
             value,
         )
 
-    def _tell(self, values: NDArray[np.float64], epochs_done: int, done: int) -> None:
+    def _tell(self, values: NDArray[np.float64], epochs_done: int) -> None:
         if self._callbacks.watches_steps:
             first_step = self._optimizer.steps - len(values)
             self._callbacks.steps_end(first_step, values[:, 0].copy())
-        if self._progress is not None and done < self.steps:
-            self._progress.steps_done(epochs_done, done, self.steps)
+        if self.pace is not None and self.pace.over:
+            self.stop_requested = True
+        if self._progress is not None and self.done < self.steps:
+            self._progress.steps_done(epochs_done, self.done, self.steps)
+        self._callbacks.save_point()
 
 
 _ADVICE = "A smaller learning rate, or inputs and targets scaled to about 1, usually help"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 from numpy.typing import NDArray
 
@@ -15,8 +15,10 @@ from fastprop.nn import Module
 from fastprop.optim import Optimizer
 from fastprop.random import check_seed
 from fastprop.registry import type_name
-from fastprop.train.callbacks import Callback, CallbackList, check_callbacks
+from fastprop.train.callbacks import check_callbacks
+from fastprop.train.checkpoint import Photographer, ResumePoint, resume, write_snapshot
 from fastprop.train.errors import NonFiniteError
+from fastprop.train.fitting import Fit
 from fastprop.train.history import History
 from fastprop.train.inputs import (
     Reader,
@@ -26,16 +28,16 @@ from fastprop.train.inputs import (
     check_steps,
     check_threads,
 )
-from fastprop.train.loop import EpochRunner
 from fastprop.train.objective import Objective
+from fastprop.train.pace import check_seconds
 from fastprop.train.programs import Programs, evaluation_rows
-from fastprop.train.progress import Progress
 
 if TYPE_CHECKING:
     from fastprop.graph.program import Program
     from fastprop.inspect import Report
 
 Array = NDArray[Any]
+T = TypeVar("T", bound="Trainer")
 
 
 class Trainer:
@@ -58,6 +60,9 @@ class Trainer:
         epoch: Epochs trained so far; a second ``fit`` goes on counting.
         history: :class:`History` of the latest ``fit``, also if that ended in an error.
         program: The latest training Program, or ``None``; has ``threads``, ``arena_bytes``, ….
+        fitting: The ``fit`` that goes on at present, or ``None``.
+        resume_point: Where the next ``fit`` goes on, of a Trainer that :meth:`resume` gave; set it
+            to ``None`` to begin anew.
 
     Inputs are arrays, frames or anything with ``__dlpack__``, one row a sample, converted once to
     the model's dtype; a tuple of them for a model with several inputs, and the same for targets.
@@ -86,22 +91,72 @@ class Trainer:
         self.epoch = 0
         self.history = History()
         self.program: Program | None = None
-        self._objective = Objective("Trainer", loss, metrics)
+        self.objective = Objective("Trainer", loss, metrics)
         parameters = list(model.parameters())
         flatten(parameters)
         if not self.optimizer.parameters:
             self.optimizer.bind(parameters)
-        self._programs = Programs(model, self._objective, self.optimizer, self.threads)
-        self._reader = Reader(model, self._objective, self._programs)
-        self._runner: EpochRunner | None = None
+        self._programs = Programs(model, self.objective, self.optimizer, self.threads)
+        self._reader = Reader(model, self.objective, self._programs)
+        self.fitting: Fit | None = None
+        self.resume_point: ResumePoint | None = None
+
+    @classmethod
+    def resume(
+        cls: type[T],
+        path: str | os.PathLike[str],
+        *,
+        model: Module | None = None,
+        loss: Any = None,
+        optimizer: Optimizer | None = None,
+        metrics: Sequence[Any] | None = None,
+        threads: int | None = None,
+        classes: Sequence[type] = (),
+    ) -> T:
+        """The Trainer in a file that :class:`fastprop.train.ModelCheckpoint` or :meth:`save` wrote.
+
+        A ``fit`` with the same arguments then goes on where that one was, in the midst of an epoch
+        too, and ends with the same weights, bit for bit, as if it had never ended. ``epochs``
+        counts from the beginning of that ``fit``, and may be another number.
+
+        The default generator (:func:`fastprop.seed`) is as it was then, too.
+
+        Args:
+            path: The file.
+            model: A model of the same structure, where the file does not say how to make one.
+            loss: The loss, where that is a function of yours; its name is in the error otherwise.
+            optimizer: Likewise, if something in it is a function, such as its learning rate.
+            metrics: Likewise.
+            threads: As for :class:`Trainer`; weights do not depend on it.
+            classes: Classes of yours that are needed to make these.
+
+        Raises:
+            SavedFileError: The file is damaged, of another kind, newer than this version, or lacks
+                something that has to be passed; the message says what.
+            OSError: It cannot be read.
+        """
+        return resume(cls, path, model, loss, optimizer, metrics, threads, classes)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write model, optimizer, loss, metrics and history to a file for :meth:`resume`.
+
+        While ``fit`` is going on, that is what :class:`fastprop.train.ModelCheckpoint` is for.
+
+        Raises:
+            RuntimeError: ``fit`` is going on.
+            OSError: The file cannot be written; what was there before is kept.
+        """
+        if self.fitting is not None:
+            raise RuntimeError("Trainer.save: fit is going on; give it a train.ModelCheckpoint")
+        write_snapshot(path, Photographer(self).take())
 
     @property
     def loss(self) -> Any:
-        return self._objective.loss
+        return self.objective.loss
 
     @property
     def metrics(self) -> list[Any]:
-        return self._objective.metrics
+        return self.objective.metrics
 
     # -- training -------------------------------------------------------------------------------
 
@@ -110,14 +165,15 @@ class Trainer:
         x: Any,
         y: Any = None,
         *,
-        epochs: int = 1,
+        epochs: int | None = None,
         batch_size: int | None = 32,
         validation_data: Any = None,
         validation_split: float = 0.0,
         sample_weight: Any = None,
         shuffle: bool = True,
         drop_last: bool = False,
-        callbacks: Sequence[Callback] | Callback = (),
+        callbacks: Any = (),
+        max_seconds: float | None = None,
         verbose: bool | None = None,
         check_finite: bool = True,
     ) -> History:
@@ -128,7 +184,8 @@ class Trainer:
             y: Targets: class numbers ``[rows]`` or what the loss takes; 1-d numbers fit an output
                 of one column. May be left out if the loss is a function that needs none (it gets
                 ``None``).
-            epochs: How often every row is used.
+            epochs: How often every row is used; 1 if left out, or with `max_seconds` as often as
+                there is time.
             batch_size: Rows of a step; 1 for stochastic, ``None`` for full-batch gradient descent.
                 More rows than there are make one batch.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after every epoch.
@@ -136,7 +193,10 @@ class Trainer:
             sample_weight: A weight of 0 or more for each row.
             shuffle: Take the rows in a new order in every epoch.
             drop_last: Leave out the last batch if it is short; else it is a step like any other.
-            callbacks: :class:`Callback` objects.
+            callbacks: :class:`Callback` objects, or others with hooks like theirs.
+            max_seconds: End when so much time is gone, validation included, in the midst of an
+                epoch if need be. Schedules go by the clock then (:class:`fastprop.train.Pace`), and
+                with a validation the model of the best epoch is put back at the end.
             verbose: Progress bar; ``None`` shows one on a terminal only.
             check_finite: Look for NaN and infinity in all data first.
 
@@ -153,80 +213,39 @@ class Trainer:
             KeyboardInterrupt: Ctrl-C. The model is as after the latest whole step.
         """
         where = "Trainer.fit"
-        epochs = check_epochs(where, epochs)
+        seconds = check_seconds(where, max_seconds)
+        if epochs is None and seconds is None:
+            epochs = 1
+        if epochs is not None:
+            epochs = check_epochs(where, epochs)
         fraction = check_fraction(where, validation_split)
-        called = CallbackList(self, check_callbacks(where, callbacks))
+        called = check_callbacks(where, callbacks)
         history = History()
         data = self._reader.dataset(where, x, y, sample_weight, check_finite, history.notes)
         data, held_out = self._reader.split(
             where, data, validation_data, fraction, self.seed, check_finite, history.notes
         )
-        batch = check_batch_size(where, batch_size, len(data))
-        if drop_last and batch_size is not None and len(data) < int(batch_size):
-            raise ValueError(
-                f"{where}: drop_last leaves no batch, with {len(data)} rows and "
-                f"batch_size {batch_size}"
-            )
-        rows = len(data) - len(data) % batch if drop_last else len(data)
-        traced = self._programs.training(where, data, batch, several=rows > batch)
-        self.history = history
-        self.program = traced.program
-        progress = Progress(epochs) if Progress.wanted(verbose) else None
-        self._runner = EpochRunner(
-            traced,
+        batch = check_batch_size(where, batch_size, len(data), drop_last)
+        several = len(data) >= 2 * batch or (len(data) > batch and not drop_last)
+        return Fit(
+            self,
+            self._programs.training(where, data, batch, several=several),
             data,
+            held_out,
+            history,
+            called,
+            epochs=epochs,
             batch_size=batch,
-            drop_last=drop_last,
             shuffle=shuffle,
-            seed=self.seed,
-            optimizer=self.optimizer,
-            callbacks=called,
-            progress=progress,
-        )
-        try:
-            called.train_begin()
-            self._epochs(self._runner, traced.columns, batch, epochs, held_out, called, progress)
-        finally:
-            self._runner = None
-            if progress is not None:
-                progress.close()
-            called.train_end()
-        return history
-
-    def _epochs(
-        self,
-        runner: EpochRunner,
-        columns: Any,
-        batch: int,
-        epochs: int,
-        held_out: Dataset | None,
-        called: CallbackList,
-        progress: Progress | None,
-    ) -> None:
-        for done in range(epochs):
-            if runner.stop_requested:
-                break
-            started = time.perf_counter()
-            values = runner.run(self.epoch + 1, done)
-            if values is None:
-                break
-            seconds = time.perf_counter() - started
-            self.epoch += 1
-            logs = self._objective.summarize(values, columns, runner.rows, batch)
-            if held_out is not None:
-                found = self._evaluate("Trainer.fit", held_out, None)
-                logs.update({f"val_{name}": value for name, value in found.items()})
-            if called.watches_epochs:
-                called.epoch_end(self.epoch, logs)
-            self.history.append(self.epoch, logs, seconds)
-            if progress is not None:
-                progress.epoch_done(done + 1, logs)
-        runner.check_parameters(self.epoch)
+            drop_last=drop_last,
+            max_seconds=seconds,
+            verbose=verbose,
+        ).run()
 
     def stop(self) -> None:
         """End the present ``fit`` after the run that is going on; may be called from anywhere."""
-        if self._runner is not None:
-            self._runner.stop_requested = True
+        if self.fitting is not None:
+            self.fitting.stop()
 
     def train_step(self, x: Any, y: Any = None, *, sample_weight: Any = None) -> float:
         """One step on one batch; returns its loss, taken before the update.
@@ -326,9 +345,12 @@ class Trainer:
         """
         where = "Trainer.evaluate"
         data = self._reader.dataset(where, x, y, sample_weight, check_finite)
-        return self._evaluate(where, data, batch_size)
+        return self.evaluate_dataset(where, data, batch_size)
 
-    def _evaluate(self, where: str, data: Dataset, batch_size: int | None) -> dict[str, float]:
+    def evaluate_dataset(
+        self, where: str, data: Dataset, batch_size: int | None
+    ) -> dict[str, float]:
+        """:meth:`evaluate` on data that are checked already."""
         batch = evaluation_rows(len(data))
         if batch_size is not None:
             batch = check_batch_size(where, batch_size, len(data))
@@ -337,7 +359,7 @@ class Trainer:
         result = traced.run(data.sources, order, batch, None, 0, self.seed)
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
-        return self._objective.summarize(result.values, traced.columns, len(data), batch)
+        return self.objective.summarize(result.values, traced.columns, len(data), batch)
 
     def predict(
         self, x: Any, batch_size: int | None = None, *, check_finite: bool = True

@@ -60,6 +60,11 @@ class Warmup(Schedule):
         then = _schedule("Warmup", "then", then)
         self._set(steps=steps, then=then, start_factor=start_factor)
 
+    @property
+    def length(self) -> int | None:
+        after = self.then.length
+        return None if after is None else self.steps + after
+
     def formula(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         after = self.then.rates(np.maximum(steps - self.steps, 0))  # that of step 0 until then
         factor = self.start_factor + (1.0 - self.start_factor) * (steps / self.steps)
@@ -103,6 +108,11 @@ class Sequential(Schedule):
                 f"got {len(steps)}"
             )
         self._set(schedules=made, milestones=steps)
+
+    @property
+    def length(self) -> int | None:
+        last = self.schedules[-1].length
+        return None if last is None else (0, *self.milestones)[-1] + last
 
     def formula(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         starts = np.array((0, *self.milestones), dtype=np.int64)
