@@ -102,9 +102,7 @@ def main(argv: list[str] | None = None) -> int:
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = options.parser("checkpoint", __doc__)
     parser.add_argument("--megabytes", type=options.positive, default=100)
-    parser.add_argument(
-        "--folder", type=Path, help="where to write, instead of tempfile's"
-    )
+    parser.add_argument("--folder", type=Path, help="where to write, instead of tempfile's")
     options.add_rounds(parser)
     parser.add_argument("--json", type=Path, help="write all times")
     return parser.parse_args(argv)

@@ -250,7 +250,7 @@ class Fit:
         logs = trainer.objective.summarize(values, self._traced.columns, rows, self._batch)
         if self._held_out is not None:
             started = time.perf_counter()
-            found = trainer.evaluate_dataset("Trainer.fit", self._held_out, None)
+            found = trainer.inference.evaluate("Trainer.fit", self._held_out)
             logs.update({f"val_{name}": value for name, value in found.items()})
             if self._pace is not None:
                 self._pace.reserve(time.perf_counter() - started)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 from numpy.typing import NDArray
 
 from fastprop import optim
-from fastprop.data import Dataset
 from fastprop.graph.storage import flatten
 from fastprop.nn import Module
 from fastprop.optim import Optimizer
@@ -17,30 +16,30 @@ from fastprop.random import check_seed
 from fastprop.registry import type_name
 from fastprop.train.callbacks import check_callbacks
 from fastprop.train.checkpoint import Photographer, ResumePoint, resume, write_snapshot
+from fastprop.train.diagnostics import Diagnostics
 from fastprop.train.errors import NonFiniteError
 from fastprop.train.fitting import Fit
 from fastprop.train.history import History
+from fastprop.train.inference import Inference
 from fastprop.train.inputs import (
     Reader,
     check_batch_size,
     check_epochs,
     check_fraction,
-    check_steps,
     check_threads,
 )
 from fastprop.train.objective import Objective
 from fastprop.train.pace import check_seconds
-from fastprop.train.programs import Programs, evaluation_rows
+from fastprop.train.programs import Programs
 
 if TYPE_CHECKING:
     from fastprop.graph.program import Program
-    from fastprop.inspect import Report
 
 Array = NDArray[Any]
 T = TypeVar("T", bound="Trainer")
 
 
-class Trainer:
+class Trainer(Diagnostics):
     r"""Trains a model on arrays: a whole epoch of steps in one call of C++.
 
     Args:
@@ -98,6 +97,7 @@ class Trainer:
             self.optimizer.bind(parameters)
         self._programs = Programs(model, self.objective, self.optimizer, self.threads)
         self._reader = Reader(model, self.objective, self._programs)
+        self.inference = Inference(self.objective, self._programs, self._reader, self.seed)
         self.fitting: Fit | None = None
         self.resume_point: ResumePoint | None = None
 
@@ -280,45 +280,6 @@ class Trainer:
             f"{where}: the loss is {loss}; the parameters are as before", self.epoch + 1, 1, loss
         )
 
-    def report(
-        self,
-        x: Any,
-        y: Any = None,
-        *,
-        batch_size: int | None = 32,
-        sample_weight: Any = None,
-        steps: int | None = None,
-    ) -> Report:
-        """Where the time of a training step goes: ``print(trainer.report(x, y))``.
-
-        Some steps are done on the data and timed instruction by instruction, then all that they
-        changed is put back: model, optimizer and history are as before, bit by bit.
-
-        Args:
-            x: Inputs, as for :meth:`fit`.
-            y: Targets.
-            batch_size: Rows of a step; ``None`` for all.
-            sample_weight: Weights of the rows.
-            steps: How many steps to time, in up to 7 runs of which the median one is reported;
-                ``None`` takes about half a second.
-
-        Returns:
-            A :class:`fastprop.inspect.Report`; ``str`` of it is a table.
-
-        Raises:
-            ValueError: As for :meth:`fit`.
-            TypeError: As for :meth:`fit`.
-            NonFiniteError: The loss became NaN or infinite.
-        """
-        from fastprop.inspect.measure import measure
-
-        where = "Trainer.report"
-        count = check_steps(where, steps)
-        data = self._reader.dataset(where, x, y, sample_weight, True, [])
-        batch = check_batch_size(where, batch_size, len(data))
-        traced = self._programs.training(where, data, batch, several=True)
-        return measure(where, self, traced, data, batch, count)
-
     # -- using ----------------------------------------------------------------------------------
 
     def evaluate(
@@ -345,21 +306,7 @@ class Trainer:
         """
         where = "Trainer.evaluate"
         data = self._reader.dataset(where, x, y, sample_weight, check_finite)
-        return self.evaluate_dataset(where, data, batch_size)
-
-    def evaluate_dataset(
-        self, where: str, data: Dataset, batch_size: int | None
-    ) -> dict[str, float]:
-        """:meth:`evaluate` on data that are checked already."""
-        batch = evaluation_rows(len(data))
-        if batch_size is not None:
-            batch = check_batch_size(where, batch_size, len(data))
-        traced = self._programs.evaluation(where, data, batch)
-        order = len(data) if data.rows is None else data.rows
-        result = traced.run(data.sources, order, batch, None, 0, self.seed)
-        if result.stopped == "interrupt":
-            raise result.error or KeyboardInterrupt
-        return self.objective.summarize(result.values, traced.columns, len(data), batch)
+        return self.inference.evaluate(where, data, batch_size)
 
     def predict(
         self, x: Any, batch_size: int | None = None, *, check_finite: bool = True
@@ -375,18 +322,7 @@ class Trainer:
             ValueError: As for :meth:`fit`.
             TypeError: As for :meth:`fit`.
         """
-        where = "Trainer.predict"
-        inputs, signature = self._reader.inputs(where, x, check_finite)
-        rows = len(inputs[0])
-        if batch_size is None:
-            batch = evaluation_rows(rows)
-        else:
-            batch = check_batch_size(where, batch_size, rows)
-        traced = self._programs.prediction(where, inputs, signature, batch)
-        result = traced.run(inputs, rows, batch, None, 0, self.seed)
-        if result.stopped == "interrupt":
-            raise result.error or KeyboardInterrupt
-        return result.rows[0] if len(result.rows) == 1 else tuple(result.rows)
+        return self.inference.predict("Trainer.predict", x, batch_size, check_finite)
 
     def __repr__(self) -> str:
         names = [m.name for m in self.metrics]

@@ -121,3 +121,30 @@ class Sequential(Schedule):
         for i in np.unique(turn):
             rates[turn == i] = self.schedules[i].rates(steps[turn == i] - starts[i])
         return rates
+
+
+class Scaled(Schedule):
+    r"""Another schedule times a factor: :math:`\gamma_t = f\, \sigma_t`.
+
+    Args:
+        then: The Schedule :math:`\sigma`, or a number for a constant rate.
+        factor: :math:`f`, not negative.
+
+    Raises:
+        ValueError: A factor that is negative or not finite, a bad rate.
+        TypeError: `then` is no Schedule and no number.
+    """
+
+    then: Schedule
+    factor: float
+
+    def __init__(self, then: Schedule | float, factor: float) -> None:
+        then = _schedule("Scaled", "then", then)
+        self._set(then=then, factor=self._number("factor", factor))
+
+    @property
+    def length(self) -> int | None:
+        return self.then.length
+
+    def formula(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self.factor * self.then.rates(steps)
