@@ -72,7 +72,7 @@ class Metric:
         return f"{type_name(self)}()"
 
 
-class _Function(Metric):
+class FunctionMetric(Metric):
     """The user's ``function(pred, target) -> [rows]``."""
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
@@ -294,7 +294,7 @@ def get(metric: str | Metric | Callable[..., Any], where: str = "metrics.get") -
     if all(hasattr(metric, part) for part in ("name", "sums", "finalize")):
         return metric  # type: ignore[return-value]
     if callable(metric):
-        return _Function(metric)
+        return FunctionMetric(metric)
     raise TypeError(
         f"{where}: metric must be a name, a Metric or a function (pred, target), got {metric!r}"
     )
@@ -320,6 +320,7 @@ def get_all(metrics: Any, where: str = "metrics.get_all") -> list[Metric]:
 
 __all__ = [
     "Metric",
+    "FunctionMetric",
     "Accuracy",
     "BinaryAccuracy",
     "TopKAccuracy",

@@ -146,7 +146,7 @@ class ModelCheckpoint(Callback):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self._best}
+        return {"best": self._best} if self._monitor is not None else {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._best = float(state["best"])
