@@ -70,6 +70,7 @@ class Fit:
         self.epochs = epochs
         self.epochs_done = 0
         self.failed = False
+        self._interrupted = False
         self.history = history
         self.data = data
         self._traced = traced
@@ -105,8 +106,8 @@ class Fit:
 
     @property
     def interrupted(self) -> bool:
-        """True if a signal ended it between two steps; then all is at rest as at a save point."""
-        return self.failed and self._runner.interrupted
+        """True if a signal ended it, such as Ctrl-C, and all is at rest as at a save point."""
+        return self._interrupted and self._runner.at_rest
 
     @property
     def ended(self) -> bool:
@@ -139,8 +140,10 @@ class Fit:
                 self.failed = True
                 raise
             self.history.notes.append(str(error))
-        except BaseException:
+        except BaseException as error:
             self.failed = True
+            # A signal's handler may raise whatever it likes; this is what it does as a rule.
+            self._interrupted = self._runner.interrupted or not isinstance(error, Exception)
             raise
         finally:
             if self._progress is not None:
@@ -230,6 +233,7 @@ class Fit:
             self.history.append(trainer.epoch, logs, seconds)
             if self._progress is not None:
                 self._progress.epoch_done(self.epochs_done, logs)
+            runner.at_rest = True
             self._called.save_point()
         runner.check_parameters(trainer.epoch)
 

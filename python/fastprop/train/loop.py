@@ -45,7 +45,8 @@ class EpochRunner:
         done: Steps of the present epoch that are done.
         values: What they recorded, ``[steps, scalars]``; ``None`` before the first one.
         stop_requested: True ends the training after the run that is going on.
-        interrupted: True if a signal ended it, after a whole step.
+        at_rest: False while a run or its record is in the making; else all fits together.
+        interrupted: True if a signal ended a run, after a whole step.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class EpochRunner:
         self.done = 0
         self.values: NDArray[np.float64] | None = None
         self.stop_requested = False
+        self.at_rest = True
         self.interrupted = False
 
     def run(self, epoch: int, epochs_done: int) -> NDArray[np.float64] | None:
@@ -107,6 +109,7 @@ class EpochRunner:
             self._tell(part, epochs_done)
             if self.stop_requested and self.done < self.steps:
                 return None
+        self.at_rest = False  # until the epoch is recorded
         values = self.values
         self.done, self.values = 0, None
         return values
@@ -164,6 +167,7 @@ class EpochRunner:
     def _run(
         self, order: NDArray[np.int64], epoch: int, first: int, count: int
     ) -> NDArray[np.float64]:
+        self.at_rest = False
         optimizer = self._optimizer
         step = optimizer.steps
         rates = None
@@ -217,7 +221,7 @@ class EpochRunner:
     def _stopped(self, result: RunResult, segment: Segment) -> None:
         """Raise what ended a run early."""
         if result.stopped == "interrupt":
-            self.interrupted = True
+            self.at_rest = self.interrupted = True
             raise result.error or KeyboardInterrupt
         bad = result.steps_done
         self._recovery.add(segment)
@@ -241,6 +245,7 @@ class EpochRunner:
             self.stop_requested = True
         if self._progress is not None and self.done < self.steps:
             self._progress.steps_done(epochs_done, self.done, self.steps)
+        self.at_rest = True
         self._callbacks.save_point()
 
 

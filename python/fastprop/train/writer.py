@@ -66,7 +66,15 @@ class BackgroundWriter:
         self._thread.start()
 
     def submit(self, snapshot: Snapshot) -> None:
-        """Copy a Snapshot, and have it written."""
+        """Copy a Snapshot, and have it written.
+
+        One of a model that is broken already may not take the place of one that is not.
+        """
+        broken = _not_finite(snapshot.arrays)
+        if broken:
+            with self._changed:
+                self._failure = ValueError(f"{broken} is not finite")
+            return
         with self._changed:
             copy, self._waiting = self._waiting, None
             if copy is None:
@@ -100,7 +108,6 @@ class BackgroundWriter:
                 return
             failure: Exception | None = None
             try:
-                _check_finite(copy.arrays)
                 write_snapshot(self._path, Snapshot(copy.description, copy.arrays))
             except Exception as error:  # whatever it is, the training must not end with it
                 failure = error
@@ -109,8 +116,9 @@ class BackgroundWriter:
                 self._free.append(copy)
 
 
-def _check_finite(arrays: Mapping[str, NDArray[Any]]) -> None:
-    """A model that is broken already must not take the place of one that is not."""
+def _not_finite(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """The first parameter that has a NaN or an infinity in it, or nothing."""
     for name, array in arrays.items():
         if name.startswith("model.") and array.dtype.kind == "f" and not _core.all_finite(array):
-            raise ValueError(f"{name.removeprefix('model.')} is not finite")
+            return name.removeprefix("model.")
+    return ""
