@@ -74,7 +74,16 @@ from fastprop.functional import (
     var,
     where,
 )
-from fastprop.graph import Parameter, Tensor, TraceError, from_dlpack, grad, no_grad, tensor
+from fastprop.graph import (
+    Parameter,
+    Tensor,
+    TraceError,
+    checkpoint,
+    from_dlpack,
+    grad,
+    no_grad,
+    tensor,
+)
 from fastprop.random import seed
 from fastprop.tracing import compile
 from fastprop.train import Callback, History, NonFiniteError, Trainer
@@ -96,7 +105,7 @@ if TYPE_CHECKING:
 __all__ = [
     # the five words
     "Tensor", "Parameter", "tensor", "from_dlpack", "Trainer", "History", "Callback",
-    "NonFiniteError", "compile", "TraceError",
+    "NonFiniteError", "compile", "checkpoint", "TraceError",
     # derivatives
     "grad", "no_grad", "value_and_grad", "vjp", "jvp", "jacobian", "hessian", "hvp", "gradcheck",
     "gradgradcheck", "GradcheckError",
