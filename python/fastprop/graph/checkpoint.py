@@ -22,8 +22,9 @@ def checkpoint(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
 
     Values and derivatives of any order are those of ``function(*args, **options)``, what is random
     in it included: bit by bit, unless a Tensor is used inside and outside of the function, whose
-    derivatives are then added in another order. A chain of :math:`n` layers in :math:`\\sqrt n` segments keeps
-    about :math:`2 \\sqrt n` activations instead of :math:`n` for one forward pass more.
+    derivatives are then added in another order. A chain of :math:`n` layers in :math:`\\sqrt n`
+    segments keeps about :math:`2 \\sqrt n` activations instead of :math:`n`, for one forward pass
+    more.
 
     Args:
         function: A module or a function on Tensors. It is called again in the backward pass, with
