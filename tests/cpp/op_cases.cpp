@@ -86,6 +86,10 @@ std::vector<OpCase> loss_cases() {
             add_loss(cases, {op, {pred, pred}, {}, {1}}, pred, nullptr, false);
         add_loss(cases, {"binary_cross_entropy", {pred, pred}, {}, {0}, -1, 1, "weights"}, pred,
                  &last, false);
+        add_loss(cases, {"log_cosh", {pred, pred}, {}, {1}}, pred, nullptr, false);
+        add_loss(cases, {"quantile", {pred, pred}, {}, {1}}, pred, &last, false);
+        add_loss(cases, {"kl_div", {pred, pred}, {}, {0, 1}}, pred, nullptr, false);
+        add_loss(cases, {"binary_focal", {pred, pred}, {}, {1, 1.5, 0.25}}, pred, nullptr, false);
         add_loss(cases, {"huber", {pred, pred}, {}, {1, 0.4}}, pred, nullptr, false);
         add_loss(cases, {"poisson_nll", {pred, pred}, {}, {1, 1, 1, 1e-8}}, pred, nullptr, false);
         add_loss(cases, {"gaussian_nll", {pred, pred}, {}, {1, 1, 1e-3}}, pred, &pred, true);
@@ -97,6 +101,7 @@ std::vector<OpCase> loss_cases() {
         };
         add_loss(cases, labelled(0, "plain"), pred, nullptr, false);
         add_loss(cases, labelled(0.1, "smoothed, weighted"), pred, &last, false);
+        add_loss(cases, {"focal", {pred, labels}, {}, {1.5}, 1, pred[1]}, pred, &last, false);
         add_loss(cases, {"cross_entropy_probs", {pred, pred}, {}, {0.1}}, pred, nullptr, false);
     }
     return cases;

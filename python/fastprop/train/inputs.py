@@ -130,7 +130,7 @@ class Reader:
         inputs = self._checked_inputs(where, x, finite, notes)
         outputs = self._programs.outputs(where, inputs)
         values = [] if y is None else targets_of(y)
-        if not values and self._objective.loss.is_known:
+        if not values and self._objective.loss.needs_targets:
             raise ValueError(
                 f"{where}: the loss {self._objective.loss.name} needs targets, and y is None"
             )

@@ -44,7 +44,7 @@ class Trainer:
     Args:
         model: A module. Its ``forward`` may take and return several Tensors.
         loss: A name (``"cross_entropy"``, ``"mse"``, …), one of :mod:`fastprop.losses`, or a
-            function ``(outputs, targets) -> scalar Tensor``.
+            function ``(outputs, targets) -> scalar Tensor``; a list of them for several outputs.
         optimizer: One of :mod:`fastprop.optim`, or its name. Without parameters of its own it takes
             the model's.
         metrics: Names of :mod:`fastprop.metrics`, or objects like those.
