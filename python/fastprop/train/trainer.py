@@ -15,6 +15,7 @@ from fastprop.nn import Module
 from fastprop.optim import Optimizer
 from fastprop.random import check_seed
 from fastprop.registry import type_name
+from fastprop.train.balance import sample_rows, weigh_classes
 from fastprop.train.callbacks import Callback, CallbackList, check_callbacks
 from fastprop.train.errors import NonFiniteError
 from fastprop.train.history import History
@@ -114,7 +115,10 @@ class Trainer:
         batch_size: int | None = 32,
         validation_data: Any = None,
         validation_split: float = 0.0,
+        stratify: Any = False,
         sample_weight: Any = None,
+        class_weight: Any = None,
+        sampler: Any = None,
         shuffle: bool = True,
         drop_last: bool = False,
         callbacks: Sequence[Callback] | Callback = (),
@@ -133,8 +137,14 @@ class Trainer:
                 More rows than there are make one batch.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after every epoch.
             validation_split: Or a random share of the rows, which is then not trained on.
+            stratify: Split every class alike: True for those of `y`, or the class of each row.
             sample_weight: A weight of 0 or more for each row.
-            shuffle: Take the rows in a new order in every epoch.
+            class_weight: Weights of the classes of `y`: ``"balanced"`` (each class counts as much
+                as any other), a dict or an array by class. They multiply the sample weights of
+                training, not those of validation.
+            sampler: What chooses the rows of an epoch, such as :class:`data.WeightedSampler`, or a
+                function ``(epoch, rows, seed) -> rows``; by default each row is taken once.
+            shuffle: Take the rows in a new order in every epoch; a sampler has its own.
             drop_last: Leave out the last batch if it is short; else it is a step like any other.
             callbacks: :class:`Callback` objects.
             verbose: Progress bar; ``None`` shows one on a terminal only.
@@ -159,8 +169,10 @@ class Trainer:
         history = History()
         data = self._reader.dataset(where, x, y, sample_weight, check_finite, history.notes)
         data, held_out = self._reader.split(
-            where, data, validation_data, fraction, self.seed, check_finite, history.notes
+            where, data, validation_data, fraction, self.seed, check_finite, history.notes, stratify
         )
+        data = weigh_classes(where, data, class_weight, self._programs)
+        data = sample_rows(where, data, sampler, self.seed)
         batch = check_batch_size(where, batch_size, len(data))
         if drop_last and batch_size is not None and len(data) < int(batch_size):
             raise ValueError(
