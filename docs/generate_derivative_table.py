@@ -73,6 +73,7 @@ EXAMPLES["huber"] = (*_PAIR, {**_MEAN, "delta": 1.0})
 EXAMPLES["quantile"] = ("pred target q", [MATRIX, MATRIX, (1,)], _MEAN)
 EXAMPLES["kl_div"] = (*_PAIR, {"mean": False, "log_target": False})
 EXAMPLES["binary_focal"] = (*_PAIR, {**_MEAN, "gamma": 2.0, "alpha": -1.0})
+EXAMPLES["elastic_net"] = ("w target", [MATRIX, MATRIX], {"mean": False, "l1": 0.1, "l2": 0.1})
 EXAMPLES["focal"] = ("pred index", [MATRIX, ROWS], {"gamma": 2.0})
 EXAMPLES["poisson_nll"] = (
     *_PAIR, {**_MEAN, "log_input": True, "full": False, "eps": 1e-8}
@@ -83,7 +84,8 @@ EXAMPLES["cross_entropy_probs"] = (*_PAIR, {"label_smoothing": 0.0})
 LOSS_GRADIENTS = {
     f"{name}_backward" for name in (
         "mse", "mae", "huber", "log_cosh", "quantile", "hinge", "poisson_nll", "kl_div",
-        "binary_cross_entropy", "binary_focal", "focal", "cross_entropy", "cross_entropy_probs",
+        "binary_cross_entropy", "binary_focal", "elastic_net", "focal", "cross_entropy",
+        "cross_entropy_probs",
     )
 }  # fmt: skip
 

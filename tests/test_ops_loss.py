@@ -200,6 +200,24 @@ def test_one_axis(function) -> None:
     )
 
 
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_elastic_net(oracle: str) -> None:
+    for shape in ((1,), (7,), (5, 3), (3, 70), (2, 3, 4), (0, 3)):
+        w = uniform(shape)
+        expected = _mean(0.3 * np.abs(w) + 0.7 * w**2, False)
+        assert_close(F.elastic_net_rows(w, 0.3, 0.7).data, expected, ulps=16, scale=8.0)
+    gradcheck(
+        lambda a: F.elastic_net_rows(a, 0.3, 0.7) ** 2,
+        np.where(np.abs(w := uniform((3, 2))) < 0.1, 0.2, w),
+        order=3,
+        oracle=oracle,
+        torch_f=lambda a: (0.3 * a.abs() + 0.7 * a * a).sum(1) ** 2,
+        tolerance=2e-5 if oracle == "differences" else 1e-11,
+    )
+    zero = tensor(np.zeros((2, 2)), requires_grad=True)
+    np.testing.assert_array_equal(grad(F.elastic_net_rows(zero, 1.0).sum(), zero).data, 0)
+
+
 def test_logits_far_out() -> None:
     for dtype in DTYPES:
         p = tensor(np.array([[-800.0], [800.0], [0.0]], dtype), requires_grad=True)

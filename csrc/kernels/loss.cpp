@@ -231,6 +231,8 @@ void elementwise_loss(LossKind kind, const T* pred, const T* target, const T* g_
             return run_loss<T, LossKind::binary_cross_entropy>(o, options);
         case LossKind::binary_focal:
             return run_loss<T, LossKind::binary_focal>(o, options);
+        case LossKind::elastic_net:
+            return run_loss<T, LossKind::elastic_net>(o, options);
     }
 }
 

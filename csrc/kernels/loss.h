@@ -24,7 +24,8 @@ enum class LossKind {
     gaussian_nll,
     kl_div,
     binary_cross_entropy,
-    binary_focal
+    binary_focal,
+    elastic_net
 };
 
 struct LossOptions {
@@ -37,6 +38,8 @@ struct LossOptions {
     double gamma = 2.0;       ///< binary_focal: exponent of the probability of being wrong
     double alpha = -1.0;      ///< binary_focal: weight of positives, 1 - alpha that of negatives;
                               ///< negative: both weigh 1
+    double l1 = 0.0;          ///< elastic_net: l1 |w| + l2 w^2, without a target
+    double l2 = 0.0;
 };
 
 /// Where the third operand of a loss (variance, pos_weight, quantile) of an element is. A row

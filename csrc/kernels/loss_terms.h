@@ -305,4 +305,28 @@ struct LossFunction<T, LossKind::binary_focal> {
     T weight_off;
 };
 
+/// A penalty of weights: there is no target, and the compiler drops the loads of it.
+template <class T>
+struct LossFunction<T, LossKind::elastic_net> {
+    using P = PacketOf<T>;
+    static constexpr bool kAuxGradient = false;
+
+    explicit LossFunction(const LossOptions& options)
+        : l1(static_cast<T>(options.l1)), l2(static_cast<T>(options.l2)) {}
+
+    /// The derivative at zero is zero.
+    LossTerms<T> operator()(const P& w, const P&, const P&) const {
+        const P zero = Simd<T>::set(T(0));
+        const P strength = Simd<T>::set(l1), curvature = Simd<T>::set(l2);
+        const P scaled = pk::pmul(curvature, w);
+        const P sign = pk::psub(pk::pand(pk::pcmp_lt(zero, w), strength),
+                                pk::pand(pk::pcmp_lt(w, zero), strength));
+        const P value = pk::pmadd(strength, pk::pabs(w), pk::pmul(scaled, w));
+        return {value, pk::padd(sign, pk::padd(scaled, scaled)), w};
+    }
+
+    T l1;
+    T l2;
+};
+
 }  // namespace fastprop

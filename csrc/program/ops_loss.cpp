@@ -1,5 +1,6 @@
 /// @file
 /// @brief Losses in the op table: three ops each, `<loss>`, `<loss>_backward` and `<loss>_fused`.
+/// (elastic_net, the penalty of weights, has no target; it is given the weights in that place.)
 ///
 ///     <loss>(pred, target[, aux]) -> rows
 ///     <loss>_backward(pred, target, g_rows[, aux]) -> dpred[, daux]
@@ -77,6 +78,10 @@ LossOptions options_of(LossKind kind, const Call& call) {
     if (kind == LossKind::binary_focal) {
         options.gamma = call.attr(1);
         options.alpha = call.attr(2);
+    }
+    if (kind == LossKind::elastic_net) {
+        options.l1 = call.attr(1);
+        options.l2 = call.attr(2);
     }
     return options;
 }
@@ -299,6 +304,8 @@ std::vector<OpEntry> loss_ops() {
                                                   "binary_focal_backward",
                                                   "binary_focal_fused",
                                                   {"mean", "gamma", "alpha"}});
+    add_elementwise<LossKind::elastic_net>(
+        ops, {"elastic_net", "elastic_net_backward", "elastic_net_fused", {"mean", "l1", "l2"}});
     add_focal(ops, {"focal", "focal_backward", "focal_fused", {"gamma"}});
     add_cross_entropy<true>(
         ops,

@@ -7,6 +7,7 @@ from fastprop.graph.loss_rows import (
     binary_cross_entropy_rows,
     binary_focal_rows,
     cross_entropy_rows,
+    elastic_net_rows,
     focal_rows,
     gaussian_nll_rows,
     hinge_rows,
@@ -127,7 +128,7 @@ __all__ = [
     # losses by row
     "mse_rows", "mae_rows", "huber_rows", "log_cosh_rows", "quantile_rows", "hinge_rows",
     "poisson_nll_rows", "gaussian_nll_rows", "kl_div_rows", "binary_cross_entropy_rows",
-    "binary_focal_rows", "cross_entropy_rows", "focal_rows",
+    "binary_focal_rows", "cross_entropy_rows", "focal_rows", "elastic_net_rows",
     # data
     "gather_rows", "top_k_correct", "binary_correct",
 ]  # fmt: skip

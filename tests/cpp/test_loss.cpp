@@ -73,6 +73,9 @@ std::vector<Case> cases() {
     const auto quantile = [](double p, double t, double q) {
         return std::max(q * (t - p), (q - 1) * (t - p));
     };
+    const auto elastic_net = [](double p, double, double) {
+        return 0.3 * std::abs(p) + 0.7 * p * p;
+    };
     const auto kl_of_logs = [](double p, double t, double) { return std::exp(t) * (t - p); };
     const auto focal = [](double p, double t, double) { return binary_focal(p, t, 2, 0.25); };
     const auto focal_bce = [](double p, double t, double) {
@@ -89,6 +92,7 @@ std::vector<Case> cases() {
             {"quantile", {0}, quantile, false, true, Aux::last_axis},
             {"kl_div", {0, 0}, kl_div, false, false},
             {"kl_div", {1, 1}, kl_of_logs},
+            {"elastic_net", {0, 0.3, 0.7}, elastic_net},
             {"binary_focal", {1, 2, 0.25}, focal, false, false},
             {"binary_focal", {0, 0, -1}, focal_bce, false, false},
             {"hinge", {0}, hinge},

@@ -21,6 +21,7 @@ LOSSES = (
     "kl_div",
     "binary_cross_entropy",
     "binary_focal",
+    "elastic_net",
     "focal",
     "cross_entropy",
     "cross_entropy_probs",

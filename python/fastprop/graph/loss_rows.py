@@ -88,6 +88,26 @@ def quantile_rows(
     return _rows(ops.QUANTILE, pred, target, reshape(q, 1) if q.ndim == 0 else q, mean=mean)
 
 
+def elastic_net_rows(weight: TensorLike, l1: float = 0.0, l2: float = 0.0) -> Tensor:
+    """``l1 |w| + l2 w**2``, summed over each row; of derivative 0 at 0.
+
+    Args:
+        weight: ``[rows, ...]``, float32 or float64.
+        l1: Strength of the first term.
+        l2: Strength of the second.
+
+    Returns:
+        ``[rows]``.
+
+    Raises:
+        TypeError: Not a floating dtype.
+        ValueError: There is no axis of rows.
+    """
+    weight = as_tensor(weight)
+    # The op has no target; what stands in its place is not read.
+    return apply(ops.ELASTIC_NET, weight, weight, mean=False, l1=float(l1), l2=float(l2))
+
+
 def hinge_rows(pred: TensorLike, target: TensorLike, mean: bool = True) -> Tensor:
     """``max(0, 1 - target * pred)`` for targets of -1 and 1. As :func:`mse_rows`."""
     return _rows(ops.HINGE, pred, target, mean=mean)

@@ -280,6 +280,9 @@ MAE = register_loss("mae", infer_rows, lambda a, p, t: sign(p - t), "negative")
 HUBER = register_loss("huber", infer_rows, _huber_slope, "negative")
 LOG_COSH = register_loss("log_cosh", infer_rows, lambda a, p, t: tanh(p - t), "negative")
 QUANTILE = register_loss("quantile", infer_rows, _quantile_slope, "negative", "q")
+ELASTIC_NET = register_loss(
+    "elastic_net", infer_rows, lambda a, w, _: a["l1"] * sign(w) + 2 * a["l2"] * w, None
+)
 HINGE = register_loss(
     "hinge",
     infer_rows,

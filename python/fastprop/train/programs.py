@@ -22,6 +22,7 @@ from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Trace, tracing
 from fastprop.nn.module import Module
 from fastprop.train.objective import Columns, Objective, Traced
+from fastprop.train.regularization import Regularization
 from fastprop.train.threads import ThreadChooser
 
 if TYPE_CHECKING:
@@ -98,15 +99,22 @@ class Programs:
         model: The module.
         objective: Its loss and metrics.
         optimizer: Its optimizer, bound to the model's parameters.
+        regularization: Its penalties and constraints.
         threads: Threads of every Program; ``None`` lets each choose.
     """
 
     def __init__(
-        self, model: Module, objective: Objective, optimizer: Optimizer, threads: int | None
+        self,
+        model: Module,
+        objective: Objective,
+        optimizer: Optimizer,
+        regularization: Regularization,
+        threads: int | None,
     ) -> None:
         self._model = model
         self._objective = objective
         self._optimizer = optimizer
+        self._regularization = regularization
         self._threads = threads
         self._kept: OrderedDict[tuple[Any, ...], TracedProgram] = OrderedDict()
         self._signatures: dict[Signature, int] = {}
@@ -267,7 +275,8 @@ class Programs:
         self, where: str, outputs: list[Tensor], targets: list[Tensor], weight: Tensor | None
     ) -> Traced:
         try:
-            return self._objective.trace(outputs, targets, weight)
+            traced = self._objective.trace(outputs, targets, weight)
+            return self._regularization.penalize(traced)
         except (ValueError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(
@@ -287,6 +296,7 @@ class Programs:
                 "was it made for another model?"
             )
         self._optimizer.record(trace, gradients)
+        self._regularization.constrain()
 
     # -- keeping --------------------------------------------------------------------------------
 

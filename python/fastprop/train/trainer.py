@@ -31,6 +31,7 @@ from fastprop.train.loop import EpochRunner
 from fastprop.train.objective import Objective
 from fastprop.train.programs import Programs, evaluation_rows
 from fastprop.train.progress import Progress
+from fastprop.train.regularization import Regularization
 
 if TYPE_CHECKING:
     from fastprop.graph.program import Program
@@ -54,6 +55,9 @@ class Trainer:
         threads: Threads of a run; ``None`` takes as many as pay for this model, at most what the
             process may use (``FASTPROP_NUM_THREADS``, ``OMP_NUM_THREADS``, CPU affinity, the
             cgroup's quota).
+        penalty: Added to the loss: :class:`regularizers.L2` and the like, or a function
+            ``model -> scalar Tensor``; or a list of them.
+        constraint: What holds after every update, such as :class:`regularizers.MaxNorm`.
 
     Attributes:
         epoch: Epochs trained so far; a second ``fit`` goes on counting.
@@ -77,6 +81,8 @@ class Trainer:
         metrics: Sequence[Any] = (),
         seed: SupportsIndex = 0,
         threads: int | None = None,
+        penalty: Any = None,
+        constraint: Any = None,
     ) -> None:
         if not isinstance(model, Module):
             raise TypeError(f"Trainer: model must be an nn.Module, got {type_name(model)}")
@@ -92,7 +98,10 @@ class Trainer:
         flatten(parameters)
         if not self.optimizer.parameters:
             self.optimizer.bind(parameters)
-        self._programs = Programs(model, self._objective, self.optimizer, self.threads)
+        regularization = Regularization("Trainer", model, penalty, constraint)
+        self._programs = Programs(
+            model, self._objective, self.optimizer, regularization, self.threads
+        )
         self._reader = Reader(model, self._objective, self._programs)
         self._runner: EpochRunner | None = None
 
