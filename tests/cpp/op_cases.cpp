@@ -161,6 +161,7 @@ std::vector<OpCase> remaining_cases() {
         for (const char* op : {"adam_update", "adamw_update"})
             cases.push_back({op, {x}, {x, x, x}, {0, 0.9, 0.999, 1e-8, 0.01}});
         cases.push_back({"sgd_update", {x}, {x, x}, {0, 0.9, 1, 0.01}});
+        cases.push_back({"mixup", {x}, {x}, {1, 2, 3, 4, 0.4}});
         cases.push_back({"random_uniform", {}, {x}, {1, 2, 3, 4, -1, 1}});
         cases.push_back({"random_normal", {}, {x}, {1, 2, 3, 4, 0, 1}});
         cases.push_back({"gather_rows", {x, {x[0]}}, {x}, {}, 1, x[0]});

@@ -109,6 +109,11 @@ class Loss:
         return self.is_known and rule_of(self.name).kind != "none"
 
     @property
+    def mixes(self) -> bool:
+        """True if a target may lie between two others, as with mixup."""
+        return not self.is_known or rule_of(self.name).kind in ("values", "classes")
+
+    @property
     def checks_values(self) -> bool:
         """True if not all finite targets will do; labels are another matter."""
         return self.is_known and rule_of(self.name).check is not None

@@ -15,6 +15,7 @@ from fastprop.data.arrays import note_conversion, to_array
 from fastprop.graph.op import Spec
 from fastprop.graph.scope import Scope, scoped
 from fastprop.graph.tensor import Tensor
+from fastprop.train.mixup import Mixup
 
 Array = NDArray[Any]
 
@@ -127,12 +128,24 @@ class Objective:
         return _core.Form(target.dtype, target.shape[1:])
 
     def trace(
-        self, outputs: Sequence[Tensor], targets: Sequence[Tensor], weight: Tensor | None
+        self,
+        outputs: Sequence[Tensor],
+        targets: Sequence[Tensor],
+        weight: Tensor | None,
+        mix: Mixup | None = None,
     ) -> Traced:
-        """Record loss and metrics of a batch."""
+        """Record loss and metrics of a batch.
+
+        With mixup the loss gets mixed targets and weights; metrics compare each row with the target
+        that it keeps the most of.
+        """
         pred, target = _one_or_all(outputs), _one_or_all(targets)
         with scoped(Scope(None, "loss")):
-            loss = self.loss(pred, target, weight)
+            wanted = target
+            if mix is not None:
+                wanted = _one_or_all(mix.targets(self.loss, targets, outputs))
+                weight = mix.weight(weight)
+            loss = self.loss(pred, wanted, weight)
             loss = loss if loss.ndim == 0 else F.reshape(loss, ())
             total = None if weight is None else F.sum(weight)
         with scoped(Scope(None, "metrics")):

@@ -28,6 +28,7 @@ from fastprop.train.inputs import (
     check_threads,
 )
 from fastprop.train.loop import EpochRunner
+from fastprop.train.mixup import check_mixup
 from fastprop.train.objective import Objective
 from fastprop.train.programs import Programs, evaluation_rows
 from fastprop.train.progress import Progress
@@ -98,10 +99,8 @@ class Trainer:
         flatten(parameters)
         if not self.optimizer.parameters:
             self.optimizer.bind(parameters)
-        regularization = Regularization("Trainer", model, penalty, constraint)
-        self._programs = Programs(
-            model, self._objective, self.optimizer, regularization, self.threads
-        )
+        extra = Regularization("Trainer", model, penalty, constraint)
+        self._programs = Programs(model, self._objective, self.optimizer, extra, self.threads)
         self._reader = Reader(model, self._objective, self._programs)
         self._runner: EpochRunner | None = None
 
@@ -128,6 +127,7 @@ class Trainer:
         sample_weight: Any = None,
         class_weight: Any = None,
         sampler: Any = None,
+        mixup: float = 0.0,
         shuffle: bool = True,
         drop_last: bool = False,
         callbacks: Sequence[Callback] | Callback = (),
@@ -148,11 +148,12 @@ class Trainer:
             validation_split: Or a random share of the rows, which is then not trained on.
             stratify: Split every class alike: True for those of `y`, or the class of each row.
             sample_weight: A weight of 0 or more for each row.
-            class_weight: Weights of the classes of `y`: ``"balanced"`` (each class counts as much
-                as any other), a dict or an array by class. They multiply the sample weights of
-                training, not those of validation.
-            sampler: What chooses the rows of an epoch, such as :class:`data.WeightedSampler`, or a
-                function ``(epoch, rows, seed) -> rows``; by default each row is taken once.
+            class_weight: Weights of the classes of `y`: ``"balanced"`` (all count alike), a dict or
+                an array by class. They multiply the sample weights, but not in the validation.
+            sampler: Chooses the rows of an epoch: :class:`data.WeightedSampler`, or a function
+                ``(epoch, rows, seed) -> rows``; by default each row is taken once.
+            mixup: Above 0, steps are on rows and targets mixed in pairs, with shares of the
+                distribution Beta(mixup, mixup) (Zhang et al., ICLR 2018).
             shuffle: Take the rows in a new order in every epoch; a sampler has its own.
             drop_last: Leave out the last batch if it is short; else it is a step like any other.
             callbacks: :class:`Callback` objects.
@@ -174,6 +175,7 @@ class Trainer:
         where = "Trainer.fit"
         epochs = check_epochs(where, epochs)
         fraction = check_fraction(where, validation_split)
+        mix = check_mixup(where, mixup, self.loss)
         called = CallbackList(self, check_callbacks(where, callbacks))
         history = History()
         data = self._reader.dataset(where, x, y, sample_weight, check_finite, history.notes)
@@ -189,7 +191,7 @@ class Trainer:
                 f"batch_size {batch_size}"
             )
         rows = len(data) - len(data) % batch if drop_last else len(data)
-        traced = self._programs.training(where, data, batch, several=rows > batch)
+        traced = self._programs.training(where, data, batch, several=rows > batch, mix=mix)
         self.history = history
         self.program = traced.program
         progress = Progress(epochs) if Progress.wanted(verbose) else None
