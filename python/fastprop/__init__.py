@@ -79,6 +79,7 @@ from fastprop.graph import (
     Tensor,
     TraceError,
     checkpoint,
+    custom_op,
     from_dlpack,
     grad,
     no_grad,
@@ -105,7 +106,7 @@ if TYPE_CHECKING:
 __all__ = [
     # the five words
     "Tensor", "Parameter", "tensor", "from_dlpack", "Trainer", "History", "Callback",
-    "NonFiniteError", "compile", "checkpoint", "TraceError",
+    "NonFiniteError", "compile", "checkpoint", "custom_op", "TraceError",
     # derivatives
     "grad", "no_grad", "value_and_grad", "vjp", "jvp", "jacobian", "hessian", "hvp", "gradcheck",
     "gradgradcheck", "GradcheckError",

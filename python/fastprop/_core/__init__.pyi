@@ -154,6 +154,11 @@ def set_eager_threads(threads: typing.SupportsInt | typing.SupportsIndex) -> int
     Threads of every eager op from now on; gives the number before.
     """
 
+def set_host_function(function: collections.abc.Callable) -> None:
+    """
+    What the op host_call calls: function(slot, inputs, output), with arrays over memory that is valid during the call only.
+    """
+
 level: str
 
 def usable_levels() -> tuple[str, ...]:

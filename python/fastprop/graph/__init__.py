@@ -2,6 +2,7 @@
 
 from fastprop.graph.autodiff import grad
 from fastprop.graph.checkpoint import checkpoint
+from fastprop.graph.custom import custom_op
 from fastprop.graph.dlpack import from_dlpack
 from fastprop.graph.parameter import Parameter
 from fastprop.graph.tensor import Tensor, no_grad, tensor
@@ -12,6 +13,7 @@ __all__ = [
     "Tensor",
     "TraceError",
     "checkpoint",
+    "custom_op",
     "from_dlpack",
     "grad",
     "no_grad",

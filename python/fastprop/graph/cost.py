@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastprop import _core
-from fastprop.graph.ir import Instruction, Value
+from fastprop.graph.ir import ALONE, BATCH, Instruction, Value
 from fastprop.graph.schedule import Schedule
 
 # Nanoseconds, as measured on 2-core x86-64 machines; a factor of two either way changes little.
@@ -45,7 +45,7 @@ def predicted_ns(schedule: Schedule, capacity: int) -> dict[int, float]:
         time = schedule.barriers * _NS_PER_BARRIER * math.log2(2 * threads)
         time += shared * _NS_PER_SHARED_BYTE * (threads - 1) / threads
         for item, ns in zip(schedule.instructions, work, strict=True):
-            extent = capacity if item.key < 0 else item.key
+            extent = {BATCH: capacity, ALONE: 1}.get(item.key, item.key)
             time += max(ns / min(threads, max(extent, 1)), _NS_PER_INSTRUCTION)
         times[threads] = time
     return times
