@@ -259,6 +259,10 @@ class MultiOutput:
         assert total is not None
         return total
 
+    def config(self) -> dict[str, Any]:
+        """The arguments that make one like this."""
+        return {"losses": list(self.losses), "weights": list(self.weights)}
+
     def __repr__(self) -> str:
         return f"MultiOutput({self.losses}, weights={self.weights})"
 
