@@ -250,6 +250,31 @@ def test_a_vanished_unit_stays_zero() -> None:
     np.testing.assert_allclose(layer.weight.data, [[0, 0.6], [0, 0.8], [0, 0]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_by_hand_is_the_same_eager_and_compiled(threads: int) -> None:
+    x, y = classes(48)
+    ends = []
+    for wrap in (lambda f: f, fp.compile(threads=threads)):
+        model = network(2, 9, 3, dtype="float64")
+        optimizer = fp.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
+
+        @wrap
+        def step(x, y, model=model, optimizer=optimizer):
+            loss = losses.focal(model(x), y) + ElasticNet(1e-3, 1e-2)(model)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            MaxNorm(0.7, of="0")(model)
+            return loss
+
+        found = [step(x.astype("float64"), y).item() for _ in range(6)]
+        ends.append((found, [p.data.copy() for p in model.parameters()]))
+    np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=1e-12)
+    for a, b in zip(ends[0][1], ends[1][1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-14)
+    assert np.linalg.norm(ends[1][1][0], axis=0).max() <= 0.7 + 1e-12
+
+
 def test_configs_make_the_same_again() -> None:
     """With names in the place of objects, so that a file can hold them."""
     model, other = network(3, 5, 4, 1), network(3, 5, 4, 1)
