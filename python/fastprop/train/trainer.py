@@ -56,13 +56,13 @@ class Trainer:
         threads: Threads of a run; ``None`` takes as many as pay for this model, at most what the
             process may use (``FASTPROP_NUM_THREADS``, ``OMP_NUM_THREADS``, CPU affinity, the
             cgroup's quota).
-        penalty: Added to the loss: :class:`regularizers.L2` and the like, or a function
-            ``model -> scalar Tensor``; or a list of them.
+        penalty: Added to the loss, one or a list: :class:`regularizers.L2` and the like.
         constraint: What holds after every update, such as :class:`regularizers.MaxNorm`.
 
     Attributes:
         epoch: Epochs trained so far; a second ``fit`` goes on counting.
         history: :class:`History` of the latest ``fit``, also if that ended in an error.
+        regularization: The lists of penalties and constraints.
         program: The latest training Program, or ``None``; has ``threads``, ``arena_bytes``, ….
 
     Inputs are arrays, frames or anything with ``__dlpack__``, one row a sample, converted once to
@@ -99,8 +99,10 @@ class Trainer:
         flatten(parameters)
         if not self.optimizer.parameters:
             self.optimizer.bind(parameters)
-        extra = Regularization("Trainer", model, penalty, constraint)
-        self._programs = Programs(model, self._objective, self.optimizer, extra, self.threads)
+        self.regularization = Regularization("Trainer", model, penalty, constraint)
+        self._programs = Programs(
+            model, self._objective, self.optimizer, self.regularization, self.threads
+        )
         self._reader = Reader(model, self._objective, self._programs)
         self._runner: EpochRunner | None = None
 
