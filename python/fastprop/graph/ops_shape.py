@@ -62,16 +62,11 @@ _RESHAPE = register(
     "reshape",
     infer.reshape,
     lambda dy, y, x: reshape(dy, x.shape),
-    view=lambda x, shape: x.reshape(shape),
+    view=True,
 )
-_ALIAS = register("alias", _same, lambda dy, y, x: dy, view=lambda x: x)
-_STOP = register("stop_gradient", _same, view=lambda x: x)
-AFTER = register(
-    "after",
-    _same,
-    lambda dy, y, x, *waits: dy,
-    view=lambda x, *waits: x,
-)
+_ALIAS = register("alias", _same, lambda dy, y, x: dy, view=True)
+_STOP = register("stop_gradient", _same, view=True)
+AFTER = register("after", _same, lambda dy, y, x, *waits: dy, view=True)
 _TRANSPOSE = register(
     "transpose",
     infer.transpose,

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastprop.graph.hooks import RETAIN, Hook, HookHandle, keep_gradient
-from fastprop.graph.op import Op, Spec, bind_tensor, grad_mode, now
+from fastprop.graph.op import Op, Spec, grad_mode, now
+from fastprop.graph.plan import bind_tensor
 from fastprop.graph.scope import Scope, current_scope
 from fastprop.graph.tensor_methods import TensorMethods
 from fastprop.graph.trace import no_value
