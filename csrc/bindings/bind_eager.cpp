@@ -19,6 +19,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "bindings/tensor_slots.h"
 #include "core/denormals.h"
 #include "program/op.h"
 
@@ -35,21 +36,6 @@ constexpr Py_ssize_t kMaxPlans = 4096;
 /// would take longer than the work.
 constexpr Index kLongWork = 1 << 14;
 
-enum Slot {
-    slot_data,
-    slot_spec,
-    slot_shape,
-    slot_dtype,
-    slot_op,
-    slot_inputs,
-    slot_attrs,
-    slot_requires_grad,
-    slot_grad,
-    slot_hooks,
-    slot_time,
-    slot_scope,
-    kSlots
-};
 constexpr std::array<const char*, kSlots> kSlotNames = {"_data", "spec",   "shape", "dtype",
                                                         "op",    "inputs", "attrs", "requires_grad",
                                                         "grad",  "hooks",  "time",  "scope"};
@@ -58,7 +44,6 @@ constexpr std::array<const char*, kSlots> kSlotNames = {"_data", "spec",   "shap
 /// are not.
 struct Bound {
     PyTypeObject* tensor = nullptr;
-    std::array<Py_ssize_t, kSlots> offset{};
     PyObject* plans = nullptr;      ///< dict: (op, specs, attributes) -> plan
     PyObject* make_plan = nullptr;  ///< (op, specs, attrs) -> plan, or the error users see
     PyObject* grad_enabled = nullptr;
@@ -81,15 +66,6 @@ enum PlanField {
     plan_threads
 };
 enum SpecField { spec_shape, spec_dtype, spec_batched };
-
-py::object owned(PyObject* object) {
-    if (object == nullptr) throw py::error_already_set();
-    return py::reinterpret_steal<py::object>(object);
-}
-
-PyObject*& slot(PyObject* tensor, Slot which) {
-    return *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(tensor) + bound.offset[which]);
-}
 
 /// Fills a slot of a new Tensor.
 void set(PyObject* tensor, Slot which, PyObject* value) {
@@ -237,7 +213,7 @@ py::object run_view(const Arguments& args, PyObject* out_spec) {
     PyObject* array = slot(args.tensors[0], slot_data);
     const auto* from = py::detail::array_proxy(array);
     int flags = from->flags & (Api::NPY_ARRAY_ALIGNED_ | Api::NPY_ARRAY_WRITEABLE_);
-    if (slot(args.tensors[0], slot_op) != Py_None) flags &= ~Api::NPY_ARRAY_WRITEABLE_;
+    if (is_result(args.tensors[0])) flags &= ~Api::NPY_ARRAY_WRITEABLE_;
     py::array view = new_array(PyTuple_GET_ITEM(out_spec, spec_shape),
                                PyTuple_GET_ITEM(out_spec, spec_dtype), from->data, flags);
     Py_INCREF(array);  // the call takes a reference
@@ -271,7 +247,7 @@ py::object apply_to(const Arguments& args) {
     bool differentiable = false;
     bool state = false;
     for (Py_ssize_t i = 0; i < args.count; ++i) {
-        differentiable = differentiable || slot(args.tensors[i], slot_requires_grad) == Py_True;
+        differentiable = differentiable || requires_grad(args.tensors[i]);
         symbolic = symbolic || slot(args.tensors[i], slot_data) == Py_None;
         state = state || is_state(args.tensors[i]);
     }
@@ -305,7 +281,7 @@ py::object apply_to(const Arguments& args) {
     set(y, slot_grad, Py_None);
     set(y, slot_hooks, Py_None);
     slot(y, slot_time) = owned(PyLong_FromLongLong(++bound.clock)).release().ptr();
-    if (bound.observer != nullptr && !symbolic) tell_observer(args, result);
+    if (bound.observer != nullptr && !symbolic && !Unobserved::now()) tell_observer(args, result);
     return result;
 }
 
@@ -345,7 +321,7 @@ Py_ssize_t offset_of(const py::type& tensor, const char* name) {
 void bind_tensor(const py::type& tensor, const py::dict& plans, const py::function& make_plan,
                  const py::object& grad_enabled, const py::object& trace, const py::object& scope) {
     for (int i = 0; i < kSlots; ++i)
-        bound.offset[static_cast<std::size_t>(i)] =
+        tensor_offsets[static_cast<std::size_t>(i)] =
             offset_of(tensor, kSlotNames[static_cast<std::size_t>(i)]);
     const auto keep = [](const py::object& object) {
         return py::reinterpret_borrow<py::object>(object).release().ptr();

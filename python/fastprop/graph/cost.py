@@ -66,7 +66,7 @@ def product_flops(item: Instruction) -> float:
 
 
 def kernel_ns(moved_bytes: int, flops: float) -> float:
-    """Predicted time of a kernel that moves bytes and multiplies matrices, the larger of the two."""
+    """Predicted time of a kernel: to move its bytes or to multiply, whichever is longer."""
     return max(moved_bytes * _NS_PER_BYTE, flops * _NS_PER_PRODUCT_FLOP)
 
 

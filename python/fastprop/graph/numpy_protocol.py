@@ -90,6 +90,8 @@ def _constants(name: str, value: Any) -> Any:
 
 
 # What they give has no derivative anyway.
-_VALUES_ONLY = {"shape", "ndim", "size", "result_type", "array_repr", "array_str", "zeros_like",
-             "ones_like", "empty_like", "full_like", "allclose", "array_equal", "isclose",
-             "isin", "nonzero", "argwhere", "count_nonzero", "iscomplexobj", "isrealobj"}  # fmt: skip
+_VALUES_ONLY = {
+    "shape", "ndim", "size", "result_type", "array_repr", "array_str", "zeros_like", "ones_like",
+    "empty_like", "full_like", "allclose", "array_equal", "isclose", "isin", "nonzero", "argwhere",
+    "count_nonzero", "iscomplexobj", "isrealobj",
+}  # fmt: skip

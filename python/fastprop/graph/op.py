@@ -8,8 +8,7 @@ ops on Tensors themselves, so the same rule serves both, and every order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,8 +16,6 @@ import numpy as np
 from fastprop import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fastprop.graph.tensor import Tensor
 
 Vjp = Callable[..., "Tensor | None"]
@@ -102,14 +99,20 @@ def register(
 GRAD_ENABLED: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 
 
-@contextmanager
-def grad_mode(enabled: bool) -> Iterator[None]:
+class grad_mode:
     """Record derivatives inside the block, or do not."""
-    token = GRAD_ENABLED.set(enabled)
-    try:
-        yield
-    finally:
-        GRAD_ENABLED.reset(token)
+
+    __slots__ = ("_enabled", "_tokens")
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self._tokens: list[Token[bool]] = []  # a block may be entered inside itself
+
+    def __enter__(self) -> None:
+        self._tokens.append(GRAD_ENABLED.set(self._enabled))
+
+    def __exit__(self, *error: object) -> None:
+        GRAD_ENABLED.reset(self._tokens.pop())
 
 
 def is_grad_enabled() -> bool:

@@ -63,6 +63,7 @@ def unary(name: str, summary: str, vjp: Vjp | None) -> Callable[[TensorLike], Te
 
 
 _F32 = np.dtype(np.float32)
+_FLOATS = (_F32, np.dtype(np.float64))
 _OF_INTEGERS = {"neg", "abs", "sign", "square", "copy"}
 """Ops of one operand that integers have, too."""
 
@@ -75,12 +76,16 @@ def binary(
     op = register(name, shapes, *_summed(vjps), rowwise=True, inplace=True)
 
     def function(x: TensorLike, y: TensorLike) -> Tensor:
-        if isinstance(x, Tensor):  # the usual pairs without a detour
+        # The usual pairs without a detour, which would take as long as the op.
+        if isinstance(x, Tensor):
+            dtype = x.dtype
             if isinstance(y, Tensor):
-                if x.dtype is y.dtype and x.dtype.kind == "f":
+                if dtype is y.dtype and dtype in _FLOATS:
                     return apply(op, x, y)
-            elif (type(y) is float or type(y) is int) and x.dtype.kind == "f":
-                return apply(op, x, constant(y, x.dtype))
+            elif (type(y) is float or type(y) is int) and dtype in _FLOATS:
+                return apply(op, x, constant(y, dtype))
+        elif isinstance(y, Tensor) and (type(x) is float or type(x) is int) and y.dtype in _FLOATS:
+            return apply(op, constant(x, y.dtype), y)
         operands = as_operands(x, y)
         if name == "div" and operands[0].dtype.kind == "i":
             operands = [cast(t, _F32) for t in operands]
@@ -103,7 +108,8 @@ def _summed(vjps: Sequence[Vjp]) -> list[Vjp]:
     def wrap(position: int, vjp: Vjp) -> Vjp:
         def rule(dy: Tensor, z: Tensor, *inputs: Tensor) -> Tensor | None:
             d = vjp(dy, z, *inputs)
-            return None if d is None else sum_to(d, inputs[position])
+            x = inputs[position]
+            return d if d is None or d.spec is x.spec else sum_to(d, x)
 
         return rule
 
@@ -117,7 +123,10 @@ def as_operands(*values: TensorLike) -> list[Tensor]:
     gives way to a floating dtype (and to float32 beside a number that is not an integer); float32
     and float64 do not mix, which the op's own inference refuses.
     """
-    if all(isinstance(v, Tensor) and v.dtype is _F32 for v in values):
+    for v in values:
+        if not isinstance(v, Tensor) or v.dtype is not _F32:
+            break
+    else:
         return list(values)  # type: ignore[arg-type]
     like: Tensor | None = None
     fractions = False

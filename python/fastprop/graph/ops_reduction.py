@@ -37,9 +37,13 @@ def reduce_mask(axes: Sequence[int]) -> int:
 
 def _kept(value: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """`value`, of the reduction's shape, with the reduced axes put back as extents of 1."""
-    mask = y.attrs["axes"]
-    shape = tuple(1 if mask >> i & 1 else n for i, n in enumerate(x.shape))
+    shape = _kept_shape(x.shape, y.attrs["axes"])
     return value if value.shape == shape else reshape(value, shape)
+
+
+@lru_cache(maxsize=4096)
+def _kept_shape(shape: tuple[int, ...], mask: int) -> tuple[int, ...]:
+    return tuple(1 if mask >> i & 1 else n for i, n in enumerate(shape))
 
 
 def _extreme_vjp(dy: Tensor, y: Tensor, x: Tensor) -> Tensor:
@@ -113,10 +117,12 @@ def _repeat(op: Op, dy: Tensor, x: Tensor) -> Tensor:
 
 
 def _reduce(op: Op, x: TensorLike, axis: Axis, keepdims: bool) -> Tensor:
-    x = as_tensor(x)
-    axes = tuple(axis) if isinstance(axis, list) else axis
-    mask = _mask_of(op.name, axes, len(x.shape))
-    return apply(op, x, axes=mask, keepdims=bool(keepdims))
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    if isinstance(axis, list):
+        axis = tuple(axis)
+    mask = _mask_of(op.name, axis, len(x.shape))
+    return apply(op, x, axes=mask, keepdims=keepdims is True or bool(keepdims))
 
 
 @lru_cache(maxsize=4096, typed=True)
@@ -143,7 +149,8 @@ def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     Arguments as for :func:`sum`; the axes must not be empty.
     """
-    x = as_tensor(x)
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
     if x.dtype.kind == "i":  # summed in float64, where integers up to 2^53 are exact
         return cast(_reduce(_MEAN, cast(x, np.float64), axis, keepdims), np.float32)
     return _reduce(_MEAN, x, axis, keepdims)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,12 +87,13 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     Raises:
         ValueError: The number of elements would change.
     """
-    x = as_tensor(x)
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
     wanted = (shape,) if isinstance(shape, int | np.integer) else tuple(map(int, shape))
     if -1 in wanted:
         if wanted.count(-1) > 1:
             raise ValueError(f"reshape: shape {wanted} may have one -1")
-        rest = int(np.prod([n for n in wanted if n != -1], dtype=np.int64))
+        rest = -math.prod(wanted)
         if rest == 0 or x.size % rest:
             raise ValueError(f"reshape: cannot reshape {x.shape} to {wanted}")
         wanted = tuple(x.size // rest if n == -1 else n for n in wanted)
