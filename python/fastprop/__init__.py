@@ -117,10 +117,12 @@ from fastprop.functional import (
     where,
 )
 from fastprop.graph import (
+    AnomalyError,
     Parameter,
     Tensor,
     TraceError,
     checkpoint,
+    detect_anomaly,
     from_dlpack,
     grad,
     no_grad,
@@ -150,7 +152,7 @@ __all__ = [
     "NonFiniteError", "compile", "checkpoint", "TraceError",
     # derivatives
     "grad", "no_grad", "value_and_grad", "vjp", "jvp", "jacobian", "hessian", "hvp", "gradcheck",
-    "gradgradcheck", "GradcheckError",
+    "gradgradcheck", "GradcheckError", "detect_anomaly", "AnomalyError",
     # functions on Tensors
     "abs", "acos", "acosh", "add", "all", "any", "argmax", "argmin", "argsort", "asin", "asinh",
     "atan", "atanh", "broadcast_to", "cast", "celu", "clip", "concatenate", "copy", "cos", "cosh",

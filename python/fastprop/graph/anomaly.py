@@ -93,8 +93,8 @@ class detect_anomaly:
                     name, line, False,
                 )  # fmt: skip
         raise AnomalyError(
-            f"detect_anomaly: {name} gave {value}{_at(index)}{_operands(inputs, result, index)}, "
-            f"called at {line}",
+            f"detect_anomaly: {name} gave {value}{_at(index)}"
+            f"{_operands(op, inputs, result, index)}, called at {line}",
             name, line, False,
         )  # fmt: skip
 
@@ -110,7 +110,7 @@ class detect_anomaly:
             _, bad = self._first(dy)
             what = f"got {bad} as the derivative by its result, from outside of the ops"
         else:
-            seen = _operands(node.inputs, dx, index, dy if dy.shape == dx.shape else None)
+            seen = _operands(node.op, node.inputs, dx, index, dy)
             what = f"gave {value} as the derivative by its operand {position}{_at(index)}{seen}"
         raise AnomalyError(
             f"detect_anomaly: the backward pass of {name} {what}; {name} was called at {line}",
@@ -185,17 +185,24 @@ def _at(index: tuple[int, ...]) -> str:
 
 
 def _operands(
-    inputs: tuple[Tensor, ...], y: Tensor, index: tuple[int, ...], dy: Tensor | None = None
+    op: Op, inputs: tuple[Tensor, ...], y: Tensor, index: tuple[int, ...], dy: Tensor | None = None
 ) -> str:
-    """What the operands hold at that element; their range where they have other shapes."""
-    found = []
-    for i, x in enumerate(inputs):
-        try:
-            found.append(f"operand {i} is {float(np.broadcast_to(x.data, y.shape)[index]):.6g}")
-        except ValueError:
-            if x.size:
-                low, high = float(x.data.min()), float(x.data.max())
-                found.append(f"operand {i} {x.shape} goes from {low:.6g} to {high:.6g}")
+    """What the operands of an elementwise op hold at that element; else the ranges they are in."""
+    named = {f"operand {i}": x for i, x in enumerate(inputs)}
     if dy is not None:
-        found.append(f"the derivative by its result is {float(dy.data[index]):.6g}")
+        named["the derivative by its result"] = dy
+    found = []
+    for name, x in named.items():
+        if op.inplace and _broadcasts(x.shape, y.shape):
+            found.append(f"{name} is {float(np.broadcast_to(x.data, y.shape)[index]):.6g}")
+        elif x.size:
+            low, high = float(x.data.min()), float(x.data.max())
+            found.append(f"{name} {x.shape} goes from {low:.6g} to {high:.6g}")
     return f", where {', '.join(found)}" if found else ""
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(shape, to) == to
+    except ValueError:
+        return False
