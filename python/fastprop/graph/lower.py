@@ -72,7 +72,7 @@ class Lowering:
     def _lower(self, tensor: Tensor) -> Value:
         assert tensor.op is not None
         inputs = [self.value(t) for t in tensor.inputs]
-        if tensor.op.view is not None:
+        if tensor.op.view:
             view = Value(
                 tensor.shape, tensor.dtype, tensor.batched, alias=inputs[0], scope=tensor.scope
             )

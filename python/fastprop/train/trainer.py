@@ -6,10 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import optim
 from fastprop.data import Dataset
+from fastprop.graph import anomaly
 from fastprop.graph.storage import flatten
 from fastprop.nn import Module
 from fastprop.optim import Optimizer
@@ -207,6 +209,7 @@ class Trainer:
             optimizer=self.optimizer,
             callbacks=called,
             progress=progress,
+            explain=lambda rows: self._programs.explain(data, rows),
         )
         try:
             called.train_begin()
@@ -282,9 +285,15 @@ class Trainer:
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
         loss = result.values.item(0)
+        active = anomaly.active() is not None
+        cause = self._programs.explain(data, np.arange(rows)) if active else None
+        why = "" if cause is None else f". {cause}"
         raise NonFiniteError(
-            f"{where}: the loss is {loss}; the parameters are as before", self.epoch + 1, 1, loss
-        )
+            f"{where}: the loss is {loss}; the parameters are as before{why}",
+            self.epoch + 1,
+            1,
+            loss,
+        ) from cause
 
     def report(
         self,
