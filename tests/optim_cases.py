@@ -106,7 +106,7 @@ def trajectory(optimizer, parameters, x, y, steps):
     return found
 
 
-# -- the rules --------------------------------------------------------------------------------------
+# -- the rules ---
 # rule(w, g, s, t, o): weight, gradient, state by name, step from 1, options; w and s are changed.
 
 

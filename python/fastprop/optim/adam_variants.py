@@ -160,7 +160,7 @@ class _Momenta:
         self._products = np.ones(1)
 
     def __call__(self, t: NDArray[np.int64]) -> NDArray[np.float64]:
-        return self._beta1 * (1.0 - 0.5 * 0.96 ** (t * self._decay))
+        return np.asarray(self._beta1 * (1.0 - 0.5 * 0.96 ** (t * self._decay)), np.float64)
 
     def products(self, t: NDArray[np.int64]) -> NDArray[np.float64]:
         """Products of the first t of them; one factor after the other, however they are asked for.

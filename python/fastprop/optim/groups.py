@@ -69,7 +69,9 @@ def split_groups(where: str, params: Any) -> list[tuple[list[Tensor], dict[str, 
     for i, entry in enumerate(entries):
         label = f"params[{i}]"
         if not isinstance(entry, Mapping):
-            raise TypeError(f"{where}: {label} must be a dict as the others, got {type_name(entry)}")
+            raise TypeError(
+                f"{where}: {label} must be a dict as the others, got {type_name(entry)}"
+            )
         if "params" not in entry:
             raise ValueError(f'{where}: {label} wants the key "params", got {sorted(entry)}')
         own = {str(key): value for key, value in entry.items() if key != "params"}

@@ -12,7 +12,7 @@ from fastprop.graph.effects import Numbers, effect
 from fastprop.graph.storage import flat_views
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Trace, current_trace
-from fastprop.optim.groups import ParamGroup, Parameters, split_groups
+from fastprop.optim.groups import Parameters, ParamGroup, split_groups
 from fastprop.optim.hyper import Hyper, LearningRate, Rate, check_number
 from fastprop.optim.schedules import Schedule
 from fastprop.optim.state import load_state, saved_state
@@ -104,7 +104,7 @@ class Optimizer:
             attributes: The op's attributes.
             numbers: What :meth:`_scalars` gives for the step, or where that will be.
         """
-        outputs = [self.parameters[i], *self.state_of(i)]
+        outputs: list[Tensor | NDArray[Any]] = [self.parameters[i], *self.state_of(i)]
         effect(self.op, [gradient], outputs, attributes, numbers)
 
     # -- hyper-parameters ---
@@ -370,7 +370,11 @@ class Optimizer:
         load_state(self, saved)
 
     def __repr__(self) -> str:
-        settings = [f"{name}={self.defaults[name]!r}" for name in self.hyper_parameters]
+        settings = [
+            f"{name}={self.defaults[name]!r}"
+            for name in self.hyper_parameters
+            if name != "decay_bias_and_norm" or not self.defaults[name]
+        ]
         if len(self.param_groups) > 1:
             settings.append(f"groups=[{'; '.join(map(repr, self.param_groups))}]")
         return f"{type_name(self)}({', '.join(settings)})"

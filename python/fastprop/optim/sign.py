@@ -106,11 +106,12 @@ class Rprop(Optimizer):
     def _check_together(self, hyper: Mapping[str, Any]) -> None:
         if callable(hyper["lr"]):
             raise TypeError(
-                "Rprop: lr is what the step sizes start as and wants a number, "
-                f"got {hyper['lr']!r}"
+                f"Rprop: lr is what the step sizes start as and wants a number, got {hyper['lr']!r}"
             )
         if not 0.0 < hyper["etas"][0] < 1.0 < hyper["etas"][1]:
-            raise ValueError(f"Rprop: etas must be as 0 < etas[0] < 1 < etas[1], got {hyper['etas']}")
+            raise ValueError(
+                f"Rprop: etas must be as 0 < etas[0] < 1 < etas[1], got {hyper['etas']}"
+            )
         if hyper["step_sizes"][0] > hyper["step_sizes"][1]:
             raise ValueError(
                 f"Rprop: step_sizes must be the smallest and the largest, got {hyper['step_sizes']}"
