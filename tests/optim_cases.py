@@ -56,6 +56,8 @@ SETTINGS = {
     ),
     "lion": ("Lion", {"lr": 0.003}),
     "lion decay": ("Lion", {"lr": 0.003, "betas": (0.8, 0.9), "weight_decay": 0.3}),
+    "lamb": ("LAMB", {"lr": 0.01}),
+    "lamb all": ("LAMB", {"lr": 0.01, "betas": (0.8, 0.9), "weight_decay": 0.3, "eps": 1e-3}),
     "rprop": ("Rprop", {}),
     "rprop all": ("Rprop", {"lr": 0.02, "etas": (0.4, 1.5), "step_sizes": (1e-3, 0.05)}),
 }
@@ -204,6 +206,13 @@ def lion(w, g, s, t, o):
     s["m"] = beta2 * m + (1 - beta2) * g
 
 
+def lamb(w, g, s, t, o):
+    beta1, beta2 = _moments(g, s, o)
+    r = s["m"] / (1 - beta1**t) / (np.sqrt(s["v"] / (1 - beta2**t)) + o.eps) + o.weight_decay * w
+    norms = np.linalg.norm(w), np.linalg.norm(r)
+    w -= o.rate * (norms[0] / norms[1] if all(norms) else 1) * r
+
+
 def rprop(w, g, s, t, o):
     agreement = np.sign(g) * np.sign(s.get("g", np.zeros_like(g)))
     factor = np.where(agreement > 0, o.etas[1], np.where(agreement < 0, o.etas[0], 1))
@@ -223,6 +232,7 @@ RULES = {
     "NAdam": nadam,
     "RAdam": radam,
     "Lion": lion,
+    "LAMB": lamb,
     "Rprop": rprop,
 }
 

@@ -115,6 +115,30 @@ def test_late_momentum_is_loaded():
 
 def test_groups_of_other_sizes_are_refused():
     x = parameters_of(problem()[2])
-    saved = optim.Adam([{"params": x[:1]}, {"params": x[1:]}]).state_dict()
-    with pytest.raises(ValueError, match=r"groups of \[1, 3\] parameters, the optimizer has \[4\]"):
+    optimizer = optim.Adam([{"params": x[:1]}, {"params": x[1:]}])
+    for other in ([{"params": x[:2]}, {"params": x[2:]}], x, [{"params": x}]):
+        saved = optim.Adam(other).state_dict()
+        with pytest.raises(
+            ValueError, match=r"the optimizer has \[1, 3\]"
+        ):
+            optimizer.load_state_dict(saved)
+    saved = optim.Adam(x[:3]).state_dict()
+    with pytest.raises(ValueError, match=r"groups of \[3\] parameters, the optimizer has \[4\]"):
         optim.Adam(x).load_state_dict(saved)
+
+
+def test_groups_are_made_as_they_were_saved():
+    """Where the optimizer has no groups of its own, as after a checkpoint was read."""
+    runs = []
+    for cut in (False, True):
+        x, y, weights = problem()
+        parameters = parameters_of(weights)
+        groups = [{"params": parameters[:1], "lr": 0.5}, {"params": parameters[1:], "eps": 1e-3}]
+        optimizer = optim.Adam(groups, lr=0.01)
+        trajectory(optimizer, parameters, x, y, 3)
+        if cut:
+            saved, optimizer = optimizer.state_dict(), optim.Adam(parameters)
+            optimizer.load_state_dict(saved)
+            assert [dict(g.own) for g in optimizer.param_groups] == [{"lr": 0.5}, {"eps": 1e-3}]
+        runs.append(trajectory(optimizer, parameters, x, y, 3))
+    assert runs[0] == runs[1]

@@ -17,7 +17,7 @@ from optim_cases import (
 
 from fastprop import optim
 
-TORCHS = [key for key, (name, _) in SETTINGS.items() if name != "Lion"]
+TORCHS = [key for key, (name, _) in SETTINGS.items() if name not in ("Lion", "LAMB")]
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -84,15 +84,18 @@ def test_defaults_and_order_of_arguments_are_torchs(torch):
         ]
 
 
-@pytest.mark.parametrize("setting", ["lion", "lion decay"])
-def test_lion_like_optax(setting):
+@pytest.mark.parametrize("setting", ["lion", "lion decay", "lamb", "lamb all"])
+def test_like_optax(setting):
+    """What PyTorch has not."""
     jax = pytest.importorskip("jax")
     optax = pytest.importorskip("optax")
-    lr, betas, decay = 0.003, (0.9, 0.99), 0.0
-    if setting == "lion decay":
-        betas, decay = (0.8, 0.9), 0.3
+    mine = make(setting)
+    options = {"b1": mine.betas[0], "b2": mine.betas[1], "weight_decay": mine.weight_decay}
     with jax.enable_x64(True):
-        check_like_optax(setting, optax.lion(lr, *betas, weight_decay=decay))
+        if setting.startswith("lion"):
+            check_like_optax(setting, optax.lion(mine.lr, **options))
+        else:
+            check_like_optax(setting, optax.lamb(mine.lr, eps=mine.eps, **options))
 
 
 def check_like_optax(setting, theirs):

@@ -36,7 +36,6 @@ const Work kWorks[] = {
     {"radam", "radam_update", 1, 3, {0, 0.9, 0.999, 1e-8, 0, 0}, {1e-3, 1e-3, 1}},
     {"lion", "lion_update", 1, 2, {0, 0.9, 0.99, 0.01}, {1e-3}},
     {"rprop", "rprop_update", 1, 3, {0, 0.5, 1.2, 1e-6, 50}, {}},
-    {"lamb_direction", "lamb_direction", 2, 3, {0, 0.9, 0.999, 1e-6, 0.01}, {1 / kBias1, kBias2}},
     {"average", "average_update", 1, 1, {0}, {0.01}},
 };
 
@@ -49,7 +48,7 @@ public:
             values_.emplace_back(static_cast<std::size_t>(n));
             for (Index i = 0; i < n; ++i)  // state that is a mean of squares is not negative
                 values_.back()[static_cast<std::size_t>(i)] = static_cast<T>(
-                    0.001 * static_cast<double>(i % (101 + k)) - (k == 0 ? 0.05 : 0));
+                    0.001 * static_cast<double>(i % (101 + k)) - (k == 0 ? 0.0537 : 0));
             TensorView view;
             view.data = values_.back().data();
             view.dtype = DTypeOf<T>::value;

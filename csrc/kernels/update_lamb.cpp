@@ -3,12 +3,17 @@
 
 #include "kernels/update_lamb.h"
 
+#include <cmath>
+
+#include "kernels/row_reduce.h"
 #include "kernels/update_pass.h"
 
 namespace fastprop {
+namespace {
 
+/// r, m and v of n elements from element `first` on.
 template <class T>
-void lamb_direction(const T* g, const T* w, T* r, T* m, T* v, Index n, double inv_bias,
+void direction_pass(const LambRows<T>& rows, Index first, Index n, double inv_bias,
                     double inv_sqrt_bias, const LambOptions& options) {
     const auto beta1 = lanes_of<T>(options.beta1);
     const auto rest1 = lanes_of<T>(1.0 - options.beta1);
@@ -18,6 +23,8 @@ void lamb_direction(const T* g, const T* w, T* r, T* m, T* v, Index n, double in
     const auto decay = lanes_of<T>(options.weight_decay);
     const auto bias1 = lanes_of<T>(inv_bias);
     const auto bias2 = lanes_of<T>(inv_sqrt_bias);
+    const T *g = rows.g + first, *w = rows.w + first;
+    T *r = rows.r + first, *m = rows.m + first, *v = rows.v + first;
     for_packets<T>(n, [&](const auto& load, const auto& store, Index i) {
         const auto gradient = load(g + i);
         const auto mean = moved_average(beta1, rest1, load(m + i), gradient);
@@ -31,6 +38,32 @@ void lamb_direction(const T* g, const T* w, T* r, T* m, T* v, Index n, double in
     });
 }
 
+}  // namespace
+
+template <class T>
+void lamb_direction(const LambRows<T>& rows, double inv_bias, double inv_sqrt_bias,
+                    const LambOptions& options) {
+    if (rows.size == 1) {  // a bias: whole packets, and nothing to add up
+        direction_pass(rows, 0, rows.count, inv_bias, inv_sqrt_bias, options);
+        const auto square = [](const auto& x) { return pk::pmul(x, x); };
+        map_packets(rows.w, rows.w_squares, rows.count, square);
+        map_packets<T>(rows.r, rows.r_squares, rows.count, square);
+        return;
+    }
+    for (Index row = 0; row < rows.count; ++row) {
+        const Index first = row * rows.size;
+        direction_pass(rows, first, rows.size, inv_bias, inv_sqrt_bias, options);
+        const T *w = rows.w + first, *r = rows.r + first;
+        rows.w_squares[row] = row_dot(w, w, rows.size);
+        rows.r_squares[row] = row_dot(r, r, rows.size);
+    }
+}
+
+template <class T>
+double lamb_norm(const T* squares, Index rows) {
+    return std::sqrt(static_cast<double>(row_sum(squares, rows)));
+}
+
 template <class T>
 void lamb_update(const T* r, T* w, Index n, double learning_rate, double w_norm, double r_norm) {
     const double ratio = w_norm > 0.0 && r_norm > 0.0 ? w_norm / r_norm : 1.0;
@@ -40,9 +73,9 @@ void lamb_update(const T* r, T* w, Index n, double learning_rate, double w_norm,
     });
 }
 
-#define FASTPROP_INSTANTIATE(T)                                                            \
-    template void lamb_direction<T>(const T*, const T*, T*, T*, T*, Index, double, double, \
-                                    const LambOptions&);                                   \
+#define FASTPROP_INSTANTIATE(T)                                                              \
+    template void lamb_direction<T>(const LambRows<T>&, double, double, const LambOptions&); \
+    template double lamb_norm<T>(const T*, Index);                                           \
     template void lamb_update<T>(const T*, T*, Index, double, double, double);
 FASTPROP_INSTANTIATE(float)
 FASTPROP_INSTANTIATE(double)

@@ -140,19 +140,34 @@ void rprop(const Part<T>& part, const Call& call) {
     rprop_update(part.in(0), part.out(0), part.out(1), part.out(2), part.size(), options);
 }
 
-/// lamb_direction(g, w) -> r, m, v; scalars: 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t).
+/// lamb_direction(g, w) -> r, m, v, squares [1, 2, rows]: the rows' sums of w^2, then those of r^2;
+/// scalars: 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t).
 template <class T>
-void direction(const Part<T>& part, const Call& call) {
+void direction(const Call& call, const Team& team) {
+    const Part<T> part(call, team);
+    if (part.empty()) return;
+    const Range own = own_rows(call, team);
+    T* squares = output<T>(call, 3) + own.begin;
+    const LambRows<T> rows = {part.in(0),
+                              part.in(1),
+                              part.out(0),
+                              part.out(1),
+                              part.out(2),
+                              squares,
+                              squares + call.out[0].rows(),
+                              own.size(),
+                              call.out[0].row_size()};
     const LambOptions options = {call.attr(1), call.attr(2), call.attr(3), call.attr(4)};
-    lamb_direction(part.in(0), part.in(1), part.out(0), part.out(1), part.out(2), part.size(),
-                   part.scalar(0), part.scalar(1), options);
+    lamb_direction(rows, part.scalar(0), part.scalar(1), options);
 }
 
-/// lamb_update(r, |w|, |r|) -> w; scalars: learning rate.
+/// lamb_update(r, squares) -> w; scalars: learning rate.
 template <class T>
 void lamb(const Part<T>& part, const Call& call) {
-    lamb_update(part.in(0), part.out(0), part.size(), part.scalar(0),
-                static_cast<double>(*input<T>(call, 1)), static_cast<double>(*input<T>(call, 2)));
+    const Index rows = call.out[0].rows();
+    const T* squares = input<T>(call, 1);
+    lamb_update(part.in(0), part.out(0), part.size(), part.scalar(0), lamb_norm(squares, rows),
+                lamb_norm(squares + rows, rows));
 }
 
 /// average_update(w) -> average; scalars: the share of w.
@@ -198,15 +213,24 @@ void check_rmsprop(const Call& call) {
             "rmsprop_update: the buffers of momentum or mean are missing");
 }
 
+void require_squares(const TensorView& squares, const TensorView& weight) {
+    require(weight.size() == 0 || squares.present(), "lamb: the sums of squares are missing");
+    require(squares.size() == 2 * weight.rows() && squares.dtype == weight.dtype,
+            "lamb: ", squares.size(), " sums of squares for ", weight.rows(), " rows");
+}
+
 void check_direction(const Call& call) {
-    check_update<2, 2>(call);
+    require(call.num_out == 4, "lamb_direction: wants 4 outputs, got ", call.num_out);
+    Call arrays = call;
+    arrays.num_out = 3;
+    check_update<2, 2>(arrays);
     require_sizes_of_output("lamb_direction", call);
+    require_squares(call.out[3], call.out[0]);
 }
 
 void check_lamb(const Call& call) {
     check_update<0, 1>(call);
-    for (int i = 1; i < call.num_in; ++i)
-        require(call.in[i].size() == 1, "lamb_update: a norm has ", call.in[i].size(), " elements");
+    require_squares(call.in[1], call.out[0]);
 }
 
 using Names = std::vector<std::string>;
@@ -263,8 +287,9 @@ std::vector<OpEntry> update_ops() {
          FASTPROP_UPDATE(lion),
          check_update<1, 1>},
         {"rprop_update", rprop_names, 1, 1, 3, FASTPROP_UPDATE(rprop), check_update<2, 0>},
-        {"lamb_direction", adam_names, 2, 2, 3, FASTPROP_UPDATE(direction), check_direction},
-        {"lamb_update", {"scalars"}, 3, 3, 1, FASTPROP_UPDATE(lamb), check_lamb},
+        {"lamb_direction", adam_names, 2, 2, 4, direction<float>, direction<double>,
+         check_direction},
+        {"lamb_update", {"scalars"}, 2, 2, 1, FASTPROP_UPDATE(lamb), check_lamb},
         {"average_update", {"scalars"}, 1, 1, 1, FASTPROP_UPDATE(average), check_update<0, 1>},
     };
 }

@@ -165,8 +165,9 @@ std::vector<OpCase> remaining_cases() {
         cases.push_back({"adadelta_update", {x}, {x, x, x}, {0, 0.9, 1e-6, 0.01}});
         cases.push_back({"lion_update", {x}, {x, x}, {0, 0.9, 0.99, 0.01}});
         cases.push_back({"rprop_update", {x}, {x, x, x}, {0, 0.5, 1.2, 1e-6, 50}});
-        cases.push_back({"lamb_direction", {x, x}, {x, x, x}, {0, 0.9, 0.999, 1e-8, 0.01}});
-        cases.push_back({"lamb_update", {x, {}, {}}, {x}, {0}});
+        cases.push_back(
+            {"lamb_direction", {x, x}, {x, x, x, {1, 2, x[0]}}, {0, 0.9, 0.999, 1e-8, 0.01}});
+        cases.push_back({"lamb_update", {x, {1, 2, x[0]}}, {x}, {0}});
         cases.push_back({"average_update", {x}, {x}, {0}});
         cases.push_back({"random_uniform", {}, {x}, {1, 2, 3, 4, -1, 1}});
         cases.push_back({"random_normal", {}, {x}, {1, 2, 3, 4, 0, 1}});

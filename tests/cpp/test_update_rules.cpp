@@ -261,33 +261,51 @@ StepContext step_of(const Doubles& row) {
     return step;
 }
 
-TYPED_TEST(UpdateRules, LambFitsTheStepToTheWeight) {
-    using T = TypeParam;
-    const double tolerance = sizeof(T) == 4 ? 1e-5 : 1e-14;
-    for (const Index n : kSizes) {
-        const auto g = random_values<T>(n, 1), w = random_values<T>(n, 2);
-        std::vector<T> r(g.size()), m(g.size(), T(0.5)), v(g.size(), T(0.25)), moved(w);
-        const Doubles numbers = {1.5, 2.0, 0.1};
-        const StepContext step = step_of(numbers);
-        run_op("lamb_direction", {view(g, {n}), view(w, {n})},
-               {view(r, {n}), view(m, {n}), view(v, {n})}, {0, 0.9, 0.8, 1e-3, 0.1}, 2, &step);
-        Doubles want(g.size());
-        for (std::size_t i = 0; i < g.size(); ++i) {
-            const double mean = 0.9 * 0.5 + 0.1 * double(g[i]);
-            const double square = 0.8 * 0.25 + 0.2 * double(g[i]) * double(g[i]);
-            want[i] = 1.5 * mean / (2.0 * std::sqrt(square) + 1e-3) + 0.1 * double(w[i]);
-        }
-        expect_close(r, want, tolerance);
-        for (const double length : {0.0, 4.0}) {  // a weight of length 0 takes the plain step
-            const std::vector<T> w_norm = {T(length)}, r_norm = {T(2)};
-            moved = w;
-            run_op("lamb_update", {view(r, {n}), view(w_norm, {}), view(r_norm, {})},
-                   {view(moved, {n})}, {2}, 2, &step);
-            for (std::size_t i = 0; i < g.size(); ++i)
-                want[i] = double(w[i]) - 0.1 * (length == 0 ? 1 : 2) * double(r[i]);
-            expect_close(moved, want, tolerance);
-        }
+/// Adam's direction by hand, from moments of 0.5 and 0.25 and the numbers 1.5 and 2.
+template <class T>
+Doubles lamb_by_hand(const std::vector<T>& g, const std::vector<T>& w) {
+    Doubles r(g.size());
+    for (std::size_t i = 0; i < g.size(); ++i) {
+        const double mean = 0.9 * 0.5 + 0.1 * double(g[i]);
+        const double square = 0.8 * 0.25 + 0.2 * double(g[i]) * double(g[i]);
+        r[i] = 1.5 * mean / (2.0 * std::sqrt(square) + 1e-3) + 0.1 * double(w[i]);
     }
+    return r;
+}
+
+template <class T>
+void check_lamb(Index rows, Index columns, bool zero) {
+    SCOPED_TRACE(rows);
+    const double tolerance = sizeof(T) == 4 ? 1e-5 : 1e-14;
+    const Index n = rows * columns;
+    const auto g = random_values<T>(n, 1);
+    auto w = random_values<T>(n, 2);
+    if (zero) w.assign(w.size(), T(0));  // a weight of length 0 takes the plain step
+    std::vector<T> r(g.size()), m(g.size(), T(0.5)), v(g.size(), T(0.25));
+    std::vector<T> squares(static_cast<std::size_t>(2 * rows));
+    const Doubles numbers = {1.5, 2.0, 0.1};
+    const StepContext step = step_of(numbers);
+    const auto shaped = [&](const std::vector<T>& x) { return view(x, {rows, columns}); };
+    run_op("lamb_direction", {shaped(g), shaped(w)},
+           {shaped(r), shaped(m), shaped(v), view(squares, {1, 2, rows})}, {0, 0.9, 0.8, 1e-3, 0.1},
+           2, &step);
+    Doubles want = lamb_by_hand(g, w);
+    expect_close(r, want, tolerance);
+    double w_norm = 0, r_norm = 0;
+    for (std::size_t i = 0; i < g.size(); ++i) {
+        w_norm += double(w[i]) * double(w[i]);
+        r_norm += want[i] * want[i];
+    }
+    const double ratio = zero ? 1 : std::sqrt(w_norm / r_norm);
+    for (std::size_t i = 0; i < g.size(); ++i) want[i] = double(w[i]) - 0.1 * ratio * want[i];
+    run_op("lamb_update", {shaped(r), view(squares, {1, 2, rows})}, {shaped(w)}, {2}, 2, &step);
+    expect_close(w, want, tolerance);
+}
+
+TYPED_TEST(UpdateRules, LambFitsTheStepToTheWeight) {
+    for (const Index rows : kSizes)
+        for (const Index columns : {1, 3, 8, 65})
+            for (const bool zero : {false, true}) check_lamb<TypeParam>(rows, columns, zero);
 }
 
 TYPED_TEST(UpdateRules, AverageMovesByItsShare) {
@@ -341,8 +359,8 @@ TEST(UpdateEdges, MissingStateIsRefused) {
                      Error)
             << c.op;
     }
-    EXPECT_THROW(run_op("lamb_direction", {v}, {v, v, v}, {0, 0.9, 0.9, 0, 0}), Error);
-    EXPECT_THROW(run_op("lamb_update", {v, v, v}, {v}, {0}), Error);
+    EXPECT_THROW(run_op("lamb_direction", {v, v}, {v, v, v, v}, {0, 0.9, 0.9, 0, 0}), Error);
+    EXPECT_THROW(run_op("lamb_update", {v, v}, {v}, {0}), Error);
 }
 
 }  // namespace

@@ -6,7 +6,9 @@ from fastprop.optim import schedules
 from fastprop.optim.adam import Adam, AdamW
 from fastprop.optim.adam_variants import Adamax, NAdam, RAdam
 from fastprop.optim.adaptive import Adadelta, Adagrad, RMSprop
+from fastprop.optim.average import EMA, SWA
 from fastprop.optim.groups import ParamGroup
+from fastprop.optim.lamb import LAMB
 from fastprop.optim.optimizer import Optimizer
 from fastprop.optim.sgd import SGD
 from fastprop.optim.sign import Lion, Rprop
@@ -23,6 +25,7 @@ OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
     "nadam": NAdam,
     "radam": RAdam,
     "lion": Lion,
+    "lamb": LAMB,
     "rprop": Rprop,
 }
 
@@ -57,7 +60,10 @@ __all__ = [
     "NAdam",
     "RAdam",
     "Lion",
+    "LAMB",
     "Rprop",
+    "EMA",
+    "SWA",
     "OPTIMIZERS",
     "get",
     "schedules",

@@ -181,7 +181,7 @@ _momenta = lru_cache(maxsize=32)(_Momenta)
 
 
 class RAdam(Optimizer):
-    r"""Adam that makes plain steps until its second moment is worth dividing by; PyTorch's formulas.
+    r"""Adam with plain steps until the second moment is worth dividing by; PyTorch's formulas.
 
     With Adam's moments :math:`m, v`, :math:`\rho_\infty = 2 / (1 - \beta_2) - 1` and
     :math:`\rho_t = \rho_\infty - 2 t \beta_2^t / (1 - \beta_2^t)`:

@@ -36,7 +36,7 @@ class ParamGroup(Mapping[str, Any]):
         return self.own[name] if name in self.own else self._optimizer.defaults[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
-        self._optimizer.change(self.own, name, value, self)
+        self._optimizer.change(name, value, self.own)
 
     def __iter__(self) -> Iterator[str]:
         return iter(("params", *self._optimizer.hyper_parameters))

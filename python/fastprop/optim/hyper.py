@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
 from fastprop.optim.schedules import Schedule
-
-if TYPE_CHECKING:
-    from fastprop.optim.optimizer import Optimizer
+from fastprop.registry import lookup, type_name
 
 LearningRate = float | Schedule | Callable[[int], float]
 
@@ -26,14 +24,14 @@ class Hyper(Generic[V]):
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, optimizer: Optimizer, owner: type) -> V:
+    def __get__(self, optimizer: HasHyper, owner: type) -> V:
         if optimizer is None:
             return self  # type: ignore[unreachable]
         value: V = optimizer.defaults[self.name]
         return value
 
-    def __set__(self, optimizer: Optimizer, value: Any) -> None:
-        optimizer.change(optimizer.defaults, self.name, value)
+    def __set__(self, optimizer: HasHyper, value: Any) -> None:
+        optimizer.change(self.name, value)
 
     def check(self, where: str, value: Any) -> V:
         """`value` as it is kept; `where` and the name start the message if it is refused."""
@@ -42,6 +40,62 @@ class Hyper(Generic[V]):
     def attributes(self, value: V) -> dict[str, float]:
         """The attributes of the update op that it gives; the op takes those that it has."""
         return {}
+
+
+class HasHyper:
+    """Something with hyper-parameters, which may be assigned one by one.
+
+    Attributes:
+        hyper_parameters: Their names, in the order in which they are printed.
+        defaults: Their values.
+    """
+
+    hyper_parameters: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        own = [name for name, value in vars(cls).items() if isinstance(value, Hyper)]
+        cls.hyper_parameters = tuple(dict.fromkeys([*cls.hyper_parameters, *own]))
+
+    def __init__(self, **hyper: Any) -> None:
+        checked = self._checked(type_name(self), hyper)
+        self._check_together(checked)
+        self.defaults: dict[str, Any] = checked
+        self._revision = 0  # of all of them, also of groups
+
+    def _check_together(self, hyper: Mapping[str, Any]) -> None:
+        """Refuse hyper-parameters that are right one by one, but not together."""
+
+    def _others(self) -> Iterable[dict[str, Any]]:
+        """What is given in place of the defaults, one dict for each group."""
+        return [{}]
+
+    @classmethod
+    def _hyper(cls, name: str) -> Hyper[Any]:
+        hyper: Hyper[Any] = getattr(cls, name)
+        return hyper
+
+    @classmethod
+    def _checked(cls, where: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        known = {name: name for name in cls.hyper_parameters}
+        names = [lookup(where, "hyper-parameter", name, known) for name in values]
+        return {name: cls._hyper(name).check(where, values[name]) for name in names}
+
+    def change(self, name: str, value: Any, group: dict[str, Any] | None = None) -> None:
+        """Assign a default, or what a group has in its place.
+
+        Raises:
+            ValueError: No hyper-parameter of that name; a value out of its range.
+            TypeError: A value of another kind.
+        """
+        new = self._checked(type_name(self), {name: value})
+        if group is not None:
+            self._check_together({**self.defaults, **group, **new})
+        else:
+            for own in self._others():
+                self._check_together({**self.defaults, **new, **own})
+        (self.defaults if group is None else group).update(new)
+        self._revision += 1
 
 
 class Number(Hyper[float]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,15 +13,15 @@ from fastprop.graph.storage import flat_views
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Trace, current_trace
 from fastprop.optim.groups import Parameters, ParamGroup, split_groups
-from fastprop.optim.hyper import Hyper, LearningRate, Rate, check_number
+from fastprop.optim.hyper import HasHyper, LearningRate, Rate, check_number
 from fastprop.optim.schedules import Schedule
-from fastprop.optim.state import load_state, saved_state
-from fastprop.registry import lookup, type_name
+from fastprop.optim.state import checked_state, saved_state
+from fastprop.registry import type_name
 
 _BLOCK_STEPS = 256  # whose numbers are computed together, where the step alone decides
 
 
-class Optimizer:
+class Optimizer(HasHyper):
     """Base of all optimizers. The arithmetic is one op of the C++ table that updates in place.
 
     Args:
@@ -40,28 +40,18 @@ class Optimizer:
     """
 
     op: ClassVar[str] = ""
-    hyper_parameters: ClassVar[tuple[str, ...]] = ("lr",)
     full_batch: ClassVar[bool] = False
 
     lr = Rate()
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        own = [name for name, value in vars(cls).items() if isinstance(value, Hyper)]
-        cls.hyper_parameters = tuple(dict.fromkeys([*cls.hyper_parameters, *own]))
-
     def __init__(self, params: Parameters | None, **hyper: Any) -> None:
-        where = type_name(self)
-        checked = {name: self._hyper(name).check(where, hyper[name]) for name in hyper}
-        self._check_together(checked)
-        self.defaults: dict[str, Any] = checked
+        super().__init__(**hyper)
         self.param_groups: list[ParamGroup] = [ParamGroup(self, [], {})]
         self.parameters: list[Tensor] = []
         self.state: dict[str, list[NDArray[Any]]] = {}
         self._group_of: list[int] = []
         self._steps: list[int] = []
         self._most_steps = 0
-        self._revision = 0  # of the hyper-parameters
         self._attributes: tuple[int, tuple[dict[str, float], ...]] = (-1, ())
         self._block: tuple[int, int, NDArray[np.float64]] = (-1, 0, np.empty((0, 0)))
         if params is not None:
@@ -90,9 +80,6 @@ class Optimizer:
         """
         return np.array(rates).reshape(-1, 1)
 
-    def _check_together(self, hyper: Mapping[str, Any]) -> None:
-        """Refuse hyper-parameters that are right one by one, but not together."""
-
     def _update(
         self, i: int, gradient: Tensor, attributes: dict[str, float], numbers: Numbers
     ) -> None:
@@ -109,31 +96,8 @@ class Optimizer:
 
     # -- hyper-parameters ---
 
-    @classmethod
-    def _hyper(cls, name: str) -> Hyper[Any]:
-        hyper = getattr(cls, lookup(cls.__name__, "hyper-parameter", name, cls._known()), None)
-        assert isinstance(hyper, Hyper)
-        return hyper
-
-    @classmethod
-    def _known(cls) -> dict[str, str]:
-        return {name: name for name in cls.hyper_parameters}
-
-    def change(
-        self, values: dict[str, Any], name: str, value: Any, group: ParamGroup | None = None
-    ) -> None:
-        """Assign a hyper-parameter in `values`: the defaults, or what a group has for itself.
-
-        Raises:
-            ValueError: No hyper-parameter of that name; a value out of its range.
-            TypeError: A value of another kind.
-        """
-        checked = self._hyper(name).check(type_name(self), value)
-        own = {} if group is None else {name: checked}
-        for other in self.param_groups if group is None else [group]:
-            self._check_together({**self.defaults, name: checked, **other.own, **own})
-        values[name] = checked
-        self._revision += 1
+    def _others(self) -> Iterable[dict[str, Any]]:
+        return [group.own for group in self.param_groups]
 
     def attributes(self) -> tuple[dict[str, float], ...]:
         """For each group the op's attributes: what does not change from step to step."""
@@ -241,16 +205,19 @@ class Optimizer:
             return
         checked = []
         for tensors, own in groups:
-            own = {key: self._hyper(key).check(name, value) for key, value in own.items()}
+            own = self._checked(name, own)
             self._check_together({**self.defaults, **own})
             checked.append(ParamGroup(self, tensors, own))
-        self.param_groups = checked
         self.parameters = new
-        self._group_of = [k for k, group in enumerate(checked) for _ in group.params]
-        self._revision += 1
+        self._set_groups(checked)
         self._steps = [0] * len(new)
         self._most_steps = 0
         self._add_state()
+
+    def _set_groups(self, groups: list[ParamGroup]) -> None:
+        self.param_groups = groups
+        self._group_of = [k for k, group in enumerate(groups) for _ in group.params]
+        self._revision += 1
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -296,16 +263,22 @@ class Optimizer:
             RuntimeError: There are no parameters yet.
             ValueError: A gradient has not its parameter's shape or dtype; nothing is updated then.
         """
-        name = type_name(self)
-        if not self.parameters:
-            raise RuntimeError(
-                f"{name}.step: no parameters; pass them, as {name}(model.parameters())"
-            )
+        self._check_bound()
         self._add_state()
         trace = current_trace()
         if trace is not None:
             self.record(trace, [p.grad for p in self.parameters])
-            return
+        else:
+            self._step_now()
+
+    def _check_bound(self) -> None:
+        if not self.parameters:
+            name = type_name(self)
+            raise RuntimeError(
+                f"{name}.step: no parameters; pass them, as {name}(model.parameters())"
+            )
+
+    def _step_now(self) -> None:
         due = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         gradients = [self._gradient(i) for i in due]
         rate = None if _known(self.lr) else self.learning_rates(self.steps, 1)
@@ -327,7 +300,9 @@ class Optimizer:
             gradients: One for each of :attr:`parameters`, or ``None``.
         """
         start = trace.step_numbers(self)
-        width = trace.width - start
+        self._record(gradients, start, trace.width - start)
+
+    def _record(self, gradients: Sequence[Tensor | None], start: int, width: int) -> None:
         for i, gradient in enumerate(gradients):
             if gradient is not None:
                 first, _ = self._numbers_of(i, width)
@@ -352,22 +327,31 @@ class Optimizer:
 
     # -- saving ---
 
-    def state_dict(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
+        """The arguments, parameters aside, that make an optimizer like this one."""
+        return dict(self.defaults)
+
+    def state_dict(self, copy: bool = True) -> dict[str, Any]:
         """Everything that is needed to go on:
         ``{"type", "hyper_parameters", "param_groups", "steps", "state"}``.
 
-        Arrays are copies. Schedules and functions of the step are left out.
+        Schedules and functions of the step are left out.
+
+        Args:
+            copy: Arrays are copies; else the arrays themselves, which training goes on to change.
         """
-        return saved_state(self)
+        return saved_state(self, copy)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what :meth:`state_dict` gave; all of it is checked before anything changes.
+
+        Where all parameters are in one plain group, groups are made as they were saved.
 
         Raises:
             ValueError: State of another optimizer, or of other parameters.
             RuntimeError: There are no parameters yet.
         """
-        load_state(self, saved)
+        checked_state(self, saved)()
 
     def __repr__(self) -> str:
         settings = [
