@@ -118,9 +118,7 @@ def test_groups_of_other_sizes_are_refused():
     optimizer = optim.Adam([{"params": x[:1]}, {"params": x[1:]}])
     for other in ([{"params": x[:2]}, {"params": x[2:]}], x, [{"params": x}]):
         saved = optim.Adam(other).state_dict()
-        with pytest.raises(
-            ValueError, match=r"the optimizer has \[1, 3\]"
-        ):
+        with pytest.raises(ValueError, match=r"the optimizer has \[1, 3\]"):
             optimizer.load_state_dict(saved)
     saved = optim.Adam(x[:3]).state_dict()
     with pytest.raises(ValueError, match=r"groups of \[3\] parameters, the optimizer has \[4\]"):

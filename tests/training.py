@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 import fastprop as fp
-from fastprop import nn
+from fastprop import nn, optim
 
 
 def regression(rows: int = 200, dtype="float32", seed: int = 0):
@@ -29,6 +29,29 @@ def network(*widths: int, dtype="float32", activation="tanh", seed: int = 0) -> 
     fp.seed(seed)
     layers = [nn.Dense(i, o, activation, dtype=dtype) for i, o in pairwise(widths[:-1])]
     return nn.Sequential(*layers, nn.Dense(widths[-2], widths[-1], dtype=dtype))
+
+
+def training_step(model: nn.Module, optimizer: optim.Optimizer):
+    """A step of training as one writes it without a Trainer."""
+
+    def step(x, y):
+        loss = ((model(x) - y) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def weights(*models: nn.Module) -> list[np.ndarray]:
+    """Copies of all parameters."""
+    return [p.data.copy() for m in models for p in m.parameters()]
+
+
+def assert_same(a: list[np.ndarray], b: list[np.ndarray]) -> None:
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_array_equal(x, y)
 
 
 def weights_of(model: nn.Module) -> bytes:

@@ -164,7 +164,7 @@ Program::BoundList Program::bind(const std::vector<Instruction>& list, Index row
         for (const Operand& operand : i.in) {
             if (operand.place == Place::source)
                 bound.sources.push_back(
-                    {bound.views.size(), static_cast<std::size_t>(operand.index)});
+                    {bound.views.size(), static_cast<std::size_t>(operand.index), operand.batched});
             bound.views.push_back(bind(operand, rows));
         }
         const TensorView* out = bound.views.data() + bound.views.size();
@@ -184,8 +184,14 @@ Program::BoundList Program::bind(const std::vector<Instruction>& list, Index row
 void Program::prepare(BoundList& bound, const std::vector<Instruction>& list,
                       const RunRequest& request, Index rows) const {
     if (bound.rows != rows) bound = bind(list, rows);
-    for (const BoundList::Source& s : bound.sources)
-        bound.views[s.view] = request.sources[s.source];
+    for (const BoundList::Source& s : bound.sources) {
+        const TensorView& source = request.sources[s.source];
+        TensorView& view = bound.views[s.view];
+        if (s.batched)
+            view = source;
+        else
+            view.data = source.data;
+    }
 }
 
 void Program::check_request(const RunRequest& request) {
@@ -202,11 +208,14 @@ void Program::check_request(const RunRequest& request) {
             require(index < request.sources.size(), "Program.run: expects a source ", index,
                     ", got ", request.sources.size(), " sources");
             const TensorView& source = request.sources[index];
-            const int axis = operand.batched ? 1 : 0;  // the first axis that has to agree
-            const bool fits =
-                source.dtype == operand.dtype && source.rank == operand.rank &&
-                std::equal(source.shape + axis, source.shape + source.rank, operand.shape + axis);
-            require(fits, "Program.run: source ", index,
+            const TensorView wanted = view_of(operand, nullptr, operand.shape[0]);
+            // One that is not batched may be read under another shape than it has.
+            const bool fits = operand.batched
+                                  ? source.rank == operand.rank &&
+                                        std::equal(source.shape + 1, source.shape + source.rank,
+                                                   operand.shape + 1)
+                                  : source.size() == wanted.size();
+            require(fits && source.dtype == operand.dtype, "Program.run: source ", index,
                     " differs in dtype or shape from what was traced");
             if (operand.batched) source_rows = std::min(source_rows, source.rows());
         }

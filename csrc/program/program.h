@@ -105,6 +105,7 @@ private:
         struct Source {
             std::size_t view;
             std::size_t source;
+            bool batched;  ///< its rows are picked, and their number may be another one each time
         };
         Index rows = -1;
         std::vector<TensorView> views;

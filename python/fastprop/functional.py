@@ -5,13 +5,19 @@ import sys
 from fastprop.graph.indexing import getitem
 from fastprop.graph.loss_rows import (
     binary_cross_entropy_rows,
+    binary_focal_rows,
     cross_entropy_rows,
+    elastic_net_rows,
+    focal_rows,
     gaussian_nll_rows,
     hinge_rows,
     huber_rows,
+    kl_div_rows,
+    log_cosh_rows,
     mae_rows,
     mse_rows,
     poisson_nll_rows,
+    quantile_rows,
 )
 from fastprop.graph.ops_activation import (
     ACTIVATIONS,
@@ -120,8 +126,9 @@ __all__ = [
     "gelu", "gelu_tanh", "silu", "mish", "softplus", "softsign", "sigmoid", "hard_sigmoid",
     "hard_swish", "tanh", "softmax", "log_softmax",
     # losses by row
-    "mse_rows", "mae_rows", "huber_rows", "hinge_rows", "poisson_nll_rows", "gaussian_nll_rows",
-    "binary_cross_entropy_rows", "cross_entropy_rows",
+    "mse_rows", "mae_rows", "huber_rows", "log_cosh_rows", "quantile_rows", "hinge_rows",
+    "poisson_nll_rows", "gaussian_nll_rows", "kl_div_rows", "binary_cross_entropy_rows",
+    "binary_focal_rows", "cross_entropy_rows", "focal_rows", "elastic_net_rows",
     # data
     "gather_rows", "top_k_correct", "binary_correct",
 ]  # fmt: skip

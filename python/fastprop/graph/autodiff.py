@@ -21,6 +21,7 @@ from fastprop.graph.ops_elementwise import copy
 from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.scope import current_scope, differentiate, scoped
 from fastprop.graph.tensor import Tensor, as_tensor
+from fastprop.graph.trace import current_trace
 
 _time = attrgetter("time")
 
@@ -114,6 +115,18 @@ def grad(
     return results[0] if isinstance(inputs, Tensor) else results
 
 
+def gradients_within(
+    output: Tensor, inputs: Sequence[Tensor], gradient: Tensor
+) -> list[Tensor | None]:
+    """Derivatives by inputs that no path leads further back than: part of a pass that goes on.
+
+    Returns:
+        ``None`` where the output does not depend on an input.
+    """
+    found = _accumulate("checkpoint", [output], [gradient], inputs, free=False, within=True)
+    return [found.values.get(id(t)) for t in inputs]
+
+
 def backward(
     output: Tensor,
     gradient: Tensor | ArrayLike | None = None,
@@ -128,7 +141,10 @@ def backward(
         found = _accumulate("backward", [output], [start], None, free)
         # Two leaves may get one array (both terms of a sum do), which one of them may then change.
         taken = {_memory(start)} if gradient is not None else set()
+        trace = current_trace()
         for leaf in found.leaves:
+            if trace is not None and not leaf.symbolic:
+                trace.watch_gradient(leaf)
             d = _result(found, leaf)
             if d is None:
                 continue
@@ -140,9 +156,11 @@ def backward(
 
 
 def _memory(tensor: Tensor) -> int:
-    """What owns the data."""
+    """What owns the data; a symbolic Tensor has memory of its own."""
     array = tensor._data
-    return id(array if array is None or array.base is None else array.base)
+    if array is None:
+        return id(tensor)
+    return id(array if array.base is None else array.base)
 
 
 def _seed(name: str, output: Tensor, gradient: Tensor | None) -> Tensor:
@@ -200,13 +218,17 @@ FREED = Op("freed", lambda name, specs, attrs: specs[0], (_freed,))
 """The op of a result whose history a backward pass has given back."""
 
 
-def _nodes(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Results of ops that derivatives go through, the latest first: users before what they use."""
-    seen = {id(t): t for t in outputs if t.op is not None and t.requires_grad}
+def _nodes(outputs: Sequence[Tensor], ends: set[int]) -> list[Tensor]:
+    """Results of ops that derivatives go through, the latest first: users before what they use.
+
+    Nothing behind a Tensor whose id is in `ends`, nor that itself.
+    """
+    found = (t for t in outputs if id(t) not in ends)
+    seen = {id(t): t for t in found if t.op is not None and t.requires_grad}
     stack = list(seen.values())
     while stack:
         for x in stack.pop().inputs:
-            if x.requires_grad and x.op is not None and id(x) not in seen:
+            if x.requires_grad and x.op is not None and id(x) not in seen and id(x) not in ends:
                 seen[id(x)] = x
                 stack.append(x)
     return sorted(seen.values(), key=_time, reverse=True)
@@ -227,11 +249,12 @@ def _accumulate(
     seeds: Sequence[Tensor],
     targets: Sequence[Tensor] | None,
     free: bool,
+    within: bool = False,
 ) -> Derivatives:
-    """One pass back: derivatives by the targets, or by all leaves."""
-    nodes = _nodes(outputs)
-    wanted = None if targets is None else _on_a_path(nodes, targets)
+    """One pass back: derivatives by the targets, or by all leaves; or `within` the targets only."""
     kept = {id(t) for t in targets or ()}
+    nodes = _nodes(outputs, kept if within else set())
+    wanted = None if targets is None else _on_a_path(nodes, targets)
     found = Derivatives()
     add, values = found.add, found.values
     for output, seed in zip(outputs, seeds, strict=True):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastprop import _core
 
 if TYPE_CHECKING:
-    from fastprop.graph.parameter import Parameter
+    from fastprop.graph.parameter import Buffer, Parameter
     from fastprop.graph.scope import Scope
 
 BATCH = -1
@@ -28,9 +28,11 @@ class Value:
         array: Memory outside the arena (parameter, optimizer state, constant), else None.
         source: Number of the run-time source that it is, else None.
         alias: The value whose memory it shares under another shape, else None.
+        parameter: The Parameter or Buffer whose memory it is, if any.
         persistent: Keeps its place in the arena from step to step (packed weights).
         scope: For which module and part of the step it was recorded, if that is known.
         offset: Bytes from the start of the arena, once planned.
+        waits: Of an alias: values that have to be there before anybody reads it.
     """
 
     __slots__ = (
@@ -44,6 +46,7 @@ class Value:
         "scope",
         "shape",
         "source",
+        "waits",
     )
 
     def __init__(
@@ -54,7 +57,7 @@ class Value:
         array: NDArray[Any] | None = None,
         source: int | None = None,
         alias: Value | None = None,
-        parameter: Parameter | None = None,
+        parameter: Parameter | Buffer | None = None,
         persistent: bool = False,
         scope: Scope | None = None,
     ) -> None:
@@ -68,6 +71,7 @@ class Value:
         self.persistent = persistent
         self.scope = scope
         self.offset = -1
+        self.waits: tuple[Value, ...] = ()
 
     @property
     def base(self) -> Value:
@@ -75,6 +79,15 @@ class Value:
         while value.alias is not None:
             value = value.alias
         return value
+
+    def awaited(self) -> list[Value]:
+        """What has to be there before this value is read, beside the value itself."""
+        found = list(self.waits)
+        value = self
+        while value.alias is not None:
+            value = value.alias
+            found += value.waits
+        return [v.base for v in found]
 
     @property
     def in_arena(self) -> bool:

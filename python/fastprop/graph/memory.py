@@ -19,6 +19,8 @@ SPLIT_BYTES = 16 * 2**20
 """Arenas from this size on may get further barriers: a step then takes milliseconds."""
 SPLIT_GAIN = 0.03
 """The share of the arena that a barrier must save."""
+SPLIT_TRIES = 16
+"""Places that are tried for one barrier: a try takes 10 ms for 500 instructions."""
 
 
 def align(nbytes: int) -> int:
@@ -90,22 +92,24 @@ def split_phases(schedule: Schedule, kept: list[Value]) -> Schedule:
 
 
 def _large_deaths(schedule: Schedule, kept: list[Value], least: int) -> list[int]:
-    """Positions, not at a barrier already, by which `least` bytes died since the one before."""
+    """The `SPLIT_TRIES` best positions, not at a barrier already, by which `least` bytes have died
+    since the one before.
+    """
     last = _last_uses(schedule.instructions, kept)
     dying = [0] * len(schedule.instructions)
     for value, position in last.items():
         if value.in_arena and not value.persistent and position < len(dying):
             dying[position] += value.nbytes
-    positions = []
+    found = []
     died = 0
     for i, phase in enumerate(schedule.phases[:-1]):
         died += dying[i]
         if schedule.phases[i + 1] != phase:
             died = 0
         elif died >= least:
-            positions.append(i)
+            found.append((died, i))
             died = 0
-    return positions
+    return [i for _, i in sorted(found, reverse=True)[:SPLIT_TRIES]]
 
 
 def _buffers(schedule: Schedule, kept: list[Value]) -> list[Buffer]:

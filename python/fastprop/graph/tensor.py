@@ -13,6 +13,7 @@ from fastprop.graph.hooks import RETAIN, Hook, HookHandle, keep_gradient
 from fastprop.graph.op import Op, Spec, bind_tensor, grad_mode, now
 from fastprop.graph.scope import Scope, current_scope
 from fastprop.graph.tensor_methods import TensorMethods
+from fastprop.graph.trace import no_value
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -116,10 +117,7 @@ class Tensor(TensorMethods):
         backward pass through what used the old values is an error then.
         """
         if self._data is None:
-            raise RuntimeError(
-                f"Tensor.data: a symbolic Tensor of shape {self.shape} has no value while a "
-                "Program is being traced; values exist when the Program runs"
-            )
+            raise no_value(self.shape)
         if self.op is None:
             return self._data
         view = self._data.view()

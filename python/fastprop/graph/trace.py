@@ -7,6 +7,9 @@ trace keeps a list of those, in order.
 
 from __future__ import annotations
 
+import linecache
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +21,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from fastprop.graph.tensor import Tensor
     from fastprop.nn import Module
+
+
+class TraceError(RuntimeError):
+    """A function cannot be traced: it depends on what is known only when a Program runs."""
 
 
 class Effect(NamedTuple):
@@ -46,9 +53,37 @@ class StepNumbers(Protocol):
         """Steps done so far."""
         ...
 
+    @steps.setter
+    def steps(self, value: int) -> None: ...
+
     def step_scalars(self, first_step: int, count: int) -> NDArray[np.float64]:
         """The numbers of some steps, float64 ``[count, k]``."""
         ...
+
+    def attributes(self) -> Any:
+        """What a trace takes for constant; compared to notice a change."""
+        ...
+
+
+class Gradient:
+    """What becomes of a Tensor's gradient in a traced function.
+
+    Attributes:
+        tensor: The Tensor; no symbolic one.
+        before: Its gradient when the function was traced, which it gets back.
+        cleared: The function forgets the gradient before it adds to it.
+        used: An optimizer of the function uses it, so nobody else needs it.
+        left: What the function leaves, symbolic.
+    """
+
+    __slots__ = ("before", "cleared", "left", "tensor", "used")
+
+    def __init__(self, tensor: Tensor, cleared: bool) -> None:
+        self.tensor = tensor
+        self.before = tensor.grad
+        self.cleared = cleared
+        self.used = False
+        self.left: Tensor | None = None
 
 
 class Trace:
@@ -60,6 +95,8 @@ class Trace:
         width: How many they are.
         modes: By the id of each module that was called: the module, and whether it was in
             training mode then.
+        gradients: By their id, the Tensors whose gradient the function adds to or forgets.
+        last_segment: What the backward pass through the latest checkpointed segment has given.
     """
 
     def __init__(self) -> None:
@@ -67,6 +104,8 @@ class Trace:
         self.numbers: list[StepNumbers] = []
         self.width = 0
         self.modes: dict[int, tuple[Module, bool]] = {}
+        self.gradients: dict[int, Gradient] = {}
+        self.last_segment: list[Tensor] = []
         self.streams = 0
 
     def next_stream(self) -> int:
@@ -81,6 +120,47 @@ class Trace:
         self.width += source.step_scalars(source.steps, 1).shape[1]
         return first
 
+    def watch_gradient(self, tensor: Tensor, *, cleared: bool = False) -> Gradient:
+        """Set the gradient of a Tensor aside, so that the function gives it one of its own."""
+        if id(tensor) not in self.gradients:
+            self.gradients[id(tensor)] = Gradient(tensor, cleared)
+            tensor.grad = None
+        return self.gradients[id(tensor)]
+
+    def return_gradients(self) -> None:
+        """All Tensors get back the gradients that they had."""
+        for gradient in self.gradients.values():
+            gradient.left, gradient.tensor.grad = gradient.tensor.grad, gradient.before
+
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def _line_of_the_user() -> str:
+    """Where the code outside this package is, and what the line says."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    name, number = frame.f_code.co_filename, frame.f_lineno
+    text = linecache.getline(name, number).strip()
+    return f"{os.path.basename(name)}, line {number}" + (f", `{text}`" if text else "")
+
+
+def no_value(shape: tuple[int, ...]) -> TraceError:
+    """The error of somebody who asks a symbolic Tensor for its value."""
+    where = _line_of_the_user()
+    if is_tracing():
+        return TraceError(
+            f"{where}: asks for the value of a Tensor of shape {shape} while the function is being "
+            "traced into a Program. It is traced once; values exist only when the Program runs. "
+            "Choose between values with fastprop.where; return what is wanted outside; or run the "
+            "function without compile if its steps depend on its data"
+        )
+    return TraceError(
+        f"{where}: this symbolic Tensor of shape {shape} leaked out of a function while that was "
+        "being traced into a Program, and has no value; return it from the function instead"
+    )
+
 
 TRACE: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
@@ -94,12 +174,24 @@ def is_tracing() -> bool:
     return TRACE.get() is not None
 
 
+def forget_gradient(tensor: Tensor) -> None:
+    """What `zero_grad` does to a parameter."""
+    trace = TRACE.get()
+    if trace is not None:
+        trace.watch_gradient(tensor, cleared=True)
+    tensor.grad = None
+
+
 @contextmanager
 def tracing() -> Iterator[Trace]:
-    """Inside the block, ops on parameters and Buffers are recorded instead of run."""
+    """Inside the block, ops on parameters and Buffers are recorded instead of run.
+
+    After it all Tensors have the gradients that they had before.
+    """
     trace = Trace()
     token = TRACE.set(trace)
     try:
         yield trace
     finally:
+        trace.return_gradients()
         TRACE.reset(token)

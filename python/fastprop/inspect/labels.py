@@ -36,7 +36,9 @@ class Labels:
     def __init__(self, program: Program, model: Module) -> None:
         self._layers = {id(m): _layer_name(path, m) for path, m in model.named_modules()}
         self._owners = {
-            id(p): self._layers[id(m)] for m in model.modules() for p in m._parameters.values()
+            id(p): self._layers[id(m)]
+            for m in model.modules()
+            for p in (*m._parameters.values(), *m._buffers.values())
         }
         self._packed = _packed_parameters([*program.prologue, *program.instructions])
         self._gradients = _gradients(program.instructions)

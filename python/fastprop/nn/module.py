@@ -12,7 +12,7 @@ from fastprop.graph.changes import Table, changed
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.scope import Scope, scoped
 from fastprop.graph.tensor import Tensor
-from fastprop.graph.trace import current_trace
+from fastprop.graph.trace import current_trace, forget_gradient
 from fastprop.registry import type_name
 
 M = TypeVar("M", bound="Module")
@@ -290,7 +290,7 @@ class Module:
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for parameter in self.parameters():
-            parameter.grad = None
+            forget_gradient(parameter)
 
     # -- printing ---
 

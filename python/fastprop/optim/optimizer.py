@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastprop.graph.effects import Numbers, effect
 from fastprop.graph.storage import flat_views
 from fastprop.graph.tensor import Tensor
-from fastprop.graph.trace import Trace, current_trace
+from fastprop.graph.trace import Trace, current_trace, forget_gradient
 from fastprop.optim.groups import Parameters, ParamGroup, split_groups
 from fastprop.optim.hyper import HasHyper, LearningRate, Rate, check_number
 from fastprop.optim.schedules import Schedule
@@ -254,7 +254,7 @@ class Optimizer(HasHyper):
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for parameter in self.parameters:
-            parameter.grad = None
+            forget_gradient(parameter)
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place; while tracing, in every step.
@@ -267,6 +267,13 @@ class Optimizer(HasHyper):
         self._add_state()
         trace = current_trace()
         if trace is not None:
+            if all(p.grad is None for p in self.parameters):
+                raise RuntimeError(
+                    f"{type_name(self)}.step: no parameter has a gradient yet in the function that "
+                    "is being traced; call backward() before step()"
+                )
+            for parameter in self.parameters:
+                trace.watch_gradient(parameter).used = True
             self.record(trace, [p.grad for p in self.parameters])
         else:
             self._step_now()

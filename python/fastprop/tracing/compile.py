@@ -1,0 +1,202 @@
+"""compile: a function on Tensors, traced into a Program."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, SupportsIndex
+
+import numpy as np
+
+from fastprop.graph.op import Spec, is_grad_enabled
+from fastprop.graph.parameter import Buffer, Parameter
+from fastprop.graph.program import Program
+from fastprop.graph.tensor import Tensor, as_supported_array
+from fastprop.graph.trace import TraceError, is_tracing
+from fastprop.random import check_seed
+from fastprop.registry import type_name
+from fastprop.tracing.capture import Argument, Capture
+from fastprop.tracing.structure import Structure, put_together, take_apart
+from fastprop.tracing.variant import Variant
+
+_KEPT = 32  # Programs of one function
+Array = np.ndarray[Any, Any]
+
+
+def compile(
+    function: Callable[..., Any] | None = None,
+    *,
+    threads: int | None = None,
+    seed: SupportsIndex = 0,
+) -> Any:
+    """Trace a function once, and from then on run it as one Program.
+
+    The function may call modules, losses, :func:`fastprop.grad`, ``backward()`` and
+    ``optimizer.step()``, and return Tensors in tuples, lists and dicts. It gives what it gives
+    without ``compile``, but that nothing outside can be differentiated through it, and that
+    gradients which one of its own optimizers has used are not kept in ``grad``.
+
+    NumPy arrays, numbers of NumPy and Tensors among the arguments may differ from call to call. All
+    other arguments (Python numbers, strings, modules) are part of what is traced: a call with
+    others is traced anew. If all arrays with as many rows as the first one can be treated as a
+    batch, one Program serves any number of rows; else there is one for each shape.
+
+    Python runs only while the function is traced. So it must not choose by the value of a Tensor
+    (use :func:`fastprop.where`), and what it reads besides its arguments, Parameters and Buffers
+    must not change. Random numbers of modules such as dropout are new in every call.
+
+    Args:
+        function: The function, or a module. Left out, this is a decorator with options.
+        threads: Threads of a run; ``None`` lets a cost model choose. Results do not depend on it.
+        seed: Of whatever is random in the function.
+
+    Returns:
+        A :class:`CompiledFunction`.
+
+    Raises:
+        TypeError: `function` cannot be called.
+        TraceError: From a call: the function asks for the value of a Tensor while it is traced.
+    """
+    if function is None:
+        return functools.partial(compile, threads=threads, seed=seed)
+    if not callable(function):
+        raise TypeError(f"compile: expects a function or a module, got {type_name(function)}")
+    return CompiledFunction(function, threads, check_seed("compile", seed))
+
+
+class Signature(NamedTuple):
+    """What a function was called with, but for the numbers in the arrays.
+
+    Attributes:
+        structure: Of the arguments.
+        arguments: The arrays; of those that are batches the first extent is 0 here.
+        grad_enabled: Whether derivatives were recorded.
+    """
+
+    structure: Structure
+    arguments: tuple[Argument, ...]
+    grad_enabled: bool
+
+    @property
+    def batched(self) -> bool:
+        return any(a.spec.batched for a in self.arguments)
+
+
+class CompiledFunction:
+    """A function, and its Programs; :func:`compile` makes one.
+
+    Attributes:
+        function: The function as it was.
+        calls: How often the compiled one was called.
+    """
+
+    def __init__(self, function: Callable[..., Any], threads: int | None, seed: int) -> None:
+        self.function = function
+        self.calls = 0
+        self._threads = threads
+        self._seed = seed
+        self._variants: dict[Signature, list[Variant]] = {}
+        self._whole: set[Signature] = set()  # that do not go by rows
+        functools.update_wrapper(self, function, updated=())
+
+    @property
+    def programs(self) -> list[Program]:
+        """The Programs that there are at present."""
+        return [v.program for variants in self._variants.values() for v in variants]
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        leaves: list[Any] = []
+        structure = take_apart((args, options), _is_array, leaves)
+        # A part of something larger is traced with that; without numbers there is nothing to do.
+        if is_tracing() or any(leaf.size == 0 for leaf in leaves):
+            return self.function(*args, **options)
+        arrays = [as_supported_array("compile", leaf) for leaf in leaves]
+        signature, rows = _signature(structure, leaves, arrays, by_rows=True)
+        if signature in self._whole:
+            signature, rows = _signature(structure, leaves, arrays, by_rows=False)
+        variant = self._find(signature, rows)
+        if variant is None:
+            try:
+                variant = self._trace(signature, rows)
+            except (ValueError, TypeError):
+                if not signature.batched:
+                    raise
+                # What does not go by rows may well go as a whole; if not, that error says why.
+                self._whole.add(signature)
+                signature, rows = _signature(structure, leaves, arrays, by_rows=False)
+                variant = self._find(signature, rows) or self._trace(signature, rows)
+        result = variant.run(leaves, arrays, rows, self._seed, self.calls)
+        self.calls += 1
+        return result
+
+    def _find(self, signature: Signature, rows: int) -> Variant | None:
+        found = (v for v in self._variants.get(signature, ()) if v.serves(rows))
+        return next(found, None)
+
+    def _trace(self, signature: Signature, rows: int) -> Variant:
+        """A variant for these arguments: a known one if it turns out to do, else a new one."""
+        known = self._variants.setdefault(signature, [])
+        capture = self._capture(signature, rows)
+        fingerprint = capture.fingerprint()
+        for variant in known:
+            if variant.fingerprint == fingerprint and rows <= variant.capacity:
+                variant.also_serves(capture, rows)
+                return variant
+        if not known and self._capture(signature, rows).fingerprint() != fingerprint:
+            raise TraceError(
+                f"{self._name}: the function does not do the same each time that it is traced; "
+                "what it reads besides its arguments, Parameters and Buffers must not change. "
+                "Random numbers of NumPy, counters and files are such things: pass them as "
+                "arguments"
+            )
+        made = Variant(self._name, capture, fingerprint, rows, self._threads)
+        smaller = [v for v in known if v.fingerprint == fingerprint]
+        for variant in smaller:
+            made.sizes |= variant.sizes
+        self._variants[signature] = [*[v for v in known if v not in smaller][-_KEPT:], made]
+        return made
+
+    def _capture(self, signature: Signature, rows: int) -> Capture:
+        def call(placeholders: list[Tensor]) -> Any:
+            args, options = put_together(signature.structure, iter(placeholders))
+            return self.function(*args, **options)
+
+        arguments = [_with_rows(a, rows) for a in signature.arguments]
+        return Capture(call, arguments)
+
+    @property
+    def _name(self) -> str:
+        return f"compile({getattr(self.function, '__name__', type_name(self.function))})"
+
+    def __repr__(self) -> str:
+        programs = self.programs
+        instructions = ", ".join(str(p.num_instructions) for p in programs)
+        about = f"{len(programs)} Programs of {instructions} instructions" if programs else "new"
+        return f"<{self._name}: {about}>"
+
+
+def _is_array(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return not isinstance(value, Parameter | Buffer)
+    return isinstance(value, np.ndarray | np.generic)
+
+
+def _signature(
+    structure: Structure, leaves: Sequence[Any], arrays: Sequence[Array], *, by_rows: bool
+) -> tuple[Signature, int]:
+    """The signature of a call, and the rows of its batch (1 if it has none)."""
+    rows = next((len(a) for a in arrays if a.ndim), 1) if by_rows else 1
+    arguments = []
+    for leaf, array in zip(leaves, arrays, strict=True):
+        batched = by_rows and array.ndim > 0 and len(array) == rows
+        shape = (0, *array.shape[1:]) if batched else array.shape
+        differentiable = isinstance(leaf, Tensor) and leaf.requires_grad
+        arguments.append(Argument(Spec(shape, array.dtype, batched), differentiable))
+    return Signature(structure, tuple(arguments), is_grad_enabled()), rows
+
+
+def _with_rows(argument: Argument, rows: int) -> Argument:
+    spec = argument.spec
+    if not spec.batched:
+        return argument
+    return argument._replace(spec=spec._replace(shape=(rows, *spec.shape[1:])))

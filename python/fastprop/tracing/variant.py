@@ -1,0 +1,159 @@
+"""One Program of a compiled function, and what a call of it means for Tensors outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastprop.graph.changes import CHANGES
+from fastprop.graph.program import Program, RunResult
+from fastprop.graph.tensor import Tensor
+from fastprop.graph.trace import Gradient, StepNumbers
+from fastprop.tracing.capture import Capture
+from fastprop.tracing.structure import put_together
+
+Array = np.ndarray[Any, Any]
+
+
+class Variant:
+    """A Program for arguments of one signature, while models and optimizers are as they were.
+
+    Args:
+        name: What errors call the function.
+        capture: What it does.
+        fingerprint: Of `capture`.
+        rows: Of the batch that it was traced with; the Program takes up to as many.
+        threads: Of the Program; ``None`` chooses.
+
+    Attributes:
+        program: The Program.
+        capacity: Most rows of a batch.
+        sizes: Numbers of rows for which the function is known to do the same.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        capture: Capture,
+        fingerprint: tuple[Any, ...],
+        rows: int,
+        threads: int | None,
+    ) -> None:
+        self.fingerprint = fingerprint
+        self.capacity = rows
+        self.sizes = {rows}
+        self.program = Program(
+            capture.placeholders,
+            capture.scalars,
+            capture.rows,
+            effects=capture.trace.effects,
+            step_numbers=capture.trace.width,
+            threads=threads,
+            packed=False,
+        )
+        self._name = name
+        self._capture = capture
+        self._look()
+
+    def _look(self) -> None:
+        """Remember what has to be the same in a call."""
+        self._changes = CHANGES.latest
+        self._modes = list(self._capture.trace.modes.values())
+        numbers = dict.fromkeys(self._capture.trace.numbers)
+        self._settings = [(source, source.attributes()) for source in numbers]
+
+    def serves(self, rows: int) -> bool:
+        """Whether it does what the function would do now with so many rows."""
+        return (
+            rows in self.sizes
+            and self._changes == CHANGES.latest
+            and all(module.training is mode for module, mode in self._modes)
+            and all(source.attributes() == values for source, values in self._settings)
+        )
+
+    def also_serves(self, capture: Capture, rows: int) -> None:
+        """A new capture, with so many rows, has turned out to do the same."""
+        self.sizes.add(rows)
+        self._changes = CHANGES.latest
+        self._modes = list(capture.trace.modes.values())
+
+    def run(
+        self, leaves: Sequence[Any], arrays: Sequence[Array], rows: int, seed: int, call: int
+    ) -> Any:
+        """Run the Program, and do what the function does to Tensors outside it.
+
+        Args:
+            leaves: The arrays among the arguments, as they were given.
+            arrays: The same as contiguous arrays.
+            rows: Of the batch.
+            seed: Of whatever is random.
+            call: Number of this call, which makes random numbers new ones.
+        """
+        trace = self._capture.trace
+        gradients = trace.gradients.values()
+        for gradient in gradients:
+            self._check(gradient)
+        numbers, counts = _row_of_numbers(trace.numbers)
+        result = self.program.run(arrays, rows, rows, numbers, call, seed)
+        if result.stopped == "interrupt":
+            raise result.error or KeyboardInterrupt
+        for source, count in counts.items():
+            source.steps += count
+        values = self._values(result)
+        for gradient in gradients:
+            _settle(gradient, values)
+        for leaf, placeholder in zip(leaves, self._capture.placeholders, strict=True):
+            if placeholder.grad is not None and isinstance(leaf, Tensor):
+                _add_gradient(leaf, values[id(placeholder.grad)])
+        results = (values.get(id(t), t) for t in self._capture.results)
+        return put_together(self._capture.structure, results)
+
+    def _check(self, gradient: Gradient) -> None:
+        """A gradient from before would have to be added to the one that an optimizer uses."""
+        if gradient.used and not gradient.cleared and gradient.tensor.grad is not None:
+            raise RuntimeError(
+                f"{self._name}: a parameter of shape {gradient.tensor.shape} has a gradient from "
+                "before this call, and an optimizer of the function would use it; call "
+                "zero_grad() first, in the function or before it"
+            )
+
+    def _values(self, result: RunResult) -> dict[int, Tensor]:
+        """What the Program computed, by the id of the symbolic Tensor."""
+        capture = self._capture
+        values: dict[int, Tensor] = {}
+        for i, tensor in enumerate(capture.scalars):
+            values[id(tensor)] = Tensor(np.asarray(result.values[0, i], dtype=tensor.dtype))
+        for tensor, array in zip(capture.rows, result.rows, strict=True):
+            values[id(tensor)] = Tensor(array)
+        for stored in capture.arrays:
+            values[id(stored.tensor)] = Tensor(stored.array.copy())
+        return values
+
+
+def _row_of_numbers(
+    sources: Sequence[StepNumbers],
+) -> tuple[np.ndarray[Any, np.dtype[np.float64]] | None, dict[StepNumbers, int]]:
+    """What the optimizers give for the next step of each, and how many steps those are."""
+    counts: dict[StepNumbers, int] = {}
+    parts = []
+    for source in sources:
+        done = counts.get(source, 0)
+        parts.append(source.step_scalars(source.steps + done, 1))
+        counts[source] = done + 1
+    if len(parts) == 1:
+        return parts[0], counts
+    return (np.concatenate(parts, axis=1) if parts else None), counts
+
+
+def _settle(gradient: Gradient, values: dict[int, Tensor]) -> None:
+    """What the function does to the ``grad`` of a Tensor that lives on."""
+    if gradient.cleared or gradient.left is None:
+        gradient.tensor.grad = None
+    if gradient.left is not None and not gradient.used:
+        _add_gradient(gradient.tensor, values.get(id(gradient.left), gradient.left))
+
+
+def _add_gradient(tensor: Tensor, value: Tensor) -> None:
+    tensor.grad = value if tensor.grad is None else tensor.grad + value
