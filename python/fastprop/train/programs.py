@@ -122,7 +122,7 @@ class Programs:
         self._kept: OrderedDict[tuple[Any, ...], TracedProgram] = OrderedDict()
         self._signatures: dict[Signature, int] = {}
         self._specs: dict[int, list[Spec]] = {}
-        self._attributes: dict[str, float] = {}
+        self._attributes: tuple[dict[str, float], ...] = ()
         # What the model is made of, and how many models it has been so far.
         self._structure: list[Any] = []
         self.generation = 0

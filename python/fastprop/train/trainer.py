@@ -194,6 +194,11 @@ class Trainer:
                 f"{where}: drop_last leaves no batch, with {len(data)} rows and "
                 f"batch_size {batch_size}"
             )
+        if self.optimizer.full_batch and batch < len(data):
+            raise ValueError(
+                f"{where}: {type_name(self.optimizer)} wants all rows in every step; batch_size is "
+                f"{batch} of {len(data)} rows, write batch_size=None"
+            )
         rows = len(data) - len(data) % batch if drop_last else len(data)
         traced = self._programs.training(where, data, batch, several=rows > batch, mix=mix)
         self.history = history
