@@ -13,6 +13,7 @@ import numpy as np
 from helpers import torch
 
 from fastprop import functional as F
+from fastprop.graph.ops_mixup import mixup
 
 
 class Case(NamedTuple):
@@ -150,6 +151,7 @@ CASES: dict[str, Case] = _elementwise() | {
                          [(2, 2), (2, 3), (3,)]),
     "einsum dots": Case(lambda a, b: F.einsum("...ij,jk", a, b),
                         lambda a, b: torch.einsum("...ij,jk", a, b), [(2, 1, 2), (2, 2)]),
+    "mixup": Case(lambda x: mixup(x * x, 0.4, seed=1, step=0), None, [(3, 2)]),
     # losses by row
     "cross_entropy": Case(lambda x: F.cross_entropy_rows(x, LABELS), None, [(3, 3)]),
     "mse": Case(F.mse_rows, lambda p, y: ((p - y) ** 2).mean(1), [(2, 3), (2, 3)]),

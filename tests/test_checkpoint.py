@@ -1,513 +1,189 @@
-"""Checkpoints: a fit that was broken off goes on to the same bits; what cannot go on says why."""
+"""fp.checkpoint: the same bits with less memory."""
 
 from __future__ import annotations
 
-import math
-import shutil
-import threading
-import warnings
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
-from tests.training import classes, network, regression, weights_of
+from training import assert_same, training_step, weights
 
 import fastprop as fp
 from fastprop import functional as F
 from fastprop import nn, optim
-from fastprop.optim import schedules
-from fastprop.random import default_generator
-from fastprop.saving.errors import SavedFileError
-from fastprop.train import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from fastprop.graph.parameter import Buffer
 
-X, Y = regression(70)
-WEIGHT = np.random.default_rng(1).uniform(0.5, 2.0, 70)
+rng = np.random.default_rng(0)
+X = rng.normal(size=(33, 16)).astype(np.float32)
+Y = X[:, :1] * X[:, 1:2]
 
 
-class BreakOffError(Exception):
-    """Stands for what ends a process."""
+class Deep(nn.Module):
+    """Equal layers, checkpointed in segments (0: not at all)."""
 
-
-class BreakOff(fp.Callback):
-    """Ends the training at a step, when the checkpoints of that step are there."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def steps_until_due(self, trainer):
-        return self.step - trainer.optimizer.steps if trainer.optimizer.steps < self.step else None
-
-    def on_save_point(self, trainer):
-        if trainer.optimizer.steps >= self.step:
-            raise BreakOffError
-
-
-def everything(t: fp.Trainer) -> tuple:
-    state = {key: [a.tobytes() for a in arrays] for key, arrays in t.optimizer.state.items()}
-    history = {name: np.array(values).tobytes() for name, values in t.history.to_dict().items()}
-    return weights_of(t.model), state, t.optimizer.steps, t.epoch, history, t.history.notes
-
-
-def make(optimizer: Any = None, loss: Any = "mse", **options: Any) -> fp.Trainer:
-    optimizer = optimizer or optim.Adam(lr=1e-2)
-    return fp.Trainer(network(3, 8, 1), loss, optimizer, metrics=["mae"], **options)
-
-
-def broken_off(
-    path: Path, step: int, trainer: fp.Trainer, callbacks: Any = (), every: int = 1, **options: Any
-) -> None:
-    """Train until `step`, with a checkpoint that was written just then or before."""
-    saving = ModelCheckpoint(path, every_steps=every)
-    with pytest.raises(BreakOffError):
-        trainer.fit(X, Y, callbacks=[saving, *callbacks, BreakOff(step)], **options)
-
-
-# Batches of 16: 5 steps an epoch, the last one of 6 rows.
-ARGUMENTS = {"epochs": 6, "batch_size": 16}
-STEPS = [1, 3, 4, 5, 6, 9, 10, 14, 29, 30]
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_any_step_will_do(step: int, tmp_path: Path) -> None:
-    whole = make()
-    whole.fit(X, Y, **ARGUMENTS)
-    path = tmp_path / "c"
-    broken_off(path, step, make(), **ARGUMENTS)
-    resumed = fp.Trainer.resume(path)
-    assert resumed.optimizer.steps == step
-    resumed.fit(X, Y, **ARGUMENTS)
-    assert everything(resumed) == everything(whole)
-    assert resumed.resume_point is None
-
-
-WORKS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "momentum": (lambda: optim.SGD(lr=0.05, momentum=0.9, nesterov=True), {}),
-    "schedule": (lambda: optim.AdamW(lr=schedules.Warmup(7, schedules.Cosine(0.02, 23))), {}),
-    "split": (lambda: optim.Adam(), {"validation_split": 0.3}),
-    "validation": (lambda: optim.Adam(), {"validation_data": (X[:9], Y[:9], WEIGHT[:9])}),
-    "in order": (lambda: optim.Adam(), {"shuffle": False}),
-    "drop_last": (lambda: optim.Adam(), {"drop_last": True}),
-    "weights": (lambda: optim.Adam(), {"sample_weight": WEIGHT}),
-    "one batch": (lambda: optim.Adam(), {"batch_size": None, "epochs": 20}),
-}
-
-
-@pytest.mark.parametrize("threads", [(1, 2), (2, 1)])
-@pytest.mark.parametrize("name", WORKS)
-def test_all_that_a_fit_may_have(name: str, threads: tuple[int, int], tmp_path: Path) -> None:
-    """On another number of threads too."""
-    optimizer, options = WORKS[name]
-    options = {**ARGUMENTS, **options}
-    callbacks = lambda: [EarlyStopping("loss", patience=3), ReduceLROnPlateau("mae", patience=1)]  # noqa: E731
-    if name == "schedule":
-        callbacks = lambda: [EarlyStopping("loss", patience=3, min_delta=1e-3)]  # noqa: E731
-    whole = make(optimizer(), seed=4)
-    whole.fit(X, Y, callbacks=callbacks(), **options)
-    path = tmp_path / "c"
-    broken_off(path, 13, make(optimizer(), seed=4, threads=threads[0]), callbacks(), 3, **options)
-    resumed = fp.Trainer.resume(path, threads=threads[1])
-    assert resumed.optimizer.steps == 12
-    assert repr(resumed.optimizer.lr) == repr(optimizer().lr) or name != "schedule"
-    resumed.fit(X, Y, callbacks=callbacks(), **options)
-    assert everything(resumed) == everything(whole)
-
-
-def test_labels_and_a_buffer(tmp_path: Path) -> None:
-    class Counting(nn.Module):
-        """Adds up the means of its inputs."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.seen = nn.Buffer(np.zeros(2, np.float32))
-            self.dense = nn.Dense(2, 3)
-
-        def forward(self, x: Any) -> Any:
-            if self.training:
-                self.seen.assign(self.seen + F.mean(x, 0))
-            return self.dense(x)
-
-    def trainer() -> fp.Trainer:
-        fp.seed(1)
-        return fp.Trainer(Counting(), "cross_entropy", "adam", metrics=["accuracy"])
-
-    x, y = classes(60)
-    whole = trainer()
-    whole.fit(x, y, epochs=3, batch_size=8)
-    path = tmp_path / "c"
-    with pytest.raises(BreakOffError):
-        trainer().fit(
-            *(x, y),
-            epochs=3,
-            batch_size=8,
-            callbacks=[ModelCheckpoint(path, every_steps=1), BreakOff(11)],
+    def __init__(self, layers: int, segments: int, width: int = 16, dtype="float32") -> None:
+        super().__init__()
+        fp.seed(0)
+        self.blocks = nn.ModuleList(
+            [nn.Dense(width, width, "tanh", dtype=dtype) for _ in range(layers)]
         )
-    resumed = fp.Trainer.resume(path, classes=[Counting])
-    resumed.fit(x, y, epochs=3, batch_size=8)
-    assert everything(resumed) == everything(whole)
-    assert np.any(resumed.model.seen.data)
-
-
-def test_broken_off_again_and_again(tmp_path: Path) -> None:
-    whole = make()
-    whole.fit(X, Y, **ARGUMENTS)
-    path = tmp_path / "c"
-    broken_off(path, 2, make(), **ARGUMENTS)
-    for step in (4, 5, 11, 12, 25):
-        broken_off(path, step, fp.Trainer.resume(path), **ARGUMENTS)
-    resumed = fp.Trainer.resume(path)
-    resumed.fit(X, Y, **ARGUMENTS)
-    assert everything(resumed) == everything(whole)
-
-
-def test_a_second_fit_is_broken_off(tmp_path: Path) -> None:
-    whole, other = make(), make()
-    path = tmp_path / "c"
-    for t in (whole, other):
-        t.fit(X, Y, epochs=2, batch_size=8)
-    whole.fit(X, Y, **ARGUMENTS)
-    broken_off(path, 25, other, **ARGUMENTS)
-    resumed = fp.Trainer.resume(path)
-    assert resumed.epoch == 3
-    resumed.fit(X, Y, **ARGUMENTS)
-    assert everything(resumed) == everything(whole)
-
-
-def test_a_fit_that_was_done_is_not_done_again(tmp_path: Path) -> None:
-    path = tmp_path / "c"
-    t = make()
-    stopping = lambda: EarlyStopping("loss", patience=1, min_delta=1.0)  # noqa: E731
-    t.fit(X, Y, callbacks=[ModelCheckpoint(path), stopping()], **ARGUMENTS)
-    assert t.epoch == 2
-    resumed = fp.Trainer.resume(path)
-    resumed.fit(X, Y, callbacks=[stopping()], **ARGUMENTS)
-    assert everything(resumed) == everything(t)
-    resumed.fit(X, Y, **ARGUMENTS)  # a new one
-    assert resumed.epoch == 8
-
-
-def test_more_epochs_than_at_first(tmp_path: Path) -> None:
-    path = tmp_path / "c"
-    whole = make()
-    whole.fit(X, Y, epochs=8, batch_size=16)
-    broken_off(path, 13, make(), **ARGUMENTS)
-    resumed = fp.Trainer.resume(path)
-    assert resumed.fit(X, Y, epochs=8, batch_size=16).epoch == list(range(1, 9))
-    assert everything(resumed) == everything(whole)
-
-
-def test_steps_by_hand_before(tmp_path: Path) -> None:
-    path = tmp_path / "c"
-    whole, other = make(), make()
-    for t in (whole, other):
-        t.train_step(X[:5], Y[:5])
-        t.train_step(X[5:9], Y[5:9])
-    whole.fit(X, Y, **ARGUMENTS)
-    broken_off(path, 9, other, **ARGUMENTS)
-    resumed = fp.Trainer.resume(path)
-    resumed.fit(X, Y, **ARGUMENTS)
-    assert everything(resumed) == everything(whole)
-
-
-# -- Trainer.save ----------------------------------------------------------------------------------
-
-
-def test_save_and_resume(tmp_path: Path) -> None:
-    t = make(seed=9)
-    t.fit(X, Y, **ARGUMENTS)
-    t.save(tmp_path / "c")
-    resumed = fp.Trainer.resume(tmp_path / "c")
-    assert resumed.resume_point is None
-    assert everything(resumed) == everything(t)
-    assert repr(resumed) == repr(t)
-    assert resumed.history.seconds == t.history.seconds
-    for trainer in (t, resumed):
-        trainer.fit(X, Y, **ARGUMENTS)
-    assert everything(resumed) == everything(t)
-    np.testing.assert_array_equal(
-        fp.Trainer(fp.load(tmp_path / "c"), "mse", "sgd").predict(X),
-        fp.Trainer.resume(tmp_path / "c").predict(X),
-    )
-
-
-def test_random_numbers_go_on(tmp_path: Path) -> None:
-    t = make()
-    fp.seed(77)
-    nn.Dense(3, 3)
-    t.save(tmp_path / "c")
-    expected = nn.Dense(2, 2).state_dict()["weight"]
-    fp.seed(5)
-    fp.Trainer.resume(tmp_path / "c")
-    np.testing.assert_array_equal(nn.Dense(2, 2).state_dict()["weight"], expected)
-    assert default_generator().seed == 77
-
-
-def test_an_optimizer_of_some_parameters(tmp_path: Path) -> None:
-    model = network(3, 8, 1)
-    optimizer = optim.Adam([*model[1].parameters()][::-1], lr=1e-2)
-    t = fp.Trainer(model, "mse", optimizer)
-    t.fit(X, Y)
-    t.save(tmp_path / "c")
-    resumed = fp.Trainer.resume(tmp_path / "c")
-    for trainer in (t, resumed):
-        trainer.fit(X, Y)
-    assert everything(resumed) == everything(t)
-
-
-def test_save_while_fit_goes_on(tmp_path: Path) -> None:
-    class Saves(fp.Callback):
-        def on_epoch_end(self, trainer, epoch, logs):
-            trainer.save(tmp_path / "c")
-
-    with pytest.raises(RuntimeError, match=r"save: fit is going on; give it a train\.Model"):
-        make().fit(X, Y, callbacks=[Saves()])
-
-
-# -- what has to be passed again -------------------------------------------------------------------
-
-
-def own_loss(pred: Any, target: Any) -> Any:
-    return F.mean(F.square(pred - target))
-
-
-def own_metric(pred: Any, target: Any) -> Any:
-    return F.mean(F.abs(pred - target), 1)
-
-
-@pytest.mark.parametrize(
-    ("options", "message", "again"),
-    [
-        ({"loss": own_loss}, r"the loss\.function is the function own_loss.*pass loss=", "loss"),
-        (
-            {"optimizer": optim.SGD(lr=lambda step: 0.1 / (1 + step), momentum=0.5)},
-            r"the optimizer\.lr is the function .*<lambda>.*: pass optimizer=",
-            "optimizer",
-        ),
-        ({"metrics": [own_metric]}, r"metrics\.function is the function own_metric", "metrics"),
-        ({"model": network(3, 2, 1, activation=lambda x: F.tanh(x))}, "pass model=", "model"),
-    ],
-)
-def test_functions_have_to_be_passed_again(options, message, again, tmp_path: Path) -> None:
-    given = {"model": network(3, 8, 1), "loss": "mse", "optimizer": optim.Adam(), **options}
-    t = fp.Trainer(**given)
-    t.fit(X, Y)
-    t.save(tmp_path / "c")
-    with pytest.raises(SavedFileError, match=message):
-        fp.Trainer.resume(tmp_path / "c")
-    other = {
-        "loss": own_loss,
-        "optimizer": optim.SGD(lr=lambda step: 0.1 / (1 + step), momentum=0.5),
-        "metrics": [own_metric],
-        "model": network(3, 2, 1, activation=lambda x: F.tanh(x), seed=5),
-    }
-    resumed = fp.Trainer.resume(tmp_path / "c", **{again: other[again]})
-    for trainer in (t, resumed):
-        trainer.fit(X, Y)
-    assert everything(resumed) == everything(t)
-
-
-def test_bad_things_passed(tmp_path: Path) -> None:
-    make().save(tmp_path / "c")
-    with pytest.raises(TypeError, match=r"Trainer.resume: optimizer must be an Optimizer, got str"):
-        fp.Trainer.resume(tmp_path / "c", optimizer="adam")
-    with pytest.raises(SavedFileError, match=r"cannot be resumed: SGD\.load_state_dict: this is"):
-        fp.Trainer.resume(tmp_path / "c", optimizer=optim.SGD())
-    with pytest.raises(SavedFileError, match="does not fit"):
-        fp.Trainer.resume(tmp_path / "c", model=network(3, 9, 1))
-    fp.save(network(3, 8, 1), tmp_path / "m")
-    with pytest.raises(SavedFileError, match=r"holds a model, no training; fastprop\.load"):
-        fp.Trainer.resume(tmp_path / "m")
-    with pytest.raises(FileNotFoundError):
-        fp.Trainer.resume(tmp_path / "nothing")
-
-
-# -- other arguments -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"batch_size": 8}, "batch_size 8 instead of 16"),
-        ({"shuffle": False}, "shuffle False instead of True"),
-        ({"drop_last": True}, "drop_last True instead of False"),
-        ({"sample_weight": WEIGHT}, "sample_weight True instead of False"),
-        ({"validation_split": 0.5}, "rows 35 instead of 70, validation rows 35 instead of 0"),
-    ],
-)
-def test_other_arguments_are_refused(change, message, tmp_path: Path) -> None:
-    broken_off(tmp_path / "c", 13, make(), **ARGUMENTS)
-    t = fp.Trainer.resume(tmp_path / "c")
-    before = everything(t)
-    with pytest.raises(ValueError, match=rf"goes on with the fit in .*: {message}.*resume_point"):
-        t.fit(X, Y, **{**ARGUMENTS, **change})
-    assert everything(t) == before
-    t.resume_point = None
-    assert len(t.fit(X, Y, **{**ARGUMENTS, **change}).epoch) == 6
-
-
-def test_other_data_are_noticed(tmp_path: Path) -> None:
-    broken_off(tmp_path / "c", 13, make(), **ARGUMENTS)
-    t = fp.Trainer.resume(tmp_path / "c")
-    with pytest.warns(UserWarning, match="but with other data than that had"):
-        t.fit(X + 1, Y, **ARGUMENTS)
-
-
-def test_a_callback_that_is_left_out(tmp_path: Path) -> None:
-    stopping = EarlyStopping("loss", patience=2)
-    broken_off(tmp_path / "c", 13, make(), [stopping], **ARGUMENTS)
-    t = fp.Trainer.resume(tmp_path / "c")
-    with pytest.warns(UserWarning, match="goes on without the EarlyStopping that the fit had"):
-        t.fit(X, Y, callbacks=[ModelCheckpoint(tmp_path / "d")], **ARGUMENTS)
-
-
-def test_callbacks_of_the_user_have_memory(tmp_path: Path) -> None:
-    class Counts(fp.Callback):
-        def __init__(self) -> None:
-            self.epochs: list[int] = []
-            self.means = np.zeros(0)
-
-        def on_epoch_end(self, trainer, epoch, logs):
-            self.epochs.append(epoch)
-            self.means = np.append(self.means, logs["loss"])
-
-        def state_dict(self):
-            return {"epochs": self.epochs, "means": self.means}
-
-        def load_state_dict(self, state):
-            self.epochs, self.means = list(state["epochs"]), state["means"]
-
-    counts = Counts()
-    broken_off(tmp_path / "c", 13, make(), [Counts()], **ARGUMENTS)
-    t = fp.Trainer.resume(tmp_path / "c")
-    history = t.fit(X, Y, callbacks=[counts], **ARGUMENTS)
-    assert counts.epochs == [1, 2, 3, 4, 5, 6]
-    np.testing.assert_array_equal(counts.means, history["loss"])
-
-
-# -- when it saves ---------------------------------------------------------------------------------
-
-
-def saved_steps(monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[int]:
-    """The steps at which a fit of 30 steps saves."""
-    from fastprop.train import model_checkpoint
-
-    found: list[int] = []
-    t = make()
-
-    class Writer:
-        def __init__(self, path: Any) -> None: ...
-        def prepare(self, snapshot: Any) -> None: ...
-        def submit(self, snapshot: Any) -> None:
-            found.append(t.optimizer.steps)
-
-        def failure(self) -> None: ...
-        def finish(self) -> None: ...
-
-    monkeypatch.setattr(model_checkpoint, "BackgroundWriter", Writer)
-    callbacks = [*options.pop("callbacks", []), ModelCheckpoint("c", **options)]
-    t.fit(X, Y, callbacks=callbacks, **ARGUMENTS)
-    return found
-
-
-def test_by_steps(monkeypatch) -> None:
-    assert saved_steps(monkeypatch, every_steps=7) == [7, 14, 21, 28]
-    assert saved_steps(monkeypatch, every_steps=10) == [10, 20, 30]
-    assert saved_steps(monkeypatch, every_steps=100) == []
-
-
-def test_by_epochs(monkeypatch) -> None:
-    assert saved_steps(monkeypatch) == [5, 10, 15, 20, 25, 30]
-    assert saved_steps(monkeypatch, every_epochs=4) == [20]
-    assert saved_steps(monkeypatch, every_epochs=2, every_steps=7) == [7, 10, 14, 20, 21, 28, 30]
-
-
-def test_by_the_clock(monkeypatch) -> None:
-    from fastprop.train import model_checkpoint
-
-    now = [0.0]
-
-    class Ticks(fp.Callback):
-        def steps_until_due(self, trainer):
-            return 1
-
-        def on_steps_end(self, trainer, first_step, losses):
-            now[0] += 1.0
-
-    monkeypatch.setattr(model_checkpoint, "perf_counter", lambda: now[0])
-    found = saved_steps(monkeypatch, every_seconds=8, callbacks=[Ticks()])
-    assert found == [8, 16, 24]
-
-
-def test_best_only(monkeypatch) -> None:
-    class Planned(fp.Callback):
-        def on_epoch_end(self, trainer, epoch, logs):
-            logs["score"] = [3.0, math.nan, 2.0, 2.5, 2.0, 1.0][epoch - 1]
-
-    options = {"monitor": "score", "save_best_only": True, "callbacks": [Planned()]}
-    assert saved_steps(monkeypatch, **options) == [5, 15, 30]
-    options["callbacks"] = [Planned()]
-    assert saved_steps(monkeypatch, mode="max", **options) == [5]
-
-
-def test_best_only_goes_on(tmp_path: Path) -> None:
-    """The best number so far is in the file."""
-    path = tmp_path / "c"
-    saving = lambda: ModelCheckpoint(path, monitor="loss", mode="max", save_best_only=True)  # noqa: E731
-    make().fit(X, Y, callbacks=[saving()], **ARGUMENTS)
-    first = path.read_bytes()
-    t = fp.Trainer.resume(path)
-    assert t.epoch == 1
-    t.fit(X, Y, callbacks=[saving()], **ARGUMENTS)
-    assert path.read_bytes() == first
-
-
-BAD = [
-    ({"every_steps": 0}, ValueError, "every_steps must be at least 1, got 0"),
-    ({"every_steps": 1.5}, TypeError, "every_steps must be an integer"),
-    ({"every_seconds": -1}, ValueError, "every_seconds must be finite, from 0 on"),
-    ({"every_seconds": "often"}, TypeError, "every_seconds must be a number"),
-    ({"every_epochs": 0}, ValueError, "every_epochs must be at least 1"),
-    ({"mode": "least"}, ValueError, "mode must be"),
-    ({"every_steps": 5, "save_best_only": True}, ValueError, "goes by epochs, not by steps"),
-]
-
-
-@pytest.mark.parametrize(("options", "kind", "message"), BAD)
-def test_bad_arguments(options, kind, message) -> None:
-    with pytest.raises(kind, match=message):
-        ModelCheckpoint("c", **{"save_best_only": "mode" in options, **options})
-
-
-def test_bad_paths(tmp_path: Path) -> None:
-    t = make()
-    before = everything(t)
-    with pytest.raises(FileNotFoundError, match=r"ModelCheckpoint: the folder .*no does not exist"):
-        t.fit(X, Y, callbacks=[ModelCheckpoint(tmp_path / "no" / "c")])
-    with pytest.raises(IsADirectoryError, match="is a folder"):
-        t.fit(X, Y, callbacks=[ModelCheckpoint(tmp_path)])
-    with pytest.raises(TypeError):
-        ModelCheckpoint(5)
-    assert everything(t) == before
-
-
-def test_threads_end(tmp_path: Path) -> None:
-    before = threading.active_count()
-    make().fit(X, Y, callbacks=[ModelCheckpoint(tmp_path / "c", every_steps=3)], **ARGUMENTS)
-    broken_off(tmp_path / "c", 7, make(), **ARGUMENTS)
-    assert threading.active_count() == before
-
-
-def test_bits_do_not_depend_on_checkpoints(tmp_path: Path) -> None:
-    whole, other = make(), make()
-    whole.fit(X, Y, **ARGUMENTS)
-    other.fit(X, Y, callbacks=[ModelCheckpoint(tmp_path / "c", every_steps=1)], **ARGUMENTS)
-    assert everything(other) == everything(whole)
-
-
-def test_a_copy_of_the_file_will_do(tmp_path: Path) -> None:
-    broken_off(tmp_path / "c", 13, make(), **ARGUMENTS)
-    shutil.copy(tmp_path / "c", tmp_path / "d")
-    assert fp.Trainer.resume(tmp_path / "d").optimizer.steps == 13
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        fp.Trainer.resume(tmp_path / "d").fit(X, Y, **ARGUMENTS)
+        self.head = nn.Dense(width, 1, dtype=dtype)
+        self.segments = segments
+
+    def run(self, x, first: int, count: int):
+        for block in list(self.blocks)[first : first + count]:
+            x = block(x)
+        return x
+
+    def forward(self, x):
+        count = -(-len(self.blocks) // max(self.segments, 1))
+        for first in range(0, len(self.blocks), count):
+            part = fp.checkpoint if self.segments else lambda f, *args: f(*args)
+            x = part(self.run, x, first, count)
+        return self.head(x)
+
+
+@pytest.mark.parametrize("segments", [1, 2, 3, 7])
+def test_eager_gradients_are_the_same(segments: int) -> None:
+    found = []
+    for model in (Deep(7, 0), Deep(7, segments)):
+        x = fp.tensor(X, requires_grad=True)
+        loss = ((model(x) - Y) ** 2).mean()
+        loss.backward()
+        found.append([loss.data, x.grad.data, *(p.grad.data for p in model.parameters())])
+    assert_same(*found)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("segments", [1, 2, 3, 7])
+def test_training_is_the_same(segments: int, threads: int) -> None:
+    found = []
+    for model in (Deep(7, 0), Deep(7, segments)):
+        trainer = fp.Trainer(model, "mse", optim.Adam(lr=1e-2), threads=threads)
+        trainer.fit(X, Y, epochs=3, batch_size=10)
+        found.append(weights(model))
+    assert_same(*found)
+
+
+def test_a_compiled_step_is_the_same() -> None:
+    found = []
+    for model in (Deep(7, 0), Deep(7, 3)):
+        step = fp.compile(training_step(model, optim.SGD(model.parameters(), lr=0.1)))
+        losses = [step(X, Y).data for _ in range(3)]
+        found.append([*losses, *weights(model)])
+    assert_same(*found)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_deep_network_needs_a_quarter_of_the_memory(threads: int) -> None:
+    x = rng.normal(size=(512, 64)).astype(np.float32)
+    y = x[:, :1]
+    arenas = []
+    for segments in (0, 11):
+        trainer = fp.Trainer(Deep(64, segments, 64), "mse", optim.SGD(lr=1e-3), threads=threads)
+        trainer.fit(x, y, batch_size=512)
+        assert trainer.program is not None
+        arenas.append(trainer.program.arena_bytes)
+    assert arenas[1] <= arenas[0] / 4
+
+
+def test_what_happened_between_the_segments_is_there() -> None:
+    """A Tensor from outside that the function does not get as an argument."""
+    found = []
+    for part in (lambda f, *args: f(*args), fp.checkpoint):
+        x, w = fp.tensor(X, requires_grad=True), fp.tensor(X.T[:, :3], requires_grad=True)
+        middle = x * 2.0
+        y = part(lambda a, middle=middle, w=w: F.tanh(a @ w) * middle[:, :3], F.exp(x * 0.1))
+        (y * y).sum().backward()
+        found.append([y.data, x.grad.data, w.grad.data])
+    assert_same(*found)
+
+
+def test_a_path_around_the_segment_counts_once() -> None:
+    found = []
+    for part in (lambda f, *args: f(*args), fp.checkpoint):
+        x = fp.tensor(X, requires_grad=True)
+        h = F.tanh(x)
+        y = part(lambda a, b: a * b + a, h, x)
+        (y + h).sum().backward()
+        found.append(x.grad.data)
+    np.testing.assert_allclose(*found, rtol=1e-6)  # the same three terms in another order
+
+
+def test_several_outputs() -> None:
+    found = []
+    for part in (lambda f, *args: f(*args), fp.checkpoint):
+        x = fp.tensor(X, requires_grad=True)
+        a, b = part(lambda x: (F.sin(x), F.cos(x)), x)
+        (a * 3.0 + a * b).sum().backward()
+        found.append([a.data, b.data, x.grad.data])
+    assert_same(*found)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_derivatives_of_higher_order(compiled: bool) -> None:
+    found = []
+    for segments in (0, 2):
+        model = Deep(4, segments, dtype="float64")
+
+        def second(x, model=model):
+            first = fp.grad(model(x).sum(), x, create_graph=True)
+            return fp.grad((first**2).sum(), x)
+
+        function = fp.compile(second) if compiled else second
+        found.append([function(fp.tensor(X.astype(np.float64), requires_grad=True)).data])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_segments_within_segments() -> None:
+    found = []
+    for inner in (lambda f, *args: f(*args), fp.checkpoint):
+        model = Deep(4, 0)
+        x = fp.tensor(X, requires_grad=True)
+        y = fp.checkpoint(
+            lambda x, model=model, inner=inner: model.run(inner(model.run, x, 0, 2), 2, 2), x
+        )
+        y.sum().backward()
+        found.append([y.data, x.grad.data, *(p.grad.data for p in model.blocks.parameters())])
+    assert_same(*found)
+
+
+class Counting(nn.Module):
+    """Counts the rows that it has seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = Buffer(np.zeros((), np.float32))
+        self.scale = nn.Parameter(np.ones(16, np.float32))
+
+    def forward(self, x):
+        self.calls.assign(self.calls + 1.0)
+        return F.tanh(x * self.scale)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_buffers_are_assigned_once(compiled: bool) -> None:
+    module = Counting()
+    optimizer = optim.SGD(module.parameters(), lr=0.1)
+
+    def step(x):
+        optimizer.zero_grad()
+        fp.checkpoint(module, x).sum().backward()
+        optimizer.step()
+
+    function = fp.compile(step) if compiled else step
+    for _ in range(3):
+        function(fp.tensor(X))
+    assert module.calls.item() == 3
+
+
+def test_nothing_to_differentiate() -> None:
+    with fp.no_grad():
+        np.testing.assert_array_equal(fp.checkpoint(F.exp, fp.tensor(X)).data, F.exp(X).data)
+    y = fp.checkpoint(F.exp, fp.tensor(X))
+    assert not y.requires_grad
+    np.testing.assert_array_equal(y.data, F.exp(X).data)
+
+
+def test_a_function_that_gives_something_else() -> None:
+    with pytest.raises(TypeError, match="checkpoint: the function must return a Tensor"):
+        fp.checkpoint(lambda x: {"y": x}, fp.tensor(X, requires_grad=True))

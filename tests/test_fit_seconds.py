@@ -38,9 +38,9 @@ class Clock(fp.Callback):
 class Recorded(optim.SGD):
     """Keeps the rates that it is given. (A Program asks for some when it is made.)"""
 
-    def _scalars(self, steps, rates):
+    def _scalars(self, group, steps, rates):
         self.given = [*getattr(self, "given", []), *rates.tolist()]
-        return super()._scalars(steps, rates)
+        return super()._scalars(group, steps, rates)
 
     @property
     def used(self):

@@ -103,6 +103,22 @@ def test_scaled() -> None:
         schedules.Scaled(lambda step: 0.1, 1.0)
 
 
+def test_groups_have_rates_of_their_own() -> None:
+    model = network(3, 4, 1)
+    cosine = schedules.Cosine(0.2, steps=10)
+    groups = [
+        {"params": [*model[0].parameters()]},
+        {"params": [model[1].weight], "lr": 0.05},
+        {"params": [model[1].bias], "lr": cosine},
+    ]
+    t = fp.Trainer(model, "mse", optim.SGD(groups, lr=0.1))
+    reduce = ReduceLROnPlateau("score", patience=0, factor=0.5, min_lr=0.02)
+    t.fit(X, Y, epochs=3, batch_size=None, callbacks=[Numbers([1.0] * 3), reduce])
+    first, second, third = (group["lr"] for group in t.optimizer.param_groups)
+    assert (first, second) == (0.025, 0.02)
+    np.testing.assert_allclose(third.rates([0, 4]), 0.25 * cosine.rates([0, 4]), rtol=1e-15)
+
+
 def test_what_it_tells() -> None:
     reduce = ReduceLROnPlateau("loss", patience=0, threshold=0.9)
     t = fp.Trainer(network(3, 4, 1), "mse", optim.SGD(lr=1e-3))

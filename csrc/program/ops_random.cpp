@@ -6,6 +6,7 @@
 
 #include "kernels/random.h"
 
+#include "kernels/mixup.h"
 #include "program/op.h"
 
 namespace fastprop {
@@ -42,16 +43,43 @@ void random_kernel(const Call& call, const Team& team) {
          call.attr(5));
 }
 
+/// mixup(x) -> y: the batch mixed with its mirror image; attributes seed_lo, seed_hi, stream, step,
+/// alpha.
+template <class T>
+void mixup_kernel(const Call& call, const Team& team) {
+    const TensorView& x = call.in[0];
+    const Range rows = team.slice(x.rows());
+    if (rows.empty()) return;
+    mix_with_mirror(x.as<T>(), call.out[0].as<T>(), mixup_share(stream_of(call), call.attr(4)),
+                    x.rows(), x.row_size(), rows.begin, rows.size());
+}
+
 void check_random(const Call& call) {
     for (int i = 0; i < 4; ++i)
         require(call.attr(i) >= -1.0 && call.attr(i) <= 4294967295.0,
                 "random: seed_lo, seed_hi, stream and step are 32-bit numbers, got ", call.attr(i));
 }
 
+void check_mixup(const Call& call) {
+    check_random(call);
+    require(call.attr(4) > 0.0, "mixup: alpha must be positive, got ", call.attr(4));
+    require(call.in[0].dtype == call.out[0].dtype && call.in[0].rows() == call.out[0].rows() &&
+                call.in[0].size() == call.out[0].size(),
+            "mixup: the output wants the shape and dtype of the input");
+}
+
 }  // namespace
 
 std::vector<OpEntry> random_ops() {
     return {
+        {"mixup",
+         {"seed_lo", "seed_hi", "stream", "step", "alpha"},
+         1,
+         1,
+         1,
+         mixup_kernel<float>,
+         mixup_kernel<double>,
+         check_mixup},
         {"random_uniform",
          {"seed_lo", "seed_hi", "stream", "step", "lo", "hi"},
          0,

@@ -5,13 +5,19 @@ import sys
 from fastprop.graph.indexing import getitem
 from fastprop.graph.loss_rows import (
     binary_cross_entropy_rows,
+    binary_focal_rows,
     cross_entropy_rows,
+    elastic_net_rows,
+    focal_rows,
     gaussian_nll_rows,
     hinge_rows,
     huber_rows,
+    kl_div_rows,
+    log_cosh_rows,
     mae_rows,
     mse_rows,
     poisson_nll_rows,
+    quantile_rows,
 )
 from fastprop.graph.ops_activation import (
     ACTIVATIONS,
@@ -92,6 +98,17 @@ from fastprop.graph.ops_elementwise import (
 )
 from fastprop.graph.ops_index import concatenate, gather, scatter_add, take
 from fastprop.graph.ops_linear import dense, matmul
+from fastprop.graph.ops_logic import (
+    all,
+    any,
+    isfinite,
+    isinf,
+    isnan,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+)
 from fastprop.graph.ops_order import argsort, cumsum, sort, topk
 from fastprop.graph.ops_products import dot, einsum, outer
 from fastprop.graph.ops_reduction import broadcast_to, max, mean, min, sum
@@ -106,6 +123,9 @@ __all__ = [
     "reciprocal", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "sin", "cos", "tan",
     "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "erf", "copy", "clip",
     "greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "where",
+    # masks
+    "logical_and", "logical_or", "logical_xor", "logical_not", "any", "all", "isnan", "isinf",
+    "isfinite",
     # reductions and shapes
     "sum", "mean", "max", "min", "argmax", "argmin", "prod", "var", "std", "norm", "logsumexp",
     "broadcast_to", "reshape", "transpose", "cast", "stop_gradient", "permute", "squeeze",
@@ -120,8 +140,9 @@ __all__ = [
     "gelu", "gelu_tanh", "silu", "mish", "softplus", "softsign", "sigmoid", "hard_sigmoid",
     "hard_swish", "tanh", "softmax", "log_softmax",
     # losses by row
-    "mse_rows", "mae_rows", "huber_rows", "hinge_rows", "poisson_nll_rows", "gaussian_nll_rows",
-    "binary_cross_entropy_rows", "cross_entropy_rows",
+    "mse_rows", "mae_rows", "huber_rows", "log_cosh_rows", "quantile_rows", "hinge_rows",
+    "poisson_nll_rows", "gaussian_nll_rows", "kl_div_rows", "binary_cross_entropy_rows",
+    "binary_focal_rows", "cross_entropy_rows", "focal_rows", "elastic_net_rows",
     # data
     "gather_rows", "top_k_correct", "binary_correct",
 ]  # fmt: skip

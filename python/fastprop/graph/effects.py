@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from numpy.typing import NDArray
@@ -12,6 +14,19 @@ from fastprop.graph.ir import kernel
 from fastprop.graph.op import now
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect, current_trace
+
+_suppressed: ContextVar[bool] = ContextVar("suppressed", default=False)
+
+
+@contextmanager
+def without_effects() -> Iterator[None]:
+    """Inside the block nothing is overwritten: it repeats what was done before."""
+    token = _suppressed.set(True)
+    try:
+        yield
+    finally:
+        _suppressed.reset(token)
+
 
 Numbers = Sequence[float] | int
 """What changes from step to step: the numbers themselves, or where a run's row of them begins."""
@@ -36,22 +51,24 @@ def effect(
         attrs: The kernel's attributes; ``scalars`` is set here where the kernel has it.
         numbers: What it reads from the step's numbers.
     """
-    attrs = dict(attrs or {})
+    if _suppressed.get():
+        return
     trace = current_trace()
     if trace is not None:
+        attrs = dict(attrs or {})
         if isinstance(numbers, int):
             attrs["scalars"] = float(numbers)
         trace.effects.append(Effect(name, tuple(inputs), tuple(outputs), attrs, now()))
     else:
         assert not isinstance(numbers, int)
         code, names = kernel(name)
-        values = {"scalars": 0.0, **attrs}
-        encoded = [float(values[key]) for key in names]
+        values = attrs or {}
+        encoded = [values.get(key, 0.0) if key == "scalars" else values[key] for key in names]
         arrays = [t._data if isinstance(t, Tensor) else t for t in outputs]
-        _core.execute(code, [t.data for t in inputs], arrays, encoded, list(numbers))
+        _core.execute(code, [t._data for t in inputs], arrays, encoded, numbers)
     for output in outputs:
         if isinstance(output, Tensor):
-            output.mark_changed()
+            output.time = now()
 
 
 def assign(target: Tensor, value: Tensor) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 BATCH = -1
 """Slice key of batched values; other values are keyed by the extent of their first axis."""
 
+ALONE = -2
+"""Slice key of an instruction that one thread does for all."""
+
 
 class Value:
     """A contiguous array inside a Program.
@@ -32,6 +35,7 @@ class Value:
         persistent: Keeps its place in the arena from step to step (packed weights).
         scope: For which module and part of the step it was recorded, if that is known.
         offset: Bytes from the start of the arena, once planned.
+        waits: Of an alias: values that have to be there before anybody reads it.
     """
 
     __slots__ = (
@@ -45,6 +49,7 @@ class Value:
         "scope",
         "shape",
         "source",
+        "waits",
     )
 
     def __init__(
@@ -69,6 +74,7 @@ class Value:
         self.persistent = persistent
         self.scope = scope
         self.offset = -1
+        self.waits: tuple[Value, ...] = ()
 
     @property
     def base(self) -> Value:
@@ -76,6 +82,15 @@ class Value:
         while value.alias is not None:
             value = value.alias
         return value
+
+    def awaited(self) -> list[Value]:
+        """What has to be there before this value is read, beside the value itself."""
+        found = list(self.waits)
+        value = self
+        while value.alias is not None:
+            value = value.alias
+            found += value.waits
+        return [v.base for v in found]
 
     @property
     def in_arena(self) -> bool:

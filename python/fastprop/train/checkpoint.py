@@ -66,10 +66,12 @@ class Photographer:
             "kind": "training",
             "model": described,
             "optimizer": encoder.encode(optimizer, "$optimizer"),
-            "trained": _trained(trainer),
+            "groups": _groups(trainer, encoder),
             "optimizer_state": encoder.encode(optimizer.state_dict(copy=False), "optimizer"),
             "loss": encoder.encode(trainer.loss, "$loss"),
             "metrics": encoder.encode(trainer.metrics, "$metrics"),
+            "penalty": encoder.encode(trainer.regularization.penalties, "$penalty"),
+            "constraint": encoder.encode(trainer.regularization.constraints, "$constraint"),
             "seed": trainer.seed,
             "generator": list(generator.state),
             "epoch": trainer.epoch,
@@ -80,11 +82,18 @@ class Photographer:
         return Snapshot(description, {**weights, **arguments, **encoder.arrays})
 
 
-def _trained(trainer: Trainer) -> list[str] | None:
-    """Names of the parameters that the optimizer has; ``None`` if some are not the model's."""
+def _groups(trainer: Trainer, encoder: Encoder) -> list[dict[str, Any]]:
+    """The optimizer's parameters by their names, ``None`` for one that is not the model's, with the
+    hyper-parameters of their groups.
+    """
     names = {id(p): name for name, p in trainer.model.named_parameters()}
-    found = [names.get(id(p), "") for p in trainer.optimizer.parameters]
-    return found if all(found) else None
+    return [
+        {
+            "params": [names.get(id(p)) for p in group.params],
+            "own": encoder.encode(group.own, f"$group.{i}"),
+        }
+        for i, group in enumerate(trainer.optimizer.param_groups)
+    ]
 
 
 def write_snapshot(path: str | os.PathLike[str], snapshot: Snapshot) -> None:
@@ -118,13 +127,22 @@ def resume(
     cls: type[T],
     path: str | os.PathLike[str],
     model: Module | None,
-    loss: Any,
     optimizer: Optimizer | None,
-    metrics: Sequence[Any] | None,
+    again: Mapping[str, Any],
     threads: int | None,
     classes: Sequence[type],
 ) -> T:
-    """The Trainer in a checkpoint; see ``Trainer.resume``."""
+    """The Trainer in a checkpoint; see ``Trainer.resume``.
+
+    Args:
+        cls: The Trainer's class.
+        path: The file.
+        model: Take this one, ``None`` to make it.
+        optimizer: Likewise.
+        again: Other arguments of the Trainer, ``None`` for those in the file.
+        threads: The Trainer's.
+        classes: The user's classes.
+    """
     where = os.fspath(path)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(
@@ -137,27 +155,15 @@ def resume(
     decoder = Decoder(where, arrays, classes)
     try:
         model = rebuild_model(where, described, arrays, classes, model)
-        if optimizer is None:
-            optimizer = decoder.make(described["optimizer"], "the optimizer", "pass optimizer=")
-        if loss is None:
-            loss = decoder.make(described["loss"], "the loss", "pass loss=")
-        if metrics is None:
-            metrics = decoder.make(described["metrics"], "one of metrics", "pass metrics=")
-        if not isinstance(optimizer, Optimizer):
-            raise SavedFileError(f"{where}: damaged, the optimizer is a {type_name(optimizer)}")
-        _bind(where, optimizer, model, described["trained"])
-        trainer = cls(model, loss, optimizer, metrics or (), described["seed"], threads)
-        optimizer.load_state_dict(
-            decoder.make(described["optimizer_state"], "the optimizer's state", "")
-        )
-        generator = tuple(described["generator"])
-        trainer.epoch = int(described["epoch"])
-        history = decoder.make(described["history"], "the history", "")
-        trainer.history.load_state_dict(history)
-        state = decoder.make(described["fit"], "the state of fit", "")
-        if state is not None:
-            trainer.resume_point = ResumePoint(where, dict(state), history)
-        default_generator().state = generator
+        optimizer = _optimizer(where, described, decoder, model, optimizer)
+        given = {
+            name: decoder.make(described[name], f"the {name}", f"pass {name}=")
+            if value is None
+            else value
+            for name, value in again.items()
+        }
+        trainer = cls(model, optimizer=optimizer, seed=described["seed"], threads=threads, **given)
+        _restore(where, trainer, described, decoder)
     except SavedFileError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -165,17 +171,47 @@ def resume(
     return trainer
 
 
-def _bind(where: str, optimizer: Optimizer, model: Module, trained: Sequence[str] | None) -> None:
-    """Give the optimizer the parameters that it had."""
+def _optimizer(
+    where: str,
+    described: Mapping[str, Any],
+    decoder: Decoder,
+    model: Module,
+    optimizer: Optimizer | None,
+) -> Optimizer:
+    """The optimizer, with the parameters that it had."""
+    advice = "pass optimizer="
+    if optimizer is None:
+        optimizer = decoder.make(described["optimizer"], "the optimizer", advice)
+    if not isinstance(optimizer, Optimizer):
+        raise SavedFileError(f"{where}: damaged, the optimizer is a {type_name(optimizer)}")
     if optimizer.parameters:
-        return
-    if trained is None:
-        raise SavedFileError(
-            f"{where}: the optimizer had parameters that are not the model's: pass optimizer= "
-            "with them"
-        )
+        return optimizer
     named = dict(model.named_parameters())
-    optimizer.bind([named[name] for name in trained])
+    groups = []
+    for group in described["groups"]:
+        if None in group["params"]:
+            raise SavedFileError(
+                f"{where}: the optimizer had parameters that are not the model's: {advice} with "
+                "them"
+            )
+        own = decoder.make(group["own"], "a group of the optimizer", f"{advice} with its groups")
+        groups.append({"params": [named[name] for name in group["params"]], **own})
+    optimizer.bind(groups if len(groups) > 1 or len(groups[0]) > 1 else groups[0]["params"])
+    return optimizer
+
+
+def _restore(where: str, trainer: Trainer, described: Mapping[str, Any], decoder: Decoder) -> None:
+    """Put a Trainer where the checkpoint was taken."""
+    state = decoder.make(described["optimizer_state"], "the optimizer's state", "")
+    history = decoder.make(described["history"], "the history", "")
+    fit = decoder.make(described["fit"], "the state of fit", "")
+    trainer.optimizer.load_state_dict(state)
+    trainer.epoch = int(described["epoch"])
+    trainer.history.load_state_dict(history)
+    if fit is not None:
+        trainer.resume_point = ResumePoint(where, dict(fit), history)
+    seed, counter = described["generator"]
+    default_generator().state = seed, counter
 
 
 def fingerprint(data: Dataset) -> int:

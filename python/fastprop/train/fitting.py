@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastprop.data import Dataset
 from fastprop.registry import type_name
@@ -24,6 +25,8 @@ from fastprop.train.progress import Progress
 if TYPE_CHECKING:
     from fastprop.train.trainer import Trainer
 
+Explain = Callable[[NDArray[np.int64]], Exception | None]
+
 
 class Fit:
     """A ``fit`` while it goes on; callbacks find it as ``trainer.fitting``.
@@ -35,8 +38,10 @@ class Fit:
         held_out: Rows to validate with, or ``None``.
         history: Where epochs are recorded.
         callbacks: Who is told.
+        explain: Does the step of some rows op by op; gives what came out that is not finite.
         epochs: How many epochs; ``None`` for as many as fit into `max_seconds`.
         batch_size: Rows of a step.
+        mixup: What the Program was made for.
         shuffle: New order in every epoch.
         drop_last: Leave out a last batch that would be short.
         max_seconds: The time that it may take, or ``None``.
@@ -58,9 +63,11 @@ class Fit:
         held_out: Dataset | None,
         history: History,
         callbacks: Sequence[Callback],
+        explain: Explain,
         *,
         epochs: int | None,
         batch_size: int,
+        mixup: float,
         shuffle: bool,
         drop_last: bool,
         max_seconds: float | None,
@@ -83,7 +90,9 @@ class Fit:
             "batch_size": batch_size,
             "shuffle": bool(shuffle),
             "drop_last": bool(drop_last),
-            "sample_weight": data.weight is not None,
+            "mixup": float(mixup),
+            "sampler": data.sampled is not None,
+            "weights": data.weight is not None,
             "validation rows": 0 if held_out is None else len(held_out),
         }
         self._max_seconds = max_seconds
@@ -101,6 +110,7 @@ class Fit:
             optimizer=trainer.optimizer,
             callbacks=self._called,
             progress=self._progress,
+            explain=explain,
         )
         self._pace: Pace | None = None
 

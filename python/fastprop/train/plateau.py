@@ -12,6 +12,7 @@ from fastprop.train.monitor import Monitor, check_count, check_number
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
+    from fastprop.optim.hyper import LearningRate
     from fastprop.train.trainer import Trainer
 
 
@@ -79,12 +80,13 @@ class ReduceLROnPlateau(Callback):
     def on_train_begin(self, trainer: Trainer) -> None:
         self._monitor.begin(trainer)
         self._begin()
-        rate = trainer.optimizer.lr
-        if callable(rate) and not isinstance(rate, Schedule):
-            raise TypeError(
-                "ReduceLROnPlateau: the optimizer's lr is a function of the step; give it a number "
-                "or a schedule"
-            )
+        for group in trainer.optimizer.param_groups:
+            rate = group["lr"]
+            if callable(rate) and not isinstance(rate, Schedule):
+                raise TypeError(
+                    "ReduceLROnPlateau: the optimizer's lr is a function of the step; give it a "
+                    "number or a schedule"
+                )
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
         value = self._monitor.value(logs)
@@ -106,13 +108,18 @@ class ReduceLROnPlateau(Callback):
         return self._monitor.better(value, self.best, by)
 
     def _reduce(self, optimizer: Optimizer) -> None:
-        old = optimizer.learning_rates(optimizer.steps, 1)[0].item()
+        optimizer.lr = self._reduced(optimizer.lr, optimizer.steps)
+        for group in optimizer.param_groups:
+            if "lr" in group.own:
+                group["lr"] = self._reduced(group["lr"], optimizer.steps)
+        self.reductions += 1
+
+    def _reduced(self, rate: LearningRate, step: int) -> LearningRate:
+        old = rate(step) if callable(rate) else rate
         new = max(old * self.factor, self.min_lr)
         if old - new <= self.eps:
-            return
-        rate = optimizer.lr
-        optimizer.lr = Scaled(rate, new / old) if isinstance(rate, Schedule) else new
-        self.reductions += 1
+            return rate
+        return Scaled(rate, new / old) if isinstance(rate, Schedule) else new
 
     def state_dict(self) -> dict[str, Any]:
         return {

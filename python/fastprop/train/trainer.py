@@ -6,14 +6,17 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import optim
+from fastprop.graph import anomaly
 from fastprop.graph.storage import flatten
 from fastprop.nn import Module
 from fastprop.optim import Optimizer
 from fastprop.random import check_seed
 from fastprop.registry import type_name
+from fastprop.train.balance import sample_rows, weigh_classes
 from fastprop.train.callbacks import check_callbacks
 from fastprop.train.checkpoint import Photographer, ResumePoint, resume, write_snapshot
 from fastprop.train.diagnostics import Diagnostics
@@ -28,9 +31,11 @@ from fastprop.train.inputs import (
     check_fraction,
     check_threads,
 )
+from fastprop.train.mixup import check_mixup
 from fastprop.train.objective import Objective
 from fastprop.train.pace import check_seconds
 from fastprop.train.programs import Programs
+from fastprop.train.regularization import Regularization
 
 if TYPE_CHECKING:
     from fastprop.graph.program import Program
@@ -45,7 +50,7 @@ class Trainer(Diagnostics):
     Args:
         model: A module. Its ``forward`` may take and return several Tensors.
         loss: A name (``"cross_entropy"``, ``"mse"``, …), one of :mod:`fastprop.losses`, or a
-            function ``(outputs, targets) -> scalar Tensor``.
+            function ``(outputs, targets) -> scalar Tensor``; a list of them for several outputs.
         optimizer: One of :mod:`fastprop.optim`, or its name. Without parameters of its own it takes
             the model's.
         metrics: Names of :mod:`fastprop.metrics`, or objects like those.
@@ -54,10 +59,13 @@ class Trainer(Diagnostics):
         threads: Threads of a run; ``None`` takes as many as pay for this model, at most what the
             process may use (``FASTPROP_NUM_THREADS``, ``OMP_NUM_THREADS``, CPU affinity, the
             cgroup's quota).
+        penalty: Added to the loss, one or a list: :class:`regularizers.L2` and the like.
+        constraint: What holds after every update, such as :class:`regularizers.MaxNorm`.
 
     Attributes:
         epoch: Epochs trained so far; a second ``fit`` goes on counting.
         history: :class:`History` of the latest ``fit``, also if that ended in an error.
+        regularization: The lists of penalties and constraints.
         program: The latest training Program, or ``None``; has ``threads``, ``arena_bytes``, ….
         fitting: The ``fit`` that goes on at present, or ``None``.
         resume_point: Where the next ``fit`` goes on, of a Trainer that :meth:`resume` gave; set it
@@ -80,6 +88,8 @@ class Trainer(Diagnostics):
         metrics: Sequence[Any] = (),
         seed: SupportsIndex = 0,
         threads: int | None = None,
+        penalty: Any = None,
+        constraint: Any = None,
     ) -> None:
         if not isinstance(model, Module):
             raise TypeError(f"Trainer: model must be an nn.Module, got {type_name(model)}")
@@ -95,7 +105,10 @@ class Trainer(Diagnostics):
         flatten(parameters)
         if not self.optimizer.parameters:
             self.optimizer.bind(parameters)
-        self._programs = Programs(model, self.objective, self.optimizer, self.threads)
+        self.regularization = Regularization("Trainer", model, penalty, constraint)
+        self._programs = Programs(
+            model, self.objective, self.optimizer, self.regularization, self.threads
+        )
         self._reader = Reader(model, self.objective, self._programs)
         self.inference = Inference(self.objective, self._programs, self._reader, self.seed)
         self.fitting: Fit | None = None
@@ -111,6 +124,8 @@ class Trainer(Diagnostics):
         optimizer: Optimizer | None = None,
         metrics: Sequence[Any] | None = None,
         threads: int | None = None,
+        penalty: Any = None,
+        constraint: Any = None,
         classes: Sequence[type] = (),
     ) -> T:
         """The Trainer in a file that :class:`fastprop.train.ModelCheckpoint` or :meth:`save` wrote.
@@ -128,6 +143,8 @@ class Trainer(Diagnostics):
             optimizer: Likewise, if something in it is a function, such as its learning rate.
             metrics: Likewise.
             threads: As for :class:`Trainer`; weights do not depend on it.
+            penalty: Where a penalty is a function of yours: all of them.
+            constraint: Likewise.
             classes: Classes of yours that are needed to make these.
 
         Raises:
@@ -135,7 +152,8 @@ class Trainer(Diagnostics):
                 something that has to be passed; the message says what.
             OSError: It cannot be read.
         """
-        return resume(cls, path, model, loss, optimizer, metrics, threads, classes)
+        again = {"loss": loss, "metrics": metrics, "penalty": penalty, "constraint": constraint}
+        return resume(cls, path, model, optimizer, again, threads, classes)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write model, optimizer, loss, metrics and history to a file for :meth:`resume`.
@@ -169,7 +187,11 @@ class Trainer(Diagnostics):
         batch_size: int | None = 32,
         validation_data: Any = None,
         validation_split: float = 0.0,
+        stratify: Any = False,
         sample_weight: Any = None,
+        class_weight: Any = None,
+        sampler: Any = None,
+        mixup: float = 0.0,
         shuffle: bool = True,
         drop_last: bool = False,
         callbacks: Any = (),
@@ -190,8 +212,15 @@ class Trainer(Diagnostics):
                 More rows than there are make one batch.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after every epoch.
             validation_split: Or a random share of the rows, which is then not trained on.
+            stratify: Split every class alike: True for those of `y`, or the class of each row.
             sample_weight: A weight of 0 or more for each row.
-            shuffle: Take the rows in a new order in every epoch.
+            class_weight: Weights of the classes of `y`: ``"balanced"`` (all count alike), a dict or
+                an array by class. They multiply the sample weights, but not in the validation.
+            sampler: Chooses the rows of an epoch: :class:`data.WeightedSampler`, or a function
+                ``(epoch, rows, seed) -> rows``; by default each row is taken once.
+            mixup: Above 0, steps are on rows and targets mixed in pairs, with shares of the
+                distribution Beta(mixup, mixup) (Zhang et al., ICLR 2018).
+            shuffle: Take the rows in a new order in every epoch; a sampler has its own.
             drop_last: Leave out the last batch if it is short; else it is a step like any other.
             callbacks: :class:`Callback` objects, or others with hooks like theirs.
             max_seconds: End when so much time is gone, validation included, in the midst of an
@@ -220,22 +249,32 @@ class Trainer(Diagnostics):
             epochs = check_epochs(where, epochs)
         fraction = check_fraction(where, validation_split)
         called = check_callbacks(where, callbacks)
+        mix = check_mixup(where, mixup, self.loss)
         history = History()
         data = self._reader.dataset(where, x, y, sample_weight, check_finite, history.notes)
         data, held_out = self._reader.split(
-            where, data, validation_data, fraction, self.seed, check_finite, history.notes
+            where, data, validation_data, fraction, self.seed, check_finite, history.notes, stratify
         )
+        data = weigh_classes(where, data, class_weight, self._programs)
+        data = sample_rows(where, data, sampler, self.seed)
         batch = check_batch_size(where, batch_size, len(data), drop_last)
+        if self.optimizer.full_batch and batch < len(data):
+            raise ValueError(
+                f"{where}: {type_name(self.optimizer)} wants all rows in every step; batch_size is "
+                f"{batch} of {len(data)} rows, write batch_size=None"
+            )
         several = len(data) >= 2 * batch or (len(data) > batch and not drop_last)
         return Fit(
             self,
-            self._programs.training(where, data, batch, several=several),
+            self._programs.training(where, data, batch, several=several, mix=mix),
             data,
             held_out,
             history,
             called,
+            lambda rows: self._programs.explain(data, rows),
             epochs=epochs,
             batch_size=batch,
+            mixup=mixup,
             shuffle=shuffle,
             drop_last=drop_last,
             max_seconds=seconds,
@@ -276,9 +315,15 @@ class Trainer(Diagnostics):
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
         loss = result.values.item(0)
+        active = anomaly.active() is not None
+        cause = self._programs.explain(data, np.arange(rows)) if active else None
+        why = "" if cause is None else f". {cause}"
         raise NonFiniteError(
-            f"{where}: the loss is {loss}; the parameters are as before", self.epoch + 1, 1, loss
-        )
+            f"{where}: the loss is {loss}; the parameters are as before{why}",
+            self.epoch + 1,
+            1,
+            loss,
+        ) from cause
 
     # -- using ----------------------------------------------------------------------------------
 
