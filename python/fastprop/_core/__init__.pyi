@@ -182,6 +182,13 @@ def set_observer(observer: typing.Any) -> typing.Any:
     Call observer(op, inputs, result) after every eager op, None for nothing; gives the one before.
     """
 
+def wrapped_index(
+    index: numpy.ndarray, count: typing.SupportsInt | typing.SupportsIndex
+) -> typing.Any:
+    """
+    The indices if all are in [0, count), else with negative ones counted from the end; None if one is out of range or they are no contiguous int64.
+    """
+
 level: str
 
 def usable_levels() -> tuple[str, ...]:
