@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import operator
-import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,12 +20,12 @@ from fastprop.graph.effects import without_effects
 from fastprop.graph.op import Spec, grad_mode
 from fastprop.graph.program import Program, RunResult
 from fastprop.graph.tensor import Tensor
+from fastprop.graph.threads import ThreadChooser
 from fastprop.graph.trace import Trace, tracing
 from fastprop.nn.module import Module
 from fastprop.train.mixup import Mixup
 from fastprop.train.objective import Columns, Objective, Traced
 from fastprop.train.regularization import Regularization
-from fastprop.train.threads import ThreadChooser
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
@@ -72,20 +71,9 @@ class TracedProgram:
         *,
         timed: bool = False,
     ) -> RunResult:
-        """:meth:`Program.run` on as many threads as are fastest at present.
-
-        ``timed`` tells :attr:`chooser` the time of a step even where it has nothing to choose.
-        """
-        chooser, program = self.chooser, self.program
-        if not (timed or chooser.choosing):
-            return program.run(sources, order, batch_size, step_scalars, first_step, seed)
-        threads, _ = chooser.next()
-        program.threads = threads
-        started = time.perf_counter()
-        result = program.run(sources, order, batch_size, step_scalars, first_step, seed)
-        chooser.took(threads, result.steps_done, time.perf_counter() - started)
-        program.threads = chooser.best
-        return result
+        """:meth:`ThreadChooser.run` of the Program."""
+        args = (sources, order, batch_size, step_scalars, first_step, seed)
+        return self.chooser.run(self.program, *args, timed=timed)
 
 
 def evaluation_rows(count: int) -> int:
