@@ -29,6 +29,7 @@ from fastprop.train.regularization import Regularization
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
+    from fastprop.train.streams import StreamData
 
 _KEPT = 8  # Programs; a ninth shape throws out the one that was used least recently
 # Rows of a step when nothing is learned: enough to fill the machine, few enough to stay in its
@@ -76,11 +77,11 @@ class TracedProgram:
         return self.chooser.run(self.program, *args, timed=timed)
 
 
-def evaluation_rows(count: int) -> int:
-    """Capacity of a Program that evaluates `count` rows."""
+def evaluation_rows(count: int | None) -> int:
+    """Capacity of a Program that evaluates `count` rows, or any number of them."""
     if count == 1:
         return 1
-    return _FEW_ROWS if count <= _FEW_ROWS else _MOST_ROWS
+    return _FEW_ROWS if count is not None and count <= _FEW_ROWS else _MOST_ROWS
 
 
 class Programs:
@@ -190,7 +191,13 @@ class Programs:
     # -- Programs -------------------------------------------------------------------------------
 
     def training(
-        self, where: str, data: Dataset, capacity: int, *, several: bool, mix: Mixup | None = None
+        self,
+        where: str,
+        data: Dataset | StreamData,
+        capacity: int,
+        *,
+        several: bool,
+        mix: Mixup | None = None,
     ) -> TracedProgram:
         """A Program that learns from batches of up to `capacity` rows.
 
@@ -216,9 +223,9 @@ class Programs:
             key, self._trace(where, data, capacity, several, training=True, mix=mix)
         )
 
-    def evaluation(self, where: str, data: Dataset, capacity: int) -> TracedProgram:
+    def evaluation(self, where: str, data: Dataset | StreamData, capacity: int) -> TracedProgram:
         """A Program that records loss and metrics."""
-        several = len(data) > capacity or capacity > _FEW_ROWS
+        several = data.count is None or data.count > capacity or capacity > _FEW_ROWS
         key = ("evaluation", data.signature, several, capacity)
         return self._find(key) or self._keep(
             key, self._trace(where, data, capacity, several, training=False)
@@ -246,7 +253,7 @@ class Programs:
     def _trace(
         self,
         where: str,
-        data: Dataset,
+        data: Dataset | StreamData,
         capacity: int,
         several: bool,
         *,
@@ -308,16 +315,23 @@ class Programs:
 
     # -- without a Program -----------------------------------------------------------------------
 
-    def explain(self, data: Dataset, rows: NDArray[np.int64]) -> anomaly.AnomalyError | None:
+    def explain(
+        self, data: Dataset | StreamData, sources: Sequence[NDArray[Any]], rows: NDArray[np.int64]
+    ) -> anomaly.AnomalyError | None:
         """Do the step of some rows op by op, without its update, in a ``detect_anomaly`` block.
+
+        Args:
+            data: Says what the sources are.
+            sources: Inputs, targets and weights.
+            rows: The rows of the step.
 
         Returns:
             The error that names the op and the line, ``None`` if all is finite.
         """
-        inputs, targets = (
-            [Tensor(a[rows]) for a in arrays] for arrays in (data.inputs, data.targets)
-        )
-        weight = None if data.weight is None else Tensor(data.weight[rows])
+        tensors = [Tensor(source[rows]) for source in sources]
+        inputs, tensors = tensors[: len(data.inputs)], tensors[len(data.inputs) :]
+        targets = tensors[: len(data.targets)]
+        weight = None if data.weight is None else tensors[-1]
         with grad_mode(True), _mode(self._model, training=True), without_effects():
             try:
                 result = self._model(*inputs)
