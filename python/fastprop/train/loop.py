@@ -63,7 +63,7 @@ class EpochRunner:
         self.steps = -(-self.rows // batch_size)
         watched = progress is not None or callbacks.watches_steps
         self._run_seconds = _WATCHED_SECONDS if watched else _UNWATCHED_SECONDS
-        self._recovery = Recovery(traced.program.changed_arrays(), optimizer, self._replay)
+        self._recovery = Recovery(traced.changed_arrays(), optimizer, self._replay)
         self._first_step = optimizer.steps
         self.stop_requested = False
 
