@@ -70,7 +70,7 @@ class EpochRunner:
         self._progress = progress
         watched = progress is not None or callbacks.watches_steps
         self._run_seconds = _WATCHED_SECONDS if watched else _UNWATCHED_SECONDS
-        self._recovery = Recovery(traced.program.changed_arrays(), optimizer, self._replay)
+        self._recovery = Recovery(traced.changed_arrays(), optimizer, self._replay)
         self._first_step = optimizer.steps
         self._last_step = 0  # of the latest epoch
         self.stop_requested = False

@@ -23,6 +23,7 @@ from fastprop.graph.tensor import Tensor
 from fastprop.graph.threads import ThreadChooser
 from fastprop.graph.trace import Trace, tracing
 from fastprop.nn.module import Module
+from fastprop.optim.python_step import PythonOptimizer
 from fastprop.train.mixup import Mixup
 from fastprop.train.objective import Columns, Objective, Traced
 from fastprop.train.regularization import Regularization
@@ -60,6 +61,10 @@ class TracedProgram:
         self.program = program
         self.columns = columns or Columns(False, ())
         self.chooser = ThreadChooser(program.threads, fixed=fixed_threads)
+
+    def changed_arrays(self) -> list[NDArray[Any]]:
+        """All memory outside the arena that a run overwrites."""
+        return self.program.changed_arrays()
 
     def run(
         self,
@@ -279,7 +284,12 @@ class Programs:
             check_loss=training,
             packed=several,
         )
-        return TracedProgram(program, traced.columns, fixed_threads=self._threads is not None)
+        fixed = self._threads is not None
+        if training and isinstance(self._optimizer, PythonOptimizer):
+            from fastprop.train.stepwise import StepwiseProgram  # which is a TracedProgram
+
+            return StepwiseProgram(program, traced.columns, self._optimizer, fixed_threads=fixed)
+        return TracedProgram(program, traced.columns, fixed_threads=fixed)
 
     def _judge(
         self,
@@ -309,6 +319,11 @@ class Programs:
             raise ValueError(
                 f"{where}: the loss does not depend on any parameter of the optimizer; "
                 "was it made for another model?"
+            )
+        if isinstance(self._optimizer, PythonOptimizer) and self._regularization.constraints:
+            raise ValueError(
+                f"{where}: a constraint is part of the compiled step, "
+                f"{type(self._optimizer).__name__} updates after it; apply it in the rule"
             )
         self._optimizer.record(trace, gradients)
         self._regularization.constrain()
