@@ -24,6 +24,7 @@ from fastprop.saving.models import describe_model, header_strings, read_header, 
 if TYPE_CHECKING:
     from fastprop.data import Dataset
     from fastprop.nn import Module
+    from fastprop.train.streams import StreamData
     from fastprop.train.trainer import Trainer
 
 T = TypeVar("T", bound="Trainer")
@@ -214,10 +215,13 @@ def _restore(where: str, trainer: Trainer, described: Mapping[str, Any], decoder
     default_generator().state = seed, counter
 
 
-def fingerprint(data: Dataset) -> int:
-    """A number that other data will hardly have: a checksum of some rows."""
-    checksum = zlib.crc32(json.dumps([str((a.shape, a.dtype)) for a in data.sources]).encode())
-    rows = np.linspace(0, len(data.sources[0]) - 1, _SAMPLED_ROWS).astype(np.int64)
-    for source in data.sources:
-        checksum = zlib.crc32(np.ascontiguousarray(source[np.unique(rows)]).data, checksum)
+def fingerprint(data: Dataset | StreamData) -> int:
+    """A number that other data will hardly have: a checksum of some rows, of the first ones where
+    data are read while they are used.
+    """
+    arrays = [*data.inputs, *data.targets, *([] if data.weight is None else [data.weight])]
+    checksum = zlib.crc32(json.dumps([str((a.shape, a.dtype)) for a in arrays]).encode())
+    for array in arrays:
+        rows = np.unique(np.linspace(0, len(array) - 1, _SAMPLED_ROWS).astype(np.int64))
+        checksum = zlib.crc32(np.ascontiguousarray(array[rows]).data, checksum)
     return checksum

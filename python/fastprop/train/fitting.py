@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +22,12 @@ from fastprop.train.loop import EpochRunner
 from fastprop.train.pace import Pace
 from fastprop.train.programs import TracedProgram
 from fastprop.train.progress import Progress
+from fastprop.train.streams import StreamData
 
 if TYPE_CHECKING:
     from fastprop.train.trainer import Trainer
 
-Explain = Callable[[NDArray[np.int64]], Exception | None]
+Explain = Callable[[list[NDArray[Any]], NDArray[np.int64]], Exception | None]
 
 
 class Fit:
@@ -59,8 +61,8 @@ class Fit:
         self,
         trainer: Trainer,
         traced: TracedProgram,
-        data: Dataset,
-        held_out: Dataset | None,
+        data: Dataset | StreamData,
+        held_out: Dataset | StreamData | None,
         history: History,
         callbacks: Sequence[Callback],
         explain: Explain,
@@ -86,14 +88,14 @@ class Fit:
         self._batch = batch_size
         # What has to be the same where a fit goes on.
         self._arguments: dict[str, Any] = {
-            "rows": len(data),
+            "rows": data.count,
             "batch_size": batch_size,
             "shuffle": bool(shuffle),
             "drop_last": bool(drop_last),
             "mixup": float(mixup),
-            "sampler": data.sampled is not None,
+            "sampler": getattr(data, "sampled", None) is not None,
             "weights": data.weight is not None,
-            "validation rows": 0 if held_out is None else len(held_out),
+            "validation rows": 0 if held_out is None else held_out.count,
         }
         self._max_seconds = max_seconds
         best = [BestWeights()] if max_seconds is not None and held_out is not None else []
@@ -107,6 +109,7 @@ class Fit:
             drop_last=drop_last,
             shuffle=shuffle,
             seed=trainer.seed,
+            last_epoch=sys.maxsize if epochs is None else trainer.epoch + epochs,
             optimizer=trainer.optimizer,
             callbacks=self._called,
             progress=self._progress,
@@ -156,6 +159,7 @@ class Fit:
             self._interrupted = self._runner.interrupted or not isinstance(error, Exception)
             raise
         finally:
+            self._runner.close()
             if self._progress is not None:
                 self._progress.close()
             try:
@@ -174,7 +178,8 @@ class Fit:
             "fingerprint": self._fingerprint(),
             "epochs_done": self.epochs_done,
             "steps_done": runner.done,
-            "values": None if runner.values is None else runner.values[: runner.done],
+            "rows_done": runner.rows,
+            "values": runner.values,
             "stopped": runner.stop_requested,
             "seconds": 0.0 if self._pace is None else self._pace.used,
             "callbacks": [_state_of(callback) for callback in self.callbacks],
@@ -213,14 +218,15 @@ class Fit:
         self.history.load_state_dict(point.history)
         self.epochs_done = int(state["epochs_done"])
         runner.stop_requested = runner.stop_requested or bool(state["stopped"])
-        runner.go_on(int(state["steps_done"]), state["values"])
+        runner.go_on(int(state["steps_done"]), int(state["rows_done"]), state["values"])
         _load_states(self.callbacks, state["callbacks"])
 
     # -- epochs ---
 
     def _begin_pace(self, used: float) -> None:
         if self._max_seconds is not None:
-            planned = None if self.epochs is None else self.epochs * self._runner.steps
+            steps = self._runner.steps
+            planned = None if self.epochs is None or steps is None else self.epochs * steps
             self._pace = Pace(self._max_seconds, self.trainer.optimizer, planned, used)
             self._runner.pace = self._pace
 
@@ -229,15 +235,14 @@ class Fit:
         while not self.ended:
             started = time.perf_counter()
             values = runner.run(trainer.epoch + 1, self.epochs_done)
-            rows = runner.rows
             if values is None:
                 if self._pace is None or not self._pace.over or not runner.done:
                     break
-                values, rows = self._cut_short()
+                values = self._cut_short()
             seconds = time.perf_counter() - started
             trainer.epoch += 1
             self.epochs_done += 1
-            logs = self._logs(values, rows)
+            logs = self._logs(values, runner.rows)
             if self._called.watches_epochs:
                 self._called.epoch_end(trainer.epoch, logs)
             self.history.append(trainer.epoch, logs, seconds)
@@ -247,19 +252,16 @@ class Fit:
             self._called.save_point()
         runner.check_parameters(trainer.epoch)
 
-    def _cut_short(self) -> tuple[np.ndarray[Any, Any], int]:
+    def _cut_short(self) -> NDArray[np.float64]:
         """What is known of an epoch that the clock has ended."""
         runner = self._runner
-        done, values = runner.done, runner.values
-        assert values is not None
-        epoch = self.trainer.epoch + 1
+        of = "" if runner.steps is None else f" of {runner.steps}"
         self.history.notes.append(
-            f"the time was up in epoch {epoch}, after step {done} of {runner.steps}"
+            f"the time was up in epoch {self.trainer.epoch + 1}, after step {runner.done}{of}"
         )
-        runner.done, runner.values = 0, None
-        return values[:done], min(done * self._batch, runner.rows)
+        return runner.cut_short()
 
-    def _logs(self, values: np.ndarray[Any, Any], rows: int) -> dict[str, float]:
+    def _logs(self, values: NDArray[np.float64], rows: int) -> dict[str, float]:
         trainer = self.trainer
         logs = trainer.objective.summarize(values, self._traced.columns, rows, self._batch)
         if self._held_out is not None:

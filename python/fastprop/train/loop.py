@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprop.data import Dataset
+from fastprop.data.windows import Reading
 from fastprop.graph import anomaly
 from fastprop.graph.program import RunResult
 from fastprop.train.callbacks import CallbackList
 from fastprop.train.errors import NonFiniteError
+from fastprop.train.feed import Chunk
 from fastprop.train.pace import Pace
 from fastprop.train.programs import TracedProgram
 from fastprop.train.progress import Progress
 from fastprop.train.recovery import Recovery, Segment
+from fastprop.train.streams import StreamData, feed_of
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
@@ -36,6 +39,7 @@ class EpochRunner:
         drop_last: Leave out a last batch that would be short.
         shuffle: New order in every epoch.
         seed: Of the order and of everything random in the Program.
+        last_epoch: No data are read for epochs after it.
         optimizer: Its state goes on from where it is.
         callbacks: Told after every run.
         progress: Moved after every run, or ``None``.
@@ -43,10 +47,8 @@ class EpochRunner:
 
     Attributes:
         pace: The clock that training has to keep up with, or ``None``.
-        rows: Rows of an epoch.
-        steps: Steps of an epoch.
         done: Steps of the present epoch that are done.
-        values: What they recorded, ``[steps, scalars]``; ``None`` before the first one.
+        rows: Rows of these, or of the latest epoch.
         stop_requested: True ends the training after the run that is going on.
         at_rest: False while a run or its record is in the making; else all fits together.
         interrupted: True if a signal ended a run, after a whole step.
@@ -55,38 +57,54 @@ class EpochRunner:
     def __init__(
         self,
         traced: TracedProgram,
-        data: Dataset,
+        data: Dataset | StreamData,
         *,
         batch_size: int,
         drop_last: bool,
         shuffle: bool,
         seed: int,
+        last_epoch: int,
         optimizer: Optimizer,
         callbacks: CallbackList,
         progress: Progress | None,
-        explain: Callable[[NDArray[np.int64]], Exception | None],
+        explain: Callable[[list[NDArray[Any]], NDArray[np.int64]], Exception | None],
     ) -> None:
         self._explain = explain
         self._traced = traced
-        self._sources = data.sources
-        self._order = data.order(shuffle=shuffle, seed=seed)
+        self._feed = feed_of(data, Reading(batch_size, shuffle, seed, drop_last), last_epoch)
         self._batch = batch_size
         self._seed = seed
         self._optimizer = optimizer
         self._callbacks = callbacks
         self._progress = progress
-        self.pace: Pace | None = None
-        self.rows = len(data) - len(data) % batch_size if drop_last else len(data)
-        self.steps = -(-self.rows // batch_size)
         watched = progress is not None or callbacks.watches_steps
         self._run_seconds = _WATCHED_SECONDS if watched else _UNWATCHED_SECONDS
-        self._recovery = Recovery(traced.program.changed_arrays(), optimizer, self._replay)
+        self._recovery = Recovery(traced.changed_arrays(), optimizer, self._replay)
         self._first_step = optimizer.steps
+        self._last_step = 0  # of the latest epoch
+        self._parts: list[NDArray[np.float64]] = []
+        self.pace: Pace | None = None
         self.done = 0
-        self.values: NDArray[np.float64] | None = None
+        self.rows = 0
         self.stop_requested = False
         self.at_rest = True
         self.interrupted = False
+
+    @property
+    def steps(self) -> int | None:
+        """Steps of an epoch, where that is known."""
+        return self._feed.steps
+
+    @property
+    def values(self) -> NDArray[np.float64] | None:
+        """What the steps of the present epoch recorded, ``[done, scalars]``."""
+        if len(self._parts) > 1:
+            self._parts = [np.concatenate(self._parts)]
+        return self._parts[0] if self._parts else None
+
+    def close(self) -> None:
+        """Nothing more will be run."""
+        self._feed.close()
 
     def run(self, epoch: int, epochs_done: int) -> NDArray[np.float64] | None:
         """Train one epoch, or what is left of it after the first :attr:`done` steps.
@@ -103,38 +121,53 @@ class EpochRunner:
             NonFiniteError: A loss was NaN or infinite; the last good parameters are back.
             KeyboardInterrupt: Ctrl-C (or what another signal handler raised), after a whole step.
         """
-        order = self._order(epoch)
         self._recovery.before_run(always=self._callbacks.watches_epochs)
+        if not self.done:
+            self.rows = 0
         first = self.done
-        while self.done < self.steps:
-            count = self._next_count(self.steps - self.done)
+        while (chunk := self._feed.at(epoch, self.done)) is not None:
             if self.done > first:
+                if self.stop_requested:
+                    return None
                 self._recovery.before_run()
-            part = self._run(order, epoch, self.done, count)
+            count = self._next_count(chunk.first + chunk.steps - self.done)
+            part = self._run(chunk, epoch, self.done, count)
+            self._last_step = self.done
             self._tell(part, epochs_done)
-            if self.stop_requested and self.done < self.steps:
-                return None
         self.at_rest = False  # until the epoch is recorded
         values = self.values
-        self.done, self.values = 0, None
+        self._begin_epoch()
         return values
 
-    def go_on(self, done: int, values: NDArray[np.float64] | None) -> None:
+    def cut_short(self) -> NDArray[np.float64]:
+        """End the present epoch where it is; what its steps recorded."""
+        values = self.values
+        assert values is not None
+        self._begin_epoch()
+        return values
+
+    def _begin_epoch(self) -> None:
+        self.done, self._parts = 0, []
+
+    def go_on(self, done: int, rows: int, values: NDArray[np.float64] | None) -> None:
         """Begin in the midst of an epoch.
 
         Args:
             done: Steps of it that are done.
+            rows: Their rows.
             values: What they recorded, ``[done, scalars]``.
 
         Raises:
             ValueError: That is no place in such an epoch.
         """
-        if not 0 <= done <= self.steps or (done > 0) != (values is not None):
-            raise ValueError(f"Trainer.fit: no place to go on: step {done} of {self.steps}")
-        if values is not None:
-            if values.ndim != 2 or len(values) != done:
-                raise ValueError(f"Trainer.fit: {done} steps, but records of shape {values.shape}")
-            self._record(np.asarray(values, dtype=np.float64))
+        of = self._of()
+        if done < 0 or (self.steps is not None and done > self.steps):
+            raise ValueError(f"Trainer.fit: cannot go on after step {done}{of}")
+        count = 0 if values is None else len(values)
+        if count != done or (values is not None and values.ndim != 2):
+            raise ValueError(f"Trainer.fit: cannot go on after step {done}{of}, {count} recorded")
+        self.done, self.rows = done, rows
+        self._parts = [] if values is None else [np.asarray(values, dtype=np.float64)]
 
     def check_parameters(self, epoch: int) -> None:
         """After the last step: no loss comes to show what the last update did.
@@ -146,9 +179,9 @@ class EpochRunner:
             self._recovery.roll_back(self._optimizer.steps - 1)
             raise NonFiniteError(
                 f"Trainer.fit: a parameter is not finite after the update of epoch {epoch}, step "
-                f"{self.steps}; the parameters before it are kept. {_ADVICE}",
+                f"{self._last_step}; the parameters before it are kept. {_ADVICE}",
                 epoch,
-                self.steps,
+                self._last_step,
                 float("nan"),
             )
 
@@ -169,9 +202,7 @@ class EpochRunner:
         count = max(1, int(seconds / chooser.step_seconds))
         return remaining if 2 * remaining <= 3 * count else count  # no stub at the end
 
-    def _run(
-        self, order: NDArray[np.int64], epoch: int, first: int, count: int
-    ) -> NDArray[np.float64]:
+    def _run(self, chunk: Chunk, epoch: int, first: int, count: int) -> NDArray[np.float64]:
         self.at_rest = False
         optimizer = self._optimizer
         step = optimizer.steps
@@ -179,36 +210,28 @@ class EpochRunner:
         if self.pace is not None:
             rates = self.pace.rates(step, count, self._traced.chooser.step_seconds)
         scalars = optimizer.step_scalars(step, count, rates)
-        result = self._execute(order, first, count, step, scalars)
+        result = self._execute(chunk, first, count, step, scalars)
         optimizer.steps = step + result.steps_done
-        self._record(result.values[: result.steps_done])
+        if result.steps_done:
+            self._parts.append(result.values[: result.steps_done])
+            self.done += result.steps_done
+            self.rows += len(chunk.rows_of(first, result.steps_done))
         if result.stopped != "done":
             self._stopped(result, Segment(epoch, first, count, step, scalars))
         self._recovery.add(Segment(epoch, first, count, step, scalars))
         return result.values
 
-    def _record(self, values: NDArray[np.float64]) -> None:
-        count = len(values)
-        if count == self.steps:
-            self.values = values
-        else:
-            if self.values is None:
-                self.values = np.empty((self.steps, values.shape[1]))
-            self.values[self.done : self.done + count] = values
-        self.done += count
-
     def _execute(
         self,
-        order: NDArray[np.int64],
+        chunk: Chunk,
         first: int,
         count: int,
         step: int,
         scalars: NDArray[np.float64],
     ) -> RunResult:
-        begin = first * self._batch
         return self._traced.run(
-            self._sources,
-            order[begin : min(begin + count * self._batch, self.rows)],
+            chunk.sources,
+            chunk.rows_of(first, count),
             self._batch,
             scalars,
             step,
@@ -217,8 +240,9 @@ class EpochRunner:
         )
 
     def _replay(self, segment: Segment, count: int) -> None:
-        order = self._order(segment.epoch)
-        result = self._execute(order, segment.first, count, segment.step, segment.scalars[:count])
+        chunk = self._feed.at(segment.epoch, segment.first)
+        assert chunk is not None
+        result = self._execute(chunk, segment.first, count, segment.step, segment.scalars[:count])
         if result.stopped == "interrupt":
             self._optimizer.steps = segment.step + result.steps_done
             raise result.error or KeyboardInterrupt
@@ -237,8 +261,8 @@ class EpochRunner:
         cause = self._cause(segment, bad)
         advice = _ADVICE if cause is None else str(cause)
         raise NonFiniteError(
-            f"Trainer.fit: the loss is {value} in epoch {segment.epoch}, step {step} of "
-            f"{self.steps}; {kept} are kept. {advice}",
+            f"Trainer.fit: the loss is {value} in epoch {segment.epoch}, step {step}{self._of()}; "
+            f"{kept} are kept. {advice}",
             segment.epoch,
             step,
             value,
@@ -250,7 +274,6 @@ class EpochRunner:
         if anomaly.active() is None:
             return None
         good = self._optimizer.steps
-        order = self._order(segment.epoch)
         cause = None
         for k in (bad - 1, bad):
             first = segment.first + k
@@ -258,9 +281,9 @@ class EpochRunner:
                 continue
             self._recovery.roll_back(segment.step + k)
             if self._optimizer.steps == segment.step + k:
-                begin = first * self._batch
-                rows = order[begin : min(begin + self._batch, self.rows)]
-                cause = self._explain(rows)
+                chunk = self._feed.at(segment.epoch, first)
+                assert chunk is not None
+                cause = self._explain(chunk.sources, chunk.rows_of(first, 1))
         self._recovery.roll_back(good)
         return cause
 
@@ -270,10 +293,14 @@ class EpochRunner:
             self._callbacks.steps_end(first_step, values[:, 0].copy())
         if self.pace is not None and self.pace.over:
             self.stop_requested = True
-        if self._progress is not None and self.done < self.steps:
-            self._progress.steps_done(epochs_done, self.done, self.steps)
+        steps = self._feed.steps
+        if self._progress is not None and steps is not None and self.done < steps:
+            self._progress.steps_done(epochs_done, self.done, steps)
         self.at_rest = True
         self._callbacks.save_point()
+
+    def _of(self) -> str:
+        return "" if self._feed.steps is None else f" of {self._feed.steps}"
 
 
 _ADVICE = "A smaller learning rate, or inputs and targets scaled to about 1, usually help"

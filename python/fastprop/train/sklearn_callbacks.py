@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from fastprop.data import Dataset
 from fastprop.registry import type_name
 from fastprop.train.callbacks import Callback, Logs
 
@@ -125,6 +126,8 @@ def _data(trainer: Trainer, name: str) -> Any:
     """The rows that are trained on: inputs, targets or weights."""
     assert trainer.fitting is not None
     data = trainer.fitting.data
+    if not isinstance(data, Dataset):  # read while it is used
+        return None
     arrays = {"inputs": data.inputs, "targets": data.targets, "weight": (data.weight,)}[name]
     used = [a if data.rows is None or a is None else a[data.rows] for a in arrays]
     return None if not used else used[0] if len(used) == 1 else tuple(used)

@@ -36,6 +36,7 @@ from fastprop.train.objective import Objective
 from fastprop.train.pace import check_seconds
 from fastprop.train.programs import Programs
 from fastprop.train.regularization import Regularization
+from fastprop.train.streams import StreamData, refuse_options
 
 if TYPE_CHECKING:
     from fastprop.graph.program import Program
@@ -251,19 +252,24 @@ class Trainer(Diagnostics):
         called = check_callbacks(where, callbacks)
         mix = check_mixup(where, mixup, self.loss)
         history = History()
-        data = self._reader.dataset(where, x, y, sample_weight, check_finite, history.notes)
+        data = self._reader.source(where, x, y, sample_weight, check_finite, history.notes)
         data, held_out = self._reader.split(
             where, data, validation_data, fraction, self.seed, check_finite, history.notes, stratify
         )
-        data = weigh_classes(where, data, class_weight, self._programs)
-        data = sample_rows(where, data, sampler, self.seed)
-        batch = check_batch_size(where, batch_size, len(data), drop_last)
-        if self.optimizer.full_batch and batch < len(data):
+        if isinstance(data, StreamData):
+            refuse_options(where, stratify=stratify, class_weight=class_weight, sampler=sampler)
+        else:
+            data = weigh_classes(where, data, class_weight, self._programs)
+            data = sample_rows(where, data, sampler, self.seed)
+        count = data.count
+        batch = check_batch_size(where, batch_size, count, drop_last)
+        if self.optimizer.full_batch and (count is None or batch < count):
+            rows = "an unknown number of" if count is None else count
             raise ValueError(
                 f"{where}: {type_name(self.optimizer)} wants all rows in every step; batch_size is "
-                f"{batch} of {len(data)} rows, write batch_size=None"
+                f"{batch} of {rows} rows, write batch_size=None"
             )
-        several = len(data) >= 2 * batch or (len(data) > batch and not drop_last)
+        several = count is None or (count - count % batch if drop_last else count) > batch
         return Fit(
             self,
             self._programs.training(where, data, batch, several=several, mix=mix),
@@ -271,7 +277,7 @@ class Trainer(Diagnostics):
             held_out,
             history,
             called,
-            lambda rows: self._programs.explain(data, rows),
+            lambda sources, rows: self._programs.explain(data, sources, rows),
             epochs=epochs,
             batch_size=batch,
             mixup=mixup,
@@ -316,7 +322,7 @@ class Trainer(Diagnostics):
             raise result.error or KeyboardInterrupt
         loss = result.values.item(0)
         active = anomaly.active() is not None
-        cause = self._programs.explain(data, np.arange(rows)) if active else None
+        cause = self._programs.explain(data, data.sources, np.arange(rows)) if active else None
         why = "" if cause is None else f". {cause}"
         raise NonFiniteError(
             f"{where}: the loss is {loss}; the parameters are as before{why}",
@@ -350,7 +356,7 @@ class Trainer(Diagnostics):
             TypeError: As for :meth:`fit`.
         """
         where = "Trainer.evaluate"
-        data = self._reader.dataset(where, x, y, sample_weight, check_finite)
+        data = self._reader.source(where, x, y, sample_weight, check_finite)
         return self.inference.evaluate(where, data, batch_size)
 
     def predict(
