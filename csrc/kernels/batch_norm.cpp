@@ -194,6 +194,15 @@ void batch_moments(const T* x, T* moments, Index rows, Index columns, Range part
 }
 
 template <class T>
+void running_moments(const T* moments, T* mean, T* variance, Range part, double share) {
+    const T latest = static_cast<T>(share), before = static_cast<T>(1.0 - share);
+    for (Index c = part.begin; c < part.end; ++c) {
+        mean[c] = before * mean[c] + latest * moments[kBatchMoments * c];
+        variance[c] = before * variance[c] + latest * moments[kBatchMoments * c + 2];
+    }
+}
+
+template <class T>
 void batch_norm(const T* x, const T* mean, const T* rstd, const T* w, const T* b, T* y, Index rows,
                 Index columns) {
     const auto pass = w != nullptr ? normalize<T, true> : normalize<T, false>;
@@ -228,6 +237,7 @@ void batch_norm_backward_data(const T* x, const T* mean, const T* rstd, const T*
 }
 
 #define FASTPROP_INSTANTIATE(T)                                                                 \
+    template void running_moments<T>(const T*, T*, T*, Range, double);                          \
     template void batch_moments<T>(const T*, T*, Index, Index, Range, double);                  \
     template void batch_norm<T>(const T*, const T*, const T*, const T*, const T*, T*, Index,    \
                                 Index);                                                         \

@@ -20,6 +20,10 @@ constexpr Index kBatchMoments = 3;
 template <class T>
 void batch_moments(const T* x, T* moments, Index rows, Index columns, Range part, double eps);
 
+/// running = (1 - share) running + share moment, of the means and of the variances of `part`.
+template <class T>
+void running_moments(const T* moments, T* mean, T* variance, Range part, double share);
+
 /// y = xhat w + b; w and b both given or both null.
 template <class T>
 void batch_norm(const T* x, const T* mean, const T* rstd, const T* w, const T* b, T* y, Index rows,

@@ -45,6 +45,14 @@ void check_columns_of_output(const char* op, const Call& call, Index each) {
             ": the output wants the shape [", x.last(), ", ", each, "]");
 }
 
+void check_columns_of_input(const Call& call) {
+    const TensorView& moments = call.in[0];
+    const TensorView& mean = call.out[0];
+    require(moments.dtype == mean.dtype && mean.rank == 1 && call.num_out == 2 &&
+                call.out[1].size() == mean.size() && moments.size() == kBatchMoments * mean.size(),
+            "running_moments: mean and variance want one number for each column");
+}
+
 void check_like_x(const char* op, const Call& call) {
     require_dtype_of_output(op, call);
     require(call.out[0].rank >= 2 && call.in[0].last() == call.out[0].last(), op,
@@ -65,6 +73,24 @@ void run_batch_moments(const Call& call, const Team& team) {
     const TensorView& x = call.in[0];
     batch_moments(input<T>(call, 0), output<T>(call), x.outer(), x.last(), own_rows(call, team),
                   call.attr(0));
+}
+
+/// Overwrites running mean and variance by moments[, number of batches so far]. Attribute momentum
+/// is the share of the latest batch; negative: all batches count alike.
+void check_running_moments(const Call& call) {
+    check_columns_of_input(call);
+    require(!call.has(1) || (call.in[1].dtype == DType::i64 && call.in[1].size() == 1),
+            "running_moments: the number of batches wants one int64");
+    require(call.attr(0) >= 0.0 || call.has(1), "running_moments: no momentum, nor a number");
+}
+
+template <class T>
+void run_running_moments(const Call& call, const Team& team) {
+    const double momentum = call.attr(0);
+    const double share =
+        momentum >= 0.0 ? momentum : 1.0 / static_cast<double>(*input<std::int64_t>(call, 1));
+    running_moments(input<T>(call, 0), output<T>(call), output<T>(call, 1), own_rows(call, team),
+                    share);
 }
 
 /// x, mean, rstd[, w, b]
@@ -225,6 +251,16 @@ std::vector<OpEntry> normalization_ops() {
          check_batch_moments},
         {"batch_norm", none, 3, 5, 1, run_batch_norm<float>, run_batch_norm<double>,
          check_batch_norm},
+        {"normalize", none, 3, 5, 1, run_batch_norm<float>, run_batch_norm<double>,
+         check_batch_norm},
+        {"running_moments",
+         {"momentum"},
+         1,
+         2,
+         2,
+         run_running_moments<float>,
+         run_running_moments<double>,
+         check_running_moments},
         {"batch_norm_backward_weights", none, 4, 4, 1, run_batch_weights<float>,
          run_batch_weights<double>, check_batch_weights},
         {"batch_norm_backward_data", none, 6, 7, 1, run_batch_data<float>, run_batch_data<double>,

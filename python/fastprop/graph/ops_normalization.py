@@ -1,32 +1,30 @@
 r"""Batch, layer, RMS and group normalization.
 
-All of them are :math:`y = \hat x w + b` with :math:`\hat x = (x - \mu) / \sqrt{\sigma^2 + \epsilon}`;
-they differ in what the mean and the variance are taken over. The statistics are an op of their own,
-computed once for forward and backward. To derivatives they are no inputs but a part of the function:
+All are :math:`y = \hat x w + b` with :math:`\hat x = (x - \mu) (\sigma^2 + \epsilon)^{-1/2}`; they
+differ in what the mean and the variance are taken over. The statistics are an op of their own,
+computed once for forward and backward. To derivatives they are no inputs but part of the function:
 the rule for x is the whole derivative, through the statistics too, in one pass. The rules of these
 passes differentiate the definition written in plain ops; only second derivatives need them.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from fastprop.graph import infer
 from fastprop.graph.autodiff import grad
 from fastprop.graph.op import Op, Spec, Vjp, apply, grad_mode, is_grad_enabled, register
-from fastprop.graph.ops_elementwise import as_operands, rsqrt, square
+from fastprop.graph.ops_elementwise import rsqrt, square
 from fastprop.graph.ops_index import part
 from fastprop.graph.ops_reduction import mean
 from fastprop.graph.ops_reduction import sum as reduce_sum
-from fastprop.graph.ops_shape import alias, reshape, transpose
-from fastprop.graph.ops_statistics import var
-from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
+from fastprop.graph.ops_shape import alias, reshape
+from fastprop.graph.tensor import Tensor
 
-BATCH_MOMENTS = 3
+MOMENTS = 3
 
 
 # -- Shapes --------------------------------------------------------------------------------------
@@ -34,7 +32,7 @@ BATCH_MOMENTS = 3
 
 def _infer_batch_moments(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
     """x [..., C] → [C, 3]: mean, 1 / sqrt(variance + eps), variance with n - 1."""
-    return Spec((specs[0].shape[-1], BATCH_MOMENTS), infer.float_dtype(name, specs))
+    return Spec((specs[0].shape[-1], MOMENTS), infer.float_dtype(name, specs))
 
 
 def _infer_layer_moments(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
@@ -139,7 +137,7 @@ def _sums_of(dy: Tensor, xhat: Tensor) -> Tensor:
 # -- The rules -----------------------------------------------------------------------------------
 
 
-def _column(moments: Tensor, i: int) -> Tensor:
+def column(moments: Tensor, i: int) -> Tensor:
     """Column i of [C, k] as [C]."""
     columns = moments.shape[0]
     return reshape(part(moments, (0, i), (1, 1), (columns, 1)), (columns,))
@@ -151,12 +149,12 @@ def _batch_sums(dy: Tensor, y: Tensor, x: Tensor, m: Tensor, s: Tensor) -> Tenso
 
 def _batch_dx(dy: Tensor, y: Tensor, x: Tensor, m: Tensor, s: Tensor, *wb: Tensor) -> Tensor:
     sums = _batch_sums(dy, y, x, m, s)
-    dw, db = _column(sums, 0), _column(sums, 1)
+    dw, db = column(sums, 0), column(sums, 1)
     return apply(_BATCH_DATA, x, m, s, dy, dw, db, *wb[:1], eps=y.attrs["eps"])
 
 
 def _batch_rule(i: int) -> Vjp:
-    return lambda dy, y, x, m, s, *wb: _column(_batch_sums(dy, y, x, m, s), i)
+    return lambda dy, y, x, m, s, *wb: column(_batch_sums(dy, y, x, m, s), i)
 
 
 def _layer_sums(dy: Tensor, y: Tensor, x: Tensor, moments: Tensor) -> Tensor:
@@ -164,11 +162,16 @@ def _layer_sums(dy: Tensor, y: Tensor, x: Tensor, moments: Tensor) -> Tensor:
 
 
 def _layer_rule(i: int) -> Vjp:
-    return lambda dy, y, x, moments, *wb: _column(_layer_sums(dy, y, x, moments), i)
+    return lambda dy, y, x, moments, *wb: column(_layer_sums(dy, y, x, moments), i)
 
 
-_BATCH_MOMENTS = register("batch_moments", _infer_batch_moments)
-_BATCH_NORM = register(
+def _total(x: Tensor) -> Tensor:
+    """Of every column."""
+    return reduce_sum(x, tuple(range(x.ndim - 1)))
+
+
+BATCH_MOMENTS = register("batch_moments", _infer_batch_moments)
+BATCH_NORM = register(
     "batch_norm",
     _infer_like_x,
     _batch_dx,
@@ -200,8 +203,19 @@ _BATCH_DATA: Op = register(
     rowwise=(0, 3),
     inplace=True,
 )
-_LAYER_MOMENTS = register("layer_moments", _infer_layer_moments, rowwise=True)
-_LAYER_NORM = register(
+NORMALIZE: Op = register(  # with statistics that do not come from x
+    "normalize",
+    _infer_like_x,
+    lambda dy, y, x, m, s, *wb: dy * (s * wb[0] if wb else s),
+    lambda dy, y, x, m, s, *wb: -_total(dy * (s * wb[0] if wb else s)),
+    lambda dy, y, x, m, s, *wb: _total((dy * wb[0] if wb else dy) * (x - m)),
+    lambda dy, y, x, m, s, *wb: _total(dy * apply(NORMALIZE, x, m, s)),
+    lambda dy, y, x, m, s, *wb: _total(dy),
+    rowwise=(0,),
+    inplace=True,
+)
+LAYER_MOMENTS = register("layer_moments", _infer_layer_moments, rowwise=True)
+LAYER_NORM = register(
     "layer_norm",
     _infer_like_x,
     lambda dy, y, x, moments, *wb: apply(_LAYER_DATA, x, moments, dy, *wb[:1], **y.attrs),
@@ -228,6 +242,3 @@ _LAYER_DATA: Op = register(
     rowwise=(0, 1, 2),
     inplace=True,
 )
-
-
-# -- Functions -------------------------------------------------------------------------------------

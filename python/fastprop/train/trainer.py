@@ -15,6 +15,7 @@ from fastprop.nn import Module
 from fastprop.optim import Optimizer
 from fastprop.random import check_seed
 from fastprop.registry import type_name
+from fastprop.train.adapt import adapt_layers
 from fastprop.train.callbacks import Callback, CallbackList, check_callbacks
 from fastprop.train.errors import NonFiniteError
 from fastprop.train.history import History
@@ -168,7 +169,13 @@ class Trainer:
                 f"batch_size {batch_size}"
             )
         rows = len(data) - len(data) % batch if drop_last else len(data)
+        adapt_layers(self.model, data)
         traced = self._programs.training(where, data, batch, several=rows > batch)
+        if (rows % batch or batch) < traced.program.least_rows:
+            raise ValueError(
+                f"{where}: {rows} rows in batches of {batch} leave a last batch of 1, which has no "
+                "variance for BatchNorm; take another batch_size, or drop_last=True"
+            )
         self.history = history
         self.program = traced.program
         progress = Progress(epochs) if Progress.wanted(verbose) else None

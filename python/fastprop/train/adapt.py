@@ -1,0 +1,47 @@
+"""Layers that learn from the data before training: :class:`fastprop.nn.Standardize`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop.data import Dataset
+from fastprop.graph.op import grad_mode
+from fastprop.graph.program import Program
+from fastprop.graph.tensor import Tensor
+from fastprop.graph.trace import tracing
+from fastprop.nn import Module, Standardize
+from fastprop.nn.standardize import capture
+from fastprop.train.programs import _mode, _placeholders
+
+_ROWS_AT_ONCE = 1 << 14
+_BATCH = 512
+
+
+def adapt_layers(model: Module, data: Dataset) -> None:
+    """Adapt every Standardize that is not, to what reaches it of the data, in their order."""
+    waiting = [m for m in model.modules() if isinstance(m, Standardize) and not m.adapted]
+    for _ in waiting:
+        inputs = _placeholders(data.inputs, _BATCH, "x")
+        with tracing(), grad_mode(False), _mode(model, training=False), capture() as found:
+            model(*inputs)
+        if found.layer is None:
+            return  # those that are left are not used
+        found.layer.adapt_chunks(_chunks(found.input, inputs, data))
+
+
+def _chunks(x: Tensor, inputs: list[Tensor], data: Dataset) -> Iterator[NDArray[Any]]:
+    """The values that a symbolic Tensor takes on the data, some rows at a time."""
+    source = next((i for i, placeholder in enumerate(inputs) if placeholder is x), None)
+    program = Program(inputs, rows=[x]) if source is None else None
+    rows = np.arange(len(data)) if data.rows is None else data.rows
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        part = np.ascontiguousarray(rows[start : start + _ROWS_AT_ONCE])
+        if program is None:
+            assert source is not None
+            yield data.inputs[source][part]
+        else:
+            yield program.run(data.inputs, part, _BATCH).rows[0]
