@@ -176,17 +176,21 @@ def _normalize_last(
     if not shape or x.shape[-len(shape) :] != shape or 0 in shape:
         raise ValueError(f"{where}: x has shape {x.shape}, its last axes are to be {shape}")
     lead = x.shape[: x.ndim - len(shape)]
-    rows = reshape(x, (*(lead or (1,)), math.prod(shape)))
+    rows = _as_shape(x, (*(lead or (1,)), math.prod(shape)))
     vectors = []
     for name, value in (("weight", weight), ("bias", bias)):
         tensor = None if value is None else as_tensor(value, like=x)
         if tensor is not None and tensor.shape != shape:
             raise ValueError(f"{where}: {name} has shape {tensor.shape}, expected {shape}")
-        vectors.append(tensor if tensor is None else reshape(tensor, (math.prod(shape),)))
+        vectors.append(tensor if tensor is None else _as_shape(tensor, (math.prod(shape),)))
     w, b = vectors
     affine = _affine(rows, w, b) if b is not None else [w] if w is not None else []
     eps = float(np.finfo(dtype).eps) if eps is None else eps
-    return reshape(_normalize_rows(rows, affine, 1, eps, centered), x.shape)
+    return _as_shape(_normalize_rows(rows, affine, 1, eps, centered), x.shape)
+
+
+def _as_shape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return x if x.shape == shape else reshape(x, shape)
 
 
 def layer_norm(
