@@ -42,11 +42,12 @@ struct Deviations {
 constexpr Index kMomentRows = 8;
 
 template <class T, int packets, bool partial>
-void block_deviations(const T* x, Index stride, Index rows, Index lanes, Deviations<T>* out) {
+void block_deviations(const T* x, Index stride, Index rows, Index lanes, const PacketOf<T>* shift,
+                      Deviations<T>* out) {
     using S = Simd<T>;
     const auto load = [&](Index r, int k) {
         const T* p = x + r * stride + k * S::width;
-        return partial ? S::load_partial(p, lanes) : S::load(p);
+        return pk::psub(partial ? S::load_partial(p, lanes) : S::load(p), shift[k]);
     };
     const PacketOf<T> share = S::set(T(1) / static_cast<T>(rows));
     PacketOf<T> sum[packets], square[packets], mean[packets];
@@ -66,10 +67,14 @@ void block_deviations(const T* x, Index stride, Index rows, Index lanes, Deviati
     for (int k = 0; k < packets; ++k) out[k] = {mean[k], square[k]};
 }
 
-/// Blocks of kMomentRows are combined to blocks of kColumnBlock rows, and these to the whole.
+/// Blocks of kMomentRows are combined to blocks of kColumnBlock rows, and these to the whole. All
+/// of them less the first row: else the means' rounding would show where they are far from zero.
 template <class T, int packets, bool partial>
 void moments_of_columns(const T* x, Index stride, T* moments, Index rows, Index lanes, double eps) {
     using S = Simd<T>;
+    PacketOf<T> shift[packets];
+    for (int k = 0; k < packets; ++k)
+        shift[k] = S::load_partial(x + k * S::width, partial ? lanes : Index{S::width});
     Deviations<T> all[packets] = {};
     for (Index begin = 0; begin < rows; begin += kColumnBlock) {
         const Index size = std::min(kColumnBlock, rows - begin);
@@ -78,7 +83,7 @@ void moments_of_columns(const T* x, Index stride, T* moments, Index rows, Index 
             const Index few = std::min(kMomentRows, size - done);
             Deviations<T> part[packets];
             block_deviations<T, packets, partial>(x + (begin + done) * stride, stride, few, lanes,
-                                                  part);
+                                                  shift, part);
             for (int k = 0; k < packets; ++k) block[k].merge(part[k], done, few);
         }
         for (int k = 0; k < packets; ++k) all[k].merge(block[k], begin, size);
@@ -89,7 +94,7 @@ void moments_of_columns(const T* x, Index stride, T* moments, Index rows, Index 
         const PacketOf<T> variance = pk::pdiv(all[k].square, count);
         const PacketOf<T> root = pk::psqrt(pk::padd(variance, S::set(static_cast<T>(eps))));
         T* to = moments + k * S::width * kBatchMoments;
-        scatter_lanes(to, all[k].mean, kBatchMoments, lanes);
+        scatter_lanes(to, pk::padd(all[k].mean, shift[k]), kBatchMoments, lanes);
         scatter_lanes(to + 1, pk::pdiv(S::set(T(1)), root), kBatchMoments, lanes);
         scatter_lanes(to + 2, pk::pdiv(all[k].square, less), kBatchMoments, lanes);
     }

@@ -15,8 +15,8 @@ namespace fastprop {
 
 constexpr Index kBatchMoments = 3;
 /// For every column of `part` its mean, 1 / sqrt(variance + eps), and the variance with rows - 1
-/// as the divisor (0 for one row). In blocks whose means and squares are combined in order (Chan et
-/// al. 1979): one pass over memory, and no cancellation however large the mean.
+/// as the divisor (0 for one row). In blocks whose means and squares are combined in order (Chan,
+/// Golub & LeVeque 1979): one pass over memory, and no cancellation however large the mean.
 template <class T>
 void batch_moments(const T* x, T* moments, Index rows, Index columns, Range part, double eps);
 

@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <numeric>
 
+#include "core/check.h"
 #include "core/philox.h"
+#include "kernels/dropout.h"
 #include "kernels/random.h"
 #include "op_runner.h"
 
@@ -65,6 +68,63 @@ TYPED_TEST(Random, BitsDoNotDependOnTheTeam) {
             }
         }
     }
+}
+
+TYPED_TEST(Random, DropoutAndNoiseDoNotDependOnTheTeam) {
+    using T = TypeParam;
+    for (Index rows : {1, 3, 17, 64, 100}) {
+        for (Index columns : {1, 3, 7, 64, 100}) {
+            const std::vector<T> x(static_cast<std::size_t>(rows * columns), T(3));
+            for (const char* op : {"dropout", "gaussian_noise"}) {
+                const std::vector<double> attrs = {1, 2, 3, 4, 0.3, 2, 0.5, -1};
+                std::vector<T> alone;
+                for (int threads : {1, 2, 3}) {
+                    std::vector<T> y = nan_values<T>(rows * columns);
+                    run_op(op, {view(x, {rows, columns})}, {view(y, {rows, columns})}, attrs,
+                           threads);
+                    if (threads == 1) alone = y;
+                    ASSERT_TRUE(same_bits(alone, y)) << op << rows << ' ' << columns;
+                }
+            }
+        }
+    }
+}
+
+TYPED_TEST(Random, DropoutKeepsTheRightShareOfElements) {
+    using T = TypeParam;
+    const Index n = 1 << 22;
+    const std::vector<T> x(static_cast<std::size_t>(n), T(1));
+    std::vector<T> y(x.size());
+    // Half of 2^-16 is what 16 bits alone could not tell from nothing.
+    for (const double p : {0.0, 0x1p-17, 0.1, 0.5, 0.99}) {
+        dropout(RandomStream{7, 8, 9}, x.data(), y.data(), 0, n, {p, 3.0, 1.0, -2.0});
+        const double kept = static_cast<double>(std::count(y.begin(), y.end(), T(4)));
+        const double dropped = static_cast<double>(std::count(y.begin(), y.end(), T(-2)));
+        EXPECT_EQ(kept + dropped, static_cast<double>(n));
+        const double deviation = std::sqrt(static_cast<double>(n) * p * (1 - p));
+        EXPECT_NEAR(dropped, static_cast<double>(n) * p, 4 * deviation) << p;
+    }
+}
+
+TEST(Dropout, KeepsTheSameElementsInBothPrecisions) {
+    const Index n = 1000;
+    const std::vector<float> x(n, 1.0f);
+    const std::vector<double> x2(n, 1.0);
+    std::vector<float> y(n);
+    std::vector<double> y2(n);
+    dropout(RandomStream{1, 2, 3}, x.data(), y.data(), 0, n, {});
+    dropout(RandomStream{1, 2, 3}, x2.data(), y2.data(), 0, n, {});
+    EXPECT_TRUE(std::equal(y.begin(), y.end(), y2.begin()));
+    const std::vector<std::int64_t> key = {1, 0, 2, 3};
+    std::vector<float> keyed(n);
+    run_op("dropout", {view(x, {n}), view(key, {4})}, {view(keyed, {n})},
+           {9, 9, 9, 9, 0.5, 2, 0, 0});
+    EXPECT_EQ(y, keyed);
+    EXPECT_THROW(run_op("dropout", {view(x, {n})}, {view(keyed, {n})}, {0, 0, 0, 0, 1, 1, 0, 0}),
+                 Error);
+    EXPECT_THROW(run_op("dropout", {view(x, {n}), view(key, {3})}, {view(keyed, {n})},
+                        {0, 0, 0, 0, 0.5, 1, 0, 0}),
+                 Error);
 }
 
 TYPED_TEST(Random, AnotherSeedStreamOrStepIsAnotherSequence) {
