@@ -28,10 +28,12 @@ def _for_columns(where: str, x: Tensor, **vectors: TensorLike | None) -> list[Te
     found: list[Tensor | None] = []
     for name, value in vectors.items():
         tensor = None if value is None else as_tensor(value, like=x)
-        if tensor is not None and (tensor.shape != x.shape[-1:] or tensor.batched):
-            raise ValueError(
-                f"{where}: {name} has shape {tensor.shape}, x has {x.shape[-1]} features"
-            )
+        if tensor is not None:
+            infer.float_dtype(where, [x.spec, tensor.spec])
+            if tensor.shape != x.shape[-1:] or tensor.batched:
+                raise ValueError(
+                    f"{where}: {name} has shape {tensor.shape}, x has {x.shape[-1]} features"
+                )
         found.append(tensor)
     return found
 
