@@ -242,7 +242,7 @@ def test_bad_types() -> None:
 def test_a_constant_would_be_drawn_once_for_all_steps() -> None:
     with (
         tracing(),
-        pytest.raises(ValueError, match=r"dropout: the input of shape .* is a constant"),
+        pytest.raises(ValueError, match=r"dropout: .* is a constant"),
     ):
         F.dropout(np.ones((3, 4)))
     with tracing():
