@@ -77,9 +77,7 @@ for _name in ("batch_norm", "normalize"):
 _GROUPS = {"groups": 1, "eps": 1e-5, "centered": True}
 EXAMPLES["layer_norm"] = ("x moments w b", [MATRIX, (2, 1, 2), ROW, ROW], _GROUPS)
 _STREAM = {"seed_lo": 0, "seed_hi": 0, "stream": 0, "step": 0}
-EXAMPLES["dropout"] = (
-    "x", [MATRIX], {**_STREAM, "p": 0.5, "scale": 2.0, "shift": 0.0, "fill": 0.0}
-)  # fmt: skip
+EXAMPLES["dropout"] = ("mask x", [MATRIX] * 2, {"scale": 2.0, "shift": 0.0, "fill": 0.0})
 EXAMPLES["gaussian_noise"] = ("x", [MATRIX], {**_STREAM, "std": 1.0})
 # What these compute is differentiated by itself, so their rules are not formulas.
 OF_DEFINITIONS = {

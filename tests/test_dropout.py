@@ -137,17 +137,16 @@ def test_a_program_draws_from_seed_call_and_step(threads: int, dtype: str) -> No
     program = Program([x], rows=rows, threads=threads)
     data = uniform((10, 9), 1.0, 2.0, dtype=dtype)
     found = program.run([data], 10, 6, None, 40, (5 << 32) + 6).rows
-    code, names = _core.op_info("dropout")
+    code, names = _core.op_info("dropout_mask")
     for call in range(2):
         wanted = []
         for step, part in enumerate((data[:6], data[6:])):
             values = {
-                "seed_lo": 6, "seed_hi": 5, "stream": DROPOUT + call, "step": 40 + step, "p": 0.3,
-                "scale": 1 / 0.7, "shift": 0, "fill": 0,
+                "seed_lo": 6, "seed_hi": 5, "stream": DROPOUT + call, "step": 40 + step, "p": 0.3
             }  # fmt: skip
-            out = np.empty_like(part)
-            _core.execute(code, [part], [out], [float(values[n]) for n in names])
-            wanted.append(out)
+            mask = np.empty(part.shape, np.uint8)
+            _core.execute(code, [part], [mask], [float(values[n]) for n in names])
+            wanted.append(np.where(mask, part * part.dtype.type(1 / 0.7), 0))
         np.testing.assert_array_equal(found[call], np.concatenate(wanted))
     assert not np.array_equal(found[0], found[1])
     again = program.run([data], 10, 6, None, 41, (5 << 32) + 6).rows

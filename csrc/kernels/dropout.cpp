@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "kernels/packet_bits.h"
 #include "kernels/philox_batch.h"
@@ -11,77 +12,95 @@ namespace {
 
 /// Decisions that one batch of Philox words gives: half a word each.
 constexpr Index kDecisions = 2 * kPhiloxWords;
-constexpr Index kHalf = kPhiloxWords;
 
 /// Which elements are kept. 16 random bits decide, but for the one value in 65536 that is on the
 /// border, where 32 more do: the probability is exact to 2^-48 for half the words.
 class Keep {
 public:
     Keep(const RandomStream& stream, double p) : stream_(stream) {
-        const double keep = (1.0 - p) * 65536.0;
-        border_ = static_cast<std::uint32_t>(keep);
+        const double keep = (1.0 - p) * 65536.0;  // below 65536: p is not nothing
+        border_ = static_cast<std::uint16_t>(keep);
         rest_ = static_cast<std::uint32_t>((keep - std::floor(keep)) * 4294967296.0);
     }
 
-    /// All bits set for the elements of batch b that are kept, none for the others.
-    template <class UInt>
-    void batch(Index b, UInt* masks) const {
+    /// The kDecisions elements of batch b.
+    void batch(Index b, std::uint8_t* mask) const {
         alignas(64) std::uint32_t words[kPhiloxWords];
+        alignas(64) std::uint16_t halves[kDecisions];
         philox_batch(stream_.seed, stream_.stream, stream_.step,
                      static_cast<std::uint64_t>(b * kPhiloxBlocks), words);
-        std::uint32_t on_border = 0;
-        for (Index k = 0; k < kHalf; ++k) {
-            const std::uint32_t low = words[k] & 0xFFFFu, high = words[k] >> 16;
-            masks[k] = low < border_ ? ~UInt{0} : UInt{0};
-            masks[k + kHalf] = high < border_ ? ~UInt{0} : UInt{0};
-            on_border |= static_cast<std::uint32_t>(low == border_) |
-                         static_cast<std::uint32_t>(high == border_);
-        }
-        if (on_border != 0 && rest_ != 0) decide_border(b, words, masks);
+        std::memcpy(halves, words, sizeof(halves));
+        const std::uint16_t border = border_;  // of which the compiler sees that nothing changes it
+        std::uint16_t on_border = 0;
+        for (Index k = 0; k < kDecisions; ++k)
+            mask[k] = static_cast<std::uint8_t>(halves[k] < border);
+        for (Index k = 0; k < kDecisions; ++k)
+            on_border = static_cast<std::uint16_t>(on_border | (halves[k] == border));
+        if (on_border != 0 && rest_ != 0) decide_border(b, halves, mask);
     }
 
 private:
-    template <class UInt>
-    void decide_border(Index b, const std::uint32_t* words, UInt* masks) const {
+    void decide_border(Index b, const std::uint16_t* halves, std::uint8_t* mask) const {
         constexpr std::uint64_t kApart = std::uint64_t{1} << 63;  // blocks that nobody else draws
         for (Index k = 0; k < kDecisions; ++k) {
-            const std::uint32_t half = k < kHalf ? words[k] & 0xFFFFu : words[k - kHalf] >> 16;
-            if (half != border_) continue;
+            if (halves[k] != border_) continue;
             const auto index = static_cast<std::uint64_t>(b * kDecisions + k);
             const Philox4 more =
                 philox_block(stream_.seed, stream_.stream, stream_.step, kApart | index);
-            if (more[0] < rest_) masks[k] = ~UInt{0};
+            mask[k] = static_cast<std::uint8_t>(more[0] < rest_);
         }
     }
 
     RandomStream stream_;
-    std::uint32_t border_;
+    std::uint16_t border_;
     std::uint32_t rest_;
 };
 
 }  // namespace
 
-template <class T>
-void dropout(const RandomStream& stream, const T* x, T* y, Index first, Index n,
-             const DropoutOptions& options) {
-    using S = Simd<T>;
-    using UInt = typename FloatBits<T>::UInt;
-    const Keep keep(stream, options.p);
-    const Vec<T> scale = S::set(static_cast<T>(options.scale));
-    const Vec<T> shift = S::set(static_cast<T>(options.shift));
-    const Vec<T> fill = S::set(static_cast<T>(options.fill));
-    alignas(64) UInt masks[kDecisions];
+void dropout_mask(const RandomStream& stream, std::uint8_t* mask, Index first, Index n, double p) {
+    if (1.0 - p >= 1.0) {
+        std::fill(mask, mask + n, std::uint8_t{1});
+        return;
+    }
+    const Keep keep(stream, p);
     const Index end = first + n;
     for (Index begin = first - first % kDecisions; begin < end; begin += kDecisions) {
-        keep.batch(begin / kDecisions, masks);
-        const Index last = std::min(end, begin + kDecisions);
-        for (Index i = std::max(first, begin); i < last; i += S::width) {
-            const Index lanes = std::min<Index>(S::width, last - i);
-            alignas(64) T bits[S::width] = {};
-            std::memcpy(bits, masks + (i - begin), static_cast<std::size_t>(lanes) * sizeof(T));
-            const Vec<T> v = pk::pmadd(S::load_partial(x + (i - first), lanes), scale, shift);
-            S::store_partial(y + (i - first), pk::pselect(pk::pload<Vec<T>>(bits), v, fill), lanes);
+        const Index from = std::max(first, begin), to = std::min(end, begin + kDecisions);
+        if (to - from == kDecisions) {
+            keep.batch(begin / kDecisions, mask + (from - first));
+            continue;
         }
+        std::uint8_t decisions[kDecisions];
+        keep.batch(begin / kDecisions, decisions);
+        std::copy(decisions + (from - begin), decisions + (to - begin), mask + (from - first));
+    }
+}
+
+template <class T>
+void dropout(const std::uint8_t* mask, const T* x, T* y, Index n, const DropoutValues& values) {
+    using S = Simd<T>;
+    using UInt = typename FloatBits<T>::UInt;
+    constexpr Index kBlock = 64;
+    const Vec<T> scale = S::set(static_cast<T>(values.scale));
+    const Vec<T> shift = S::set(static_cast<T>(values.shift));
+    const Vec<T> fill = S::set(static_cast<T>(values.fill));
+    const auto choose = [&](const UInt* kept, const Vec<T>& v) {
+        Vec<T> bits;
+        std::memcpy(&bits, kept, sizeof(bits));
+        return pk::pselect(bits, pk::pmadd(v, scale, shift), fill);
+    };
+    alignas(64) UInt kept[kBlock];
+    Index i = 0;
+    for (; i + kBlock <= n; i += kBlock) {
+        for (Index k = 0; k < kBlock; ++k) kept[k] = mask[i + k] != 0 ? ~UInt{0} : UInt{0};
+        for (Index k = 0; k < kBlock; k += S::width)
+            S::store(y + i + k, choose(kept + k, S::load(x + i + k)));
+    }
+    for (Index k = 0; i + k < n; ++k) kept[k] = mask[i + k] != 0 ? ~UInt{0} : UInt{0};
+    for (Index k = 0; i + k < n; k += S::width) {
+        const Index lanes = std::min<Index>(S::width, n - i - k);
+        S::store_partial(y + i + k, choose(kept + k, S::load_partial(x + i + k, lanes)), lanes);
     }
 }
 
@@ -97,9 +116,8 @@ void add_normal(const RandomStream& stream, const T* x, T* y, Index first, Index
     }
 }
 
-#define FASTPROP_INSTANTIATE(T)                                               \
-    template void dropout<T>(const RandomStream&, const T*, T*, Index, Index, \
-                             const DropoutOptions&);                          \
+#define FASTPROP_INSTANTIATE(T)                                                               \
+    template void dropout<T>(const std::uint8_t*, const T*, T*, Index, const DropoutValues&); \
     template void add_normal<T>(const RandomStream&, const T*, T*, Index, Index, double);
 FASTPROP_INSTANTIATE(float)
 FASTPROP_INSTANTIATE(double)

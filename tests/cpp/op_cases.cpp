@@ -188,7 +188,6 @@ std::vector<OpCase> remaining_cases() {
         cases.push_back({"sgd_update", {x}, {x, x}, {0, 0.9, 1, 0.01}});
         cases.push_back({"random_uniform", {}, {x}, {1, 2, 3, 4, -1, 1}});
         cases.push_back({"random_normal", {}, {x}, {1, 2, 3, 4, 0, 1}});
-        cases.push_back({"dropout", {x}, {x}, {1, 2, 3, 4, 0.3, 1.5, 0.25, -1}});
         cases.push_back({"gaussian_noise", {x}, {x}, {1, 2, 3, 4, 0.5}});
         cases.push_back({"gather_rows", {x, {x[0]}}, {x}, {}, 1, x[0]});
         cases.push_back({"top_k_correct", {x, {x[0]}}, {{x[0]}}, {1}, 1, x[1]});

@@ -1,4 +1,4 @@
-"""Dropout and noise. Backward draws the numbers of forward again: nothing is stored.
+"""Dropout and noise.
 
 While a Program is being traced, every call gets a stream of its own, and seed and step are those of
 the run; so a step's numbers depend on (seed, call, step, index) alone. An eager call takes the next
@@ -26,11 +26,20 @@ def _infer(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
     return Spec(x.shape, infer.float_dtype(name, [x]), x.batched)
 
 
-def _dropout_vjp(dy: Tensor, y: Tensor, x: Tensor, *key: Tensor) -> Tensor:
-    return apply(_DROPOUT, dy, *key, **{**y.attrs, "shift": 0.0, "fill": 0.0})
+def _infer_mask(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
+    return _infer(name, specs, attrs)._replace(dtype=np.dtype(np.uint8))
 
 
-_DROPOUT: Op = register("dropout", _infer, _dropout_vjp, rowwise=(0,), inplace=True)
+def _infer_masked(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
+    return specs[1]
+
+
+def _dropout_vjp(dy: Tensor, y: Tensor, mask: Tensor, x: Tensor) -> Tensor:
+    return apply(_DROPOUT, mask, dy, scale=y.attrs["scale"], shift=0.0, fill=0.0)
+
+
+_MASK = register("dropout_mask", _infer_mask, rowwise=(0,))
+_DROPOUT: Op = register("dropout", _infer_masked, None, _dropout_vjp, rowwise=True, inplace=True)
 _NOISE = register("gaussian_noise", _infer, lambda dy, y, *inputs: dy, rowwise=(0,), inplace=True)
 
 _PROGRAM = -1
@@ -80,8 +89,14 @@ def dropout(x: TensorLike, p: float = 0.5, training: bool = True) -> Tensor:
     x, p = as_tensor(x), _probability("dropout", p)
     if not training or p == 0:
         return x
-    key, numbers = _stream("dropout", x, DROPOUT)
-    return apply(_DROPOUT, x, *key, **numbers, p=p, scale=1 / (1 - p), shift=0.0, fill=0.0)
+    return apply(_DROPOUT, _mask("dropout", x, p), x, scale=1 / (1 - p), shift=0.0, fill=0.0)
+
+
+def _mask(where: str, x: Tensor, p: float) -> Tensor:
+    """1 for the elements that are kept, as uint8."""
+    infer.float_dtype(where, [x.spec])
+    key, numbers = _stream(where, x, DROPOUT)
+    return apply(_MASK, x, *key, **numbers, p=p)
 
 
 _SATURATION = -1.7580993408473766
@@ -103,8 +118,8 @@ def alpha_dropout(x: TensorLike, p: float = 0.5, training: bool = True) -> Tenso
         return x
     a = 1 / math.sqrt((1 - p) * (1 + p * _SATURATION**2))
     b = -a * p * _SATURATION
-    key, numbers = _stream("alpha_dropout", x, DROPOUT)
-    return apply(_DROPOUT, x, *key, **numbers, p=p, scale=a, shift=b, fill=a * _SATURATION + b)
+    mask = _mask("alpha_dropout", x, p)
+    return apply(_DROPOUT, mask, x, scale=a, shift=b, fill=a * _SATURATION + b)
 
 
 def gaussian_noise(x: TensorLike, std: float = 1.0, training: bool = True) -> Tensor:
