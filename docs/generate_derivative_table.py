@@ -28,6 +28,8 @@ PRECEDENCE = {"add": 1, "sub": 1, "mul": 2, "div": 2, "neg": 3}
 
 Example = tuple[str, list[tuple[int, ...]], dict[str, Any]]
 
+CONSTANTS = ("index", "q")  # operands without a derivative
+
 MATRIX, ROWS, ROW = (2, 3), (2,), (3,)
 _PART = part_attributes((0, 1), (1, 1), (2, 2))
 EXAMPLES: dict[str, Example] = {
@@ -64,8 +66,17 @@ _KIND = {"kind": [name for name, _ in INFO].index("tanh"), "p0": 0.0, "p1": 0.0}
 EXAMPLES["activation"] = ("x", [MATRIX], _KIND)
 EXAMPLES["activation_backward"] = ("y dy", [MATRIX] * 2, _KIND)
 _PAIR, _MEAN = ("pred target", [MATRIX, MATRIX]), {"mean": True}
-EXAMPLES.update(dict.fromkeys(("mse", "mae", "hinge", "binary_cross_entropy"), (*_PAIR, _MEAN)))
+EXAMPLES.update(
+    dict.fromkeys(("mse", "mae", "log_cosh", "hinge", "binary_cross_entropy"), (*_PAIR, _MEAN))
+)
 EXAMPLES["huber"] = (*_PAIR, {**_MEAN, "delta": 1.0})
+EXAMPLES["quantile"] = ("pred target q", [MATRIX, MATRIX, (1,)], _MEAN)
+EXAMPLES["kl_div"] = (*_PAIR, {"mean": False, "log_target": False})
+EXAMPLES["binary_focal"] = (*_PAIR, {**_MEAN, "gamma": 2.0, "alpha": -1.0})
+EXAMPLES["elastic_net"] = ("w target", [MATRIX, MATRIX], {"mean": False, "l1": 0.1, "l2": 0.1})
+EXAMPLES["focal"] = ("pred index", [MATRIX, ROWS], {"gamma": 2.0})
+_DRAW = {"seed_lo": 0, "seed_hi": 0, "stream": 0, "step": 0}
+EXAMPLES["mixup"] = ("x", [MATRIX], {**_DRAW, "alpha": 0.2})
 EXAMPLES["poisson_nll"] = (
     *_PAIR, {**_MEAN, "log_input": True, "full": False, "eps": 1e-8}
 )  # fmt: skip
@@ -82,7 +93,8 @@ EXAMPLES["gaussian_noise"] = ("x", [MATRIX], {**_STREAM, "std": 1.0})
 # What these compute is differentiated by itself, so their rules are not formulas.
 OF_DEFINITIONS = {
     f"{name}_backward" for name in (
-        "mse", "mae", "huber", "hinge", "poisson_nll", "binary_cross_entropy", "cross_entropy",
+        "mse", "mae", "huber", "log_cosh", "quantile", "hinge", "poisson_nll", "kl_div",
+        "binary_cross_entropy", "binary_focal", "elastic_net", "focal", "cross_entropy",
         "cross_entropy_probs",
     )
 } | {
@@ -144,8 +156,8 @@ def _rules(op: Op) -> list[str]:
     row = [f"`{output} = {op.name}({', '.join(labels)})`"]
     cells = []
     for label, rule in zip(labels, op.vjps, strict=False):
-        d = None if rule is None else rule(dy, y, *inputs)
-        if label != "index":
+        if label not in CONSTANTS:
+            d = None if rule is None else rule(dy, y, *inputs)
             cells.append(f"`{label}`: " + (f"`{formula(d, names)}`" if d is not None else "0"))
     return [*row, "<br>".join(cells)]
 

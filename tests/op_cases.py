@@ -14,6 +14,7 @@ from helpers import torch
 
 import fastprop as fp
 from fastprop import functional as F
+from fastprop.graph.ops_mixup import mixup
 
 
 class Case(NamedTuple):
@@ -213,6 +214,7 @@ CASES: dict[str, Case] = _elementwise() | {
     "dropout": Case(_seeded(lambda x: F.dropout(x * x, 0.4)), None, [(3, 4)]),
     "alpha_dropout": Case(_seeded(lambda x: F.alpha_dropout(x * x, 0.4)), None, [(3, 4)]),
     "gaussian_noise": Case(_seeded(lambda x: F.gaussian_noise(x, 0.1) ** 2), None, [(3, 4)]),
+    "mixup": Case(lambda x: mixup(x * x, 0.4, seed=1, step=0), None, [(3, 2)]),
     # losses by row
     "cross_entropy": Case(lambda x: F.cross_entropy_rows(x, LABELS), None, [(3, 3)]),
     "mse": Case(F.mse_rows, lambda p, y: ((p - y) ** 2).mean(1), [(2, 3), (2, 3)]),

@@ -17,7 +17,7 @@ def data(name, shape=(7, 4)):
     target = rng.normal(size=shape)
     if name == "hinge":
         target = np.sign(target)
-    if name in ("poisson_nll", "binary_cross_entropy"):
+    if name in ("poisson_nll", "binary_cross_entropy", "binary_focal", "dice", "kl_div"):
         target = (target > 0).astype(float)
     return 2 * rng.normal(size=shape), target
 
@@ -40,9 +40,13 @@ def test_unknown_names():
             losses.get(bad)
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in losses.LOSSES if n not in ("gaussian_nll", "cross_entropy")]
+NOT_ALIKE = (
+    *("gaussian_nll", "cross_entropy", "focal", "cosine_embedding", "contrastive"),
+    "triplet_margin",
 )
+
+
+@pytest.mark.parametrize("name", [n for n in losses.LOSSES if n not in NOT_ALIKE])
 def test_loss_objects_call_their_functions(name):
     pred, target = data(name)
     for loss in (losses.get(name), losses.get(getattr(losses, name)), losses.Loss(name)):
@@ -72,6 +76,34 @@ def test_gaussian_takes_mean_and_variance():
     assert value.item() == pytest.approx(0.5 * np.mean((pred - target) ** 2))
     with pytest.raises(TypeError, match=r"the model must return \(mean, variance\)"):
         loss(Tensor(pred), target)
+
+
+def test_losses_of_several_outputs_say_which():
+    a, b = (Tensor(np.random.default_rng(i).normal(size=(7, 4))) for i in range(2))
+    signs = np.array([1, -1, 1, 1, -1, -1, 1])
+    loss = losses.Loss("cosine_embedding", margin=0.2)
+    want = losses.cosine_embedding(a, b, signs, margin=0.2, sample_weight=WEIGHTS)
+    assert loss([a, b], signs, WEIGHTS).item() == want.item()
+    triplet = losses.get("triplet_margin")
+    assert not triplet.needs_targets
+    assert triplet((a, b, -b), None).item() == losses.triplet_margin(a, b, -b).item()
+    with pytest.raises(TypeError, match=r"return \(anchor, positive, negative\), got 2 Tensors"):
+        triplet((a, b), None)
+    with pytest.raises(TypeError, match=r"must return \(x1, x2\), got one Tensor"):
+        loss(a, signs)
+    with pytest.raises(ValueError, match="unknown parameter 'marign'; did you mean 'margin'"):
+        losses.Loss("contrastive", marign=1.0)
+
+
+def test_one_target_for_several_quantiles():
+    loss = losses.Loss("quantile", q=[0.1, 0.5, 0.9])
+    for y in (np.ones(5), np.ones((5, 1))):
+        assert loss.check_targets(y, (9, 3)).shape == (5, 1)
+    assert loss.check_targets(np.ones((5, 3)), (9, 3)).shape == (5, 3)
+    with pytest.raises(ValueError, match=r"targets have shape \(5, 2\), expected \(5, 3\)"):
+        loss.check_targets(np.ones((5, 2)), (9, 3))
+    with pytest.raises(ValueError, match=r"targets have shape \(5,\), expected \(5, 3\)"):
+        losses.Loss("quantile", q=0.5).check_targets(np.ones(5), (9, 3))
 
 
 def test_functions_of_the_users():
@@ -160,6 +192,15 @@ def test_labels_are_converted_once():
         ),
         ("cross_entropy", [0, 0], (9, 1), ValueError, "one output, .* use binary_cross_entropy"),
         ("cross_entropy", [0, 0], (9,), ValueError, r"must be \[rows, classes\], got shape \(9,\)"),
+        ("focal", [0, 3], (9, 3), ValueError, r"focal: y\[1\] is 3, expected a label in"),
+        ("focal", [0, 0], (9, 1), ValueError, "one output, .* use binary_focal"),
+        ("binary_focal", [0, 2], (9, 1), ValueError, r"y\[1\] is 2, expected a probability"),
+        ("dice", [[0, -1]], (9, 2), ValueError, r"dice: y\[0, 1\] is -1, expected a probability"),
+        ("kl_div", [[0, 2]], (9, 2), ValueError, r"kl_div: y\[0, 1\] is 2, expected a probability"),
+        ("cosine_embedding", [1, 0], (9, 4), ValueError, r"y\[1\] is 0, expected -1 or 1"),
+        ("cosine_embedding", np.ones((2, 4)), (9, 4), ValueError, r"\(2, 4\), expected \(2,\) one"),
+        ("contrastive", [1, -1], (9, 4), ValueError, r"y\[1\] is -1, expected a probability"),
+        ("triplet_margin", [1, 1], (9, 4), ValueError, "triplet_margin: takes no targets"),
         ("hinge", [1, 0], (9, 1), ValueError, r"hinge: y\[1\] is 0, expected -1 or 1"),
         (
             "binary_cross_entropy",

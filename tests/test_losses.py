@@ -9,7 +9,10 @@ from fastprop.graph import Tensor, tensor
 
 ROWS, COLUMNS = 7, 4
 WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0, 3.0, 0.25, 1.5])
-VALUES = ["mse", "mae", "huber", "hinge", "poisson_nll", "binary_cross_entropy"]
+VALUES = [
+    *("mse", "mae", "huber", "log_cosh", "quantile", "hinge", "poisson_nll", "kl_div"),
+    *("binary_cross_entropy", "binary_focal", "dice"),
+]
 
 
 def data(name, shape=(ROWS, COLUMNS)):
@@ -19,6 +22,9 @@ def data(name, shape=(ROWS, COLUMNS)):
         "hinge": np.sign(rng.normal(size=shape)),
         "poisson_nll": rng.poisson(3.0, size=shape).astype(float),
         "binary_cross_entropy": rng.uniform(size=shape),
+        "binary_focal": rng.uniform(size=shape),
+        "dice": rng.uniform(size=shape),
+        "kl_div": rng.uniform(size=shape),
     }.get(name, rng.normal(size=shape))
     return pred, target
 
@@ -33,7 +39,20 @@ def torch_losses():
     def poisson(p, t, reduction, **options):
         return nf.poisson_nll_loss(p, t, reduction=reduction, **options)
 
+    def focal(p, t, reduction, gamma=2.0, alpha=0.25):
+        """torchvision.ops.sigmoid_focal_loss, linear in targets between 0 and 1."""
+        on, off = (1, 1) if alpha is None else (alpha, 1 - alpha)
+        positive = on * t * torch.sigmoid(-p) ** gamma * nf.logsigmoid(p)
+        return -positive - off * (1 - t) * torch.sigmoid(p) ** gamma * nf.logsigmoid(-p)
+
+    def quantile(p, t, reduction, q=0.5):
+        q = torch.tensor(q, dtype=p.dtype)
+        return torch.maximum(q * (t - p), (q - 1) * (t - p))
+
     return torch, {
+        "log_cosh": lambda p, t, reduction: torch.log(torch.cosh(p - t)),
+        "quantile": quantile,
+        "binary_focal": focal,
         "mse": nf.mse_loss,
         "mae": nf.l1_loss,
         "huber": nf.huber_loss,
@@ -64,6 +83,11 @@ def expected(elements, weights, reduction):
         ("mae", {}),
         ("huber", {}),
         ("huber", {"delta": 0.3}),
+        ("log_cosh", {}),
+        ("quantile", {}),
+        ("quantile", {"q": 0.9}),
+        ("binary_focal", {}),
+        ("binary_focal", {"gamma": 0.5, "alpha": None}),
         ("hinge", {}),
         ("poisson_nll", {}),
         ("poisson_nll", {"full": True}),
@@ -248,6 +272,13 @@ def test_integers_and_arrays_of_other_floats_are_converted():
             ValueError,
             r"pos_weight has shape \(2,\)",
         ),
+        (lambda p: losses.quantile(p, p, q=1.0), ValueError, "q must be between 0 and 1, got 1.0"),
+        (lambda p: losses.quantile(p, p, q=[0.1, 0.5]), ValueError, r"q has shape \(2,\)"),
+        (lambda p: losses.binary_focal(p, p, gamma=-1.0), ValueError, "gamma must be 0 or more"),
+        (lambda p: losses.binary_focal(p, p, gamma=np.inf), ValueError, "gamma must be 0 or more"),
+        (lambda p: losses.binary_focal(p, p, alpha=1.5), ValueError, "alpha must be from 0 to 1"),
+        (lambda p: losses.kl_div(p, -p), ValueError, "kl_div: target must not be negative"),
+        (lambda p: losses.dice(p, p, smooth=0.0), ValueError, "dice: smooth must be positive"),
         (
             lambda p: losses.binary_cross_entropy(p, p, pos_weight=-1.0),
             ValueError,

@@ -67,9 +67,10 @@ def test_every_op_with_a_derivative_is_in_the_table() -> None:
         first = fp.grad(y, inputs, u, create_graph=True, allow_unused=True)
         for output in [y, *[g for g in first if g is not None]]:
             seen |= {t.op.name for t in topological_order([output]) if t.op is not None}
-    # Losses and prelu have tables of their own; a cast changes the precision; an alias is an aid.
-    losses = ("mse", "mae", "huber", "hinge", "poisson_nll", "binary_cross", "cross_entropy")
-    elsewhere = (*losses, "prelu", "cast", "alias")
+    # Losses and prelu have tables of their own; a cast changes the precision; alias and after are aids.
+    losses = ("mse", "mae", "huber", "hinge", "poisson_nll", "binary_cross", "cross_entropy",
+              "log_cosh", "quantile", "kl_div", "binary_focal", "focal", "elastic_net")  # fmt: skip
+    elsewhere = (*losses, "prelu", "cast", "alias", "after")
     missing = {name for name, op in OPS.items() if any(op.vjps) and name not in seen}
     missing = {name for name in missing if not name.startswith(elsewhere)}
     assert not missing

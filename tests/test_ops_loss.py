@@ -33,11 +33,57 @@ def _stirling(t: np.ndarray) -> np.ndarray:
     return np.where(t > 1, value, 0.0)
 
 
+def _focal(p: np.ndarray, t: np.ndarray, gamma: float, on: float, off: float) -> np.ndarray:
+    positive = on * t * np.exp(-gamma * _softplus(p)) * _softplus(-p)
+    return positive + off * (1 - t) * np.exp(-gamma * _softplus(-p)) * _softplus(p)
+
+
+def _pinball(d: np.ndarray, q: np.ndarray | float) -> np.ndarray:
+    return np.maximum(q * d, (q - 1) * d)
+
+
 # case: (function, options, elementwise reference, domains of prediction and target)
 CASES = {
     "mse": (F.mse_rows, {}, lambda p, t: (p - t) ** 2, (-2, 2), (-2, 2)),
     "mae": (F.mae_rows, {}, lambda p, t: np.abs(p - t), (1, 2), (-2, 0.9)),
     "huber": (F.huber_rows, {"delta": 0.7}, lambda p, t: _huber(p - t, 0.7), (-2, 2), (-2, 2)),
+    "log_cosh": (F.log_cosh_rows, {}, lambda p, t: np.log(np.cosh(p - t)), (-2, 2), (-2, 2)),
+    "quantile": (
+        F.quantile_rows,
+        {"q": np.array([0.1, 0.75])},
+        lambda p, t: _pinball(t - p, np.array([0.1, 0.75])),
+        (0.95, 2),
+        (-2, 0.9),
+    ),
+    "quantile below": (
+        F.quantile_rows,
+        {"q": 0.25},
+        lambda p, t: _pinball(t - p, 0.25),
+        (-2, 0.9),
+        (0.95, 2),
+    ),
+    "kl_div": (F.kl_div_rows, {}, lambda p, t: t * (np.log(t) - p), (-3, -0.1), (0.1, 1)),
+    "kl_div log": (
+        F.kl_div_rows,
+        {"log_target": True},
+        lambda p, t: np.exp(t) * (t - p),
+        (-3, 0),
+        (-3, 0),
+    ),
+    "focal": (
+        F.binary_focal_rows,
+        {"alpha": 0.25},
+        lambda p, t: _focal(p, t, 2, 0.25, 0.75),
+        (-3, 3),
+        (0, 1),
+    ),
+    "focal 1.5": (
+        F.binary_focal_rows,
+        {"gamma": 1.5},
+        lambda p, t: _focal(p, t, 1.5, 1, 1),
+        (-3, 3),
+        (0, 1),
+    ),
     "hinge": (F.hinge_rows, {}, lambda p, t: np.maximum(0, 1 - t * p), (-2, 2), (-2, 2)),
     "poisson_log": (F.poisson_nll_rows, {}, lambda p, t: np.exp(p) - t * p, (-2, 2), (0, 5)),
     "poisson_rate": (
@@ -73,6 +119,13 @@ def _torch_rows(case: str, mean: bool = True):
         "mse": lambda p, t: functions.mse_loss(p, t, reduction="none"),
         "mae": lambda p, t: torch.where(p > t, p - t, t - p),
         "huber": lambda p, t: functions.huber_loss(p, t, delta=0.7, reduction="none"),
+        "log_cosh": lambda p, t: torch.log(torch.cosh(p - t)),
+        "quantile": lambda p, t: (1 - torch.tensor([0.1, 0.75], dtype=torch.float64)) * (p - t),
+        "quantile below": lambda p, t: 0.25 * (t - p),
+        "kl_div": lambda p, t: functions.kl_div(p, t, reduction="none"),
+        "kl_div log": lambda p, t: functions.kl_div(p, t, reduction="none", log_target=True),
+        "focal": lambda p, t: _torch_focal(p, t, 2, 0.25, 0.75),
+        "focal 1.5": lambda p, t: _torch_focal(p, t, 1.5, 1, 1),
         "hinge": lambda p, t: torch.relu(1 - t * p),
         "poisson_log": lambda p, t: functions.poisson_nll_loss(p, t, reduction="none"),
         "poisson_rate": lambda p, t: functions.poisson_nll_loss(p, t, reduction="none", **options),
@@ -87,6 +140,13 @@ def _torch_rows(case: str, mean: bool = True):
         return elements.mean(1) if mean else elements.sum(1)
 
     return rows
+
+
+def _torch_focal(p, t, gamma, on, off):
+    """As torchvision's sigmoid_focal_loss, but linear in targets between 0 and 1."""
+    right, wrong = torch.sigmoid(p), torch.sigmoid(-p)
+    positive = -on * t * wrong**gamma * torch.log(right)
+    return positive - off * (1 - t) * right**gamma * torch.log(wrong)
 
 
 @pytest.mark.levels
@@ -138,6 +198,24 @@ def test_one_axis(function) -> None:
     np.testing.assert_allclose(
         function(p, t).data, function(p[:, None], t[:, None]).data, rtol=1e-15
     )
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_elastic_net(oracle: str) -> None:
+    for shape in ((1,), (7,), (5, 3), (3, 70), (2, 3, 4), (0, 3)):
+        w = uniform(shape)
+        expected = _mean(0.3 * np.abs(w) + 0.7 * w**2, False)
+        assert_close(F.elastic_net_rows(w, 0.3, 0.7).data, expected, ulps=16, scale=8.0)
+    gradcheck(
+        lambda a: F.elastic_net_rows(a, 0.3, 0.7) ** 2,
+        np.where(np.abs(w := uniform((3, 2))) < 0.1, 0.2, w),
+        order=3,
+        oracle=oracle,
+        torch_f=lambda a: (0.3 * a.abs() + 0.7 * a * a).sum(1) ** 2,
+        tolerance=2e-5 if oracle == "differences" else 1e-11,
+    )
+    zero = tensor(np.zeros((2, 2)), requires_grad=True)
+    np.testing.assert_array_equal(grad(F.elastic_net_rows(zero, 1.0).sum(), zero).data, 0)
 
 
 def test_logits_far_out() -> None:
@@ -237,6 +315,71 @@ def test_cross_entropy_derivatives(
         torch_f=theirs,
         tolerance=2e-5 if oracle == "differences" else 1e-10,
     )
+
+
+def _focal_rows(x: np.ndarray, q: np.ndarray, w: np.ndarray | None, gamma: float) -> np.ndarray:
+    d = x.astype(np.float64) - x.max(1, keepdims=True)
+    log_p = d - np.log(np.exp(d).sum(1, keepdims=True))
+    return -(q * (1 if w is None else w) * (-np.expm1(log_p)) ** gamma * log_p).sum(1)
+
+
+@pytest.mark.levels
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [(1, 2), (5, 3), (33, 10), (7, 64), (7, 65), (5, 130), (0, 4)])
+def test_focal_values(shape: tuple, weighted: bool, gamma: float, dtype: str) -> None:
+    x = uniform(shape, -4, 4, dtype)
+    labels = rng(1).integers(0, shape[1], shape[0])
+    w = uniform(shape[1:], 0.2, 2, dtype, seed=2) if weighted else None
+    one_hot = np.eye(shape[1], dtype=dtype)[labels]
+    for target, q in ((labels, one_hot), (0.9 * one_hot + np.asarray(0.02, dtype),) * 2):
+        rows = F.focal_rows(x, target.astype(target.dtype if target is labels else dtype), w, gamma)
+        assert rows.dtype == dtype
+        assert_close(rows.data, _focal_rows(x, q, w, gamma), ulps=32, scale=20.0)
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.5])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("by_label", [False, True])
+def test_focal_derivatives(by_label: bool, weighted: bool, gamma: float, oracle: str) -> None:
+    x, labels = uniform((3, 4)), np.array([2, 0, 3])
+    w = uniform((4,), 0.2, 2, seed=2) if weighted else None
+    probabilities = uniform((3, 4), 0.1, 0.4, seed=3)
+
+    def theirs(a, *t):
+        q = t[0] if t else torch.from_numpy(np.eye(4)[labels])
+        q = q if w is None else q * torch.from_numpy(w)
+        log_p = torch.log_softmax(a, 1)
+        return -((q * (1 - log_p.exp()) ** gamma * log_p).sum(1) ** 2)
+
+    def ours(a: Tensor, *t: Tensor) -> Tensor:
+        return -(F.focal_rows(a, t[0] if t else labels, w, gamma) ** 2)
+
+    gradcheck(
+        ours,
+        *([x] if by_label else [x, probabilities]),
+        order=3,
+        oracle=oracle,
+        torch_f=theirs,
+        tolerance=2e-5 if oracle == "differences" else 1e-9,
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", [3, 100])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_of_extreme_logits(gamma: float, classes: int, dtype: str) -> None:
+    """A certain and right row costs nothing, a certain and wrong one as much as cross-entropy."""
+    x = np.zeros((2, classes), dtype)
+    x[:, 0] = 2000
+    logits = tensor(x, requires_grad=True)
+    rows = F.focal_rows(logits, np.array([0, 1]), None, gamma)
+    np.testing.assert_array_equal(rows.data, [0, 2000])
+    expected = np.zeros((2, classes), dtype)
+    expected[1, :2] = 1, -1
+    np.testing.assert_array_equal(grad(rows.sum(), logits).data, expected)
 
 
 def test_labels_of_other_integer_dtypes() -> None:

@@ -215,14 +215,24 @@ void elementwise_loss(LossKind kind, const T* pred, const T* target, const T* g_
             return run_loss<T, LossKind::mae>(o, options);
         case LossKind::huber:
             return run_loss<T, LossKind::huber>(o, options);
+        case LossKind::log_cosh:
+            return run_loss<T, LossKind::log_cosh>(o, options);
+        case LossKind::quantile:
+            return run_loss<T, LossKind::quantile>(o, options);
         case LossKind::hinge:
             return run_loss<T, LossKind::hinge>(o, options);
         case LossKind::poisson_nll:
             return run_loss<T, LossKind::poisson_nll>(o, options);
         case LossKind::gaussian_nll:
             return run_loss<T, LossKind::gaussian_nll>(o, options);
+        case LossKind::kl_div:
+            return run_loss<T, LossKind::kl_div>(o, options);
         case LossKind::binary_cross_entropy:
             return run_loss<T, LossKind::binary_cross_entropy>(o, options);
+        case LossKind::binary_focal:
+            return run_loss<T, LossKind::binary_focal>(o, options);
+        case LossKind::elastic_net:
+            return run_loss<T, LossKind::elastic_net>(o, options);
     }
 }
 

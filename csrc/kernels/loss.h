@@ -13,7 +13,20 @@
 
 namespace fastprop {
 
-enum class LossKind { mse, mae, huber, hinge, poisson_nll, gaussian_nll, binary_cross_entropy };
+enum class LossKind {
+    mse,
+    mae,
+    huber,
+    log_cosh,
+    quantile,
+    hinge,
+    poisson_nll,
+    gaussian_nll,
+    kl_div,
+    binary_cross_entropy,
+    binary_focal,
+    elastic_net
+};
 
 struct LossOptions {
     bool mean = true;       ///< row loss = mean of its elements, else their sum
@@ -21,10 +34,16 @@ struct LossOptions {
     bool log_input = true;  ///< poisson_nll: predictions are logarithms of the rate
     bool full = false;      ///< poisson_nll, gaussian_nll: with the terms that pred does not enter
     double eps = 1e-8;      ///< poisson_nll: added to the rate; gaussian_nll: least variance
+    bool log_target = false;  ///< kl_div: targets are logarithms of probabilities
+    double gamma = 2.0;       ///< binary_focal: exponent of the probability of being wrong
+    double alpha = -1.0;      ///< binary_focal: weight of positives, 1 - alpha that of negatives;
+                              ///< negative: both weigh 1
+    double l1 = 0.0;          ///< elastic_net: l1 |w| + l2 w^2, without a target
+    double l2 = 0.0;
 };
 
-/// Where the third operand of a loss (variance, pos_weight) of an element is. A row consists of
-/// segments; aux stays the same, or runs along, within a segment.
+/// Where the third operand of a loss (variance, pos_weight, quantile) of an element is. A row
+/// consists of segments; aux stays the same, or runs along, within a segment.
 template <class T>
 struct AuxLayout {
     const T* data = nullptr;
@@ -75,7 +94,13 @@ void cross_entropy(const T* pred, const std::int64_t* labels, const T* g_rows,
                    const T* class_weight, T* row_loss, T* dpred, Index rows, Index classes,
                    double label_smoothing);
 
-/// The same with target[rows, classes] in place of [j == label].
+/// The focal loss of softmax: with c = -log_softmax(pred)_label
+///     loss = w_label (1 - exp(-c))^gamma c
+template <class T>
+void focal(const T* pred, const std::int64_t* labels, const T* g_rows, const T* class_weight,
+           T* row_loss, T* dpred, Index rows, Index classes, double gamma);
+
+/// Cross-entropy with target[rows, classes] in place of [j == label].
 template <class T>
 void cross_entropy_probs(const T* pred, const T* target, const T* g_rows, const T* class_weight,
                          T* row_loss, T* dpred, Index rows, Index classes, double label_smoothing);

@@ -1,5 +1,5 @@
 /// @file
-/// @brief Softmax with cross-entropy, value and gradient in one pass over a row.
+/// @brief Softmax with cross-entropy or the focal loss, value and gradient in one pass over a row.
 ///
 /// With d = pred - max(pred), s = sum_j exp(d_j) and the target's distribution q:
 ///     loss    = (sum_j q_j) log s - sum_j q_j d_j
@@ -140,12 +140,74 @@ private:
     Index first_ = 0;
 };
 
+// ---- What becomes of a row's cross-entropy
+// ---------------------------------------------------------------
+
+/// Nothing.
+struct Unchanged {
+    static constexpr bool kChanges = false;
+};
+
+/// w f(c) with f(c) = (1 - exp(-c))^gamma c, and its slope by c.
+template <class T>
+class Focal {
+public:
+    static constexpr bool kChanges = true;
+
+    Focal(const std::int64_t* labels, const T* class_weight, Index classes, double gamma)
+        : labels_(labels),
+          class_weight_(class_weight),
+          classes_(classes),
+          gamma_(static_cast<T>(gamma)) {}
+
+    /// Weights of the rows first … first + n - 1. A label out of range is NaN elsewhere already.
+    PacketOf<T> weights(Index first, Index n) const {
+        alignas(64) T weight[Simd<T>::width];
+        std::fill(weight, weight + Simd<T>::width, T(1));
+        for (Index r = 0; r < n && class_weight_ != nullptr; ++r) {
+            const std::int64_t label = labels_[first + r];
+            if (label >= 0 && label < classes_) weight[r] = class_weight_[label];
+        }
+        return pk::pload<PacketOf<T>>(weight);
+    }
+
+    struct Terms {
+        PacketOf<T> value;
+        PacketOf<T> slope;
+    };
+
+    Terms operator()(const PacketOf<T>& cross_entropy, const PacketOf<T>& weight) const {
+        using S = Simd<T>;
+        const PacketOf<T> zero = S::set(T(0)), one = S::set(T(1));
+        const PacketOf<T> negative = pk::pcmp_lt(cross_entropy, zero);  // by rounding
+        const PacketOf<T> c = pk::pandnot(cross_entropy, negative);
+        const PacketOf<T> wrong = pk::pnegate(expm1_packet<T>(pk::pnegate(c)));  // 1 - exp(-c)
+        const PacketOf<T> certain = pk::pcmp_eq(wrong, zero);
+        PacketOf<T> power = one;
+        if (gamma_ != T(0)) {
+            const PacketOf<T> log_power = pk::pmul(S::set(gamma_), log_packet<T>(wrong));
+            power = pk::pandnot(exp_packet<T>(log_power), certain);
+        }
+        // f' = power + gamma power (c / wrong) exp(-c), where c / wrong goes to 1 at zero.
+        const PacketOf<T> ratio = pk::pselect(certain, one, pk::pdiv(c, wrong));
+        const PacketOf<T> gain = pk::pmul(S::set(gamma_), pk::pmul(ratio, pk::psub(one, wrong)));
+        const PacketOf<T> scaled = pk::pmul(weight, power);
+        return {pk::pmul(scaled, c), pk::pmadd(scaled, gain, scaled)};
+    }
+
+private:
+    const std::int64_t* labels_;
+    const T* class_weight_;
+    Index classes_;
+    T gamma_;
+};
+
 // ---- Few classes: one row a lane
 // -------------------------------------------------------------------
 
-template <class T, class Target>
-void rows_in_lanes(const T* pred, Target& target, const T* g_rows, T* row_loss, T* dpred,
-                   Index first, Index n, Index classes) {
+template <class T, class Target, class Change>
+void rows_in_lanes(const T* pred, Target& target, const Change& change, const T* g_rows,
+                   T* row_loss, T* dpred, Index first, Index n, Index classes) {
     using S = Simd<T>;
     const T* from = pred + first * classes;
     alignas(64) T logits[kFewClasses * S::width];
@@ -172,12 +234,19 @@ void rows_in_lanes(const T* pred, Target& target, const T* g_rows, T* row_loss, 
         dot = pk::padd(dot, weighted<T>(q, d));
     }
 
-    if (row_loss != nullptr) {
-        const PacketOf<T> loss = pk::psub(pk::pmul(total, log_packet<T>(sum)), dot);
-        S::store_partial(row_loss + first, loss, n);
+    PacketOf<T> slope = S::set(T(1));
+    if (Change::kChanges || row_loss != nullptr) {
+        PacketOf<T> loss = pk::psub(pk::pmul(total, log_packet<T>(sum)), dot);
+        if constexpr (Change::kChanges) {
+            const auto changed = change(loss, change.weights(first, n));
+            loss = changed.value;
+            slope = changed.slope;
+        }
+        if (row_loss != nullptr) S::store_partial(row_loss + first, loss, n);
     }
     if (dpred == nullptr) return;
-    const PacketOf<T> g = S::load_partial(g_rows + first, n);
+    PacketOf<T> g = S::load_partial(g_rows + first, n);
+    if (Change::kChanges) g = pk::pmul(g, slope);
     const PacketOf<T> factor = pk::pdiv(total, sum);
     for (Index j = 0; j < classes; ++j) {
         const PacketOf<T> e = pk::pload<PacketOf<T>>(logits + j * S::width);
@@ -203,9 +272,9 @@ T greatest_of(const T* x, Index n) {
     return pk::predux_max(pk::pmax(greatest, S::load(x + n - S::width)));  // the last may overlap
 }
 
-template <class T, class Target>
-void row_along_lanes(const T* x, const Target& target, Index row, const T* g_rows, T* row_loss,
-                     T* dpred, Index classes) {
+template <class T, class Target, class Change>
+void row_along_lanes(const T* x, const Target& target, const Change& change, Index row,
+                     const T* g_rows, T* row_loss, T* dpred, Index classes) {
     using S = Simd<T>;
     const PacketOf<T> greatest = S::set(greatest_of(x, classes));
     const bool background = target.has_background();
@@ -229,21 +298,31 @@ void row_along_lanes(const T* x, const Target& target, Index row, const T* g_row
     T dot = dots.total();
     if (hits && hit != T(0)) dot += hit * (x[target.label(row)] - pk::pfirst(greatest));
 
-    if (row_loss != nullptr) row_loss[row] = total * pk::pfirst(log_packet<T>(S::set(sum))) - dot;
+    T slope = T(1);
+    if (Change::kChanges || row_loss != nullptr) {
+        T loss = total * pk::pfirst(log_packet<T>(S::set(sum))) - dot;
+        if constexpr (Change::kChanges) {
+            const auto changed = change(S::set(loss), change.weights(row, 1));
+            loss = pk::pfirst(changed.value);
+            slope = pk::pfirst(changed.slope);
+        }
+        if (row_loss != nullptr) row_loss[row] = loss;
+    }
     if (dx == nullptr) return;
-    const T scale = g_rows[row] * (total / sum);
-    const PacketOf<T> scales = S::set(scale), g = S::set(g_rows[row]);
+    const T g_row = Change::kChanges ? g_rows[row] * slope : g_rows[row];
+    const T scale = g_row * (total / sum);
+    const PacketOf<T> scales = S::set(scale), g = S::set(g_row);
     RowSum<T>::for_packets(0, classes, [&](int, Index j, Index n) {
         PacketOf<T> value = pk::pmul(S::load_partial(dx + j, n), scales);
         if (background) value = pk::psub(value, pk::pmul(g, target.along(row, j, n)));
         S::store_partial(dx + j, value, n);
     });
-    if (hits) dx[target.label(row)] -= g_rows[row] * hit;
+    if (hits) dx[target.label(row)] -= g_row * hit;
 }
 
-template <class T, class Target>
-void run(const T* pred, Target target, const T* g_rows, T* row_loss, T* dpred, Index rows,
-         Index classes) {
+template <class T, class Target, class Change>
+void run(const T* pred, Target target, const Change& change, const T* g_rows, T* row_loss, T* dpred,
+         Index rows, Index classes) {
     if (classes == 0) {  // no distribution over no classes
         if (row_loss != nullptr)
             std::fill(row_loss, row_loss + rows, std::numeric_limits<T>::quiet_NaN());
@@ -251,11 +330,12 @@ void run(const T* pred, Target target, const T* g_rows, T* row_loss, T* dpred, I
     }
     if (classes <= kFewClasses) {
         for (Index first = 0; first < rows; first += Simd<T>::width)
-            rows_in_lanes(pred, target, g_rows, row_loss, dpred, first,
+            rows_in_lanes(pred, target, change, g_rows, row_loss, dpred, first,
                           std::min<Index>(Simd<T>::width, rows - first), classes);
     } else {
         for (Index row = 0; row < rows; ++row)
-            row_along_lanes(pred + row * classes, target, row, g_rows, row_loss, dpred, classes);
+            row_along_lanes(pred + row * classes, target, change, row, g_rows, row_loss, dpred,
+                            classes);
     }
 }
 
@@ -265,20 +345,29 @@ template <class T>
 void cross_entropy(const T* pred, const std::int64_t* labels, const T* g_rows,
                    const T* class_weight, T* row_loss, T* dpred, Index rows, Index classes,
                    double label_smoothing) {
-    run(pred, LabelTarget<T>(labels, class_weight, classes, label_smoothing), g_rows, row_loss,
-        dpred, rows, classes);
+    run(pred, LabelTarget<T>(labels, class_weight, classes, label_smoothing), Unchanged{}, g_rows,
+        row_loss, dpred, rows, classes);
+}
+
+template <class T>
+void focal(const T* pred, const std::int64_t* labels, const T* g_rows, const T* class_weight,
+           T* row_loss, T* dpred, Index rows, Index classes, double gamma) {
+    run(pred, LabelTarget<T>(labels, nullptr, classes, 0.0),
+        Focal<T>(labels, class_weight, classes, gamma), g_rows, row_loss, dpred, rows, classes);
 }
 
 template <class T>
 void cross_entropy_probs(const T* pred, const T* target, const T* g_rows, const T* class_weight,
                          T* row_loss, T* dpred, Index rows, Index classes, double label_smoothing) {
-    run(pred, ProbabilityTarget<T>(target, class_weight, classes, label_smoothing), g_rows,
-        row_loss, dpred, rows, classes);
+    run(pred, ProbabilityTarget<T>(target, class_weight, classes, label_smoothing), Unchanged{},
+        g_rows, row_loss, dpred, rows, classes);
 }
 
 #define FASTPROP_INSTANTIATE(T)                                                                 \
     template void cross_entropy<T>(const T*, const std::int64_t*, const T*, const T*, T*, T*,   \
                                    Index, Index, double);                                       \
+    template void focal<T>(const T*, const std::int64_t*, const T*, const T*, T*, T*, Index,    \
+                           Index, double);                                                      \
     template void cross_entropy_probs<T>(const T*, const T*, const T*, const T*, T*, T*, Index, \
                                          Index, double);
 FASTPROP_INSTANTIATE(float)

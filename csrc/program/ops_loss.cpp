@@ -1,5 +1,6 @@
 /// @file
 /// @brief Losses in the op table: three ops each, `<loss>`, `<loss>_backward` and `<loss>_fused`.
+/// (elastic_net, the penalty of weights, has no target; it is given the weights in that place.)
 ///
 ///     <loss>(pred, target[, aux]) -> rows
 ///     <loss>_backward(pred, target, g_rows[, aux]) -> dpred[, daux]
@@ -73,7 +74,21 @@ LossOptions options_of(LossKind kind, const Call& call) {
         options.full = call.attr(1) != 0.0;
         options.eps = call.attr(2);
     }
+    if (kind == LossKind::kl_div) options.log_target = call.attr(1) != 0.0;
+    if (kind == LossKind::binary_focal) {
+        options.gamma = call.attr(1);
+        options.alpha = call.attr(2);
+    }
+    if (kind == LossKind::elastic_net) {
+        options.l1 = call.attr(1);
+        options.l2 = call.attr(2);
+    }
     return options;
+}
+
+/// The third operand is one number, or one for each index of the last axis.
+constexpr bool has_column_aux(LossKind kind) {
+    return kind == LossKind::binary_cross_entropy || kind == LossKind::quantile;
 }
 
 template <class T>
@@ -88,7 +103,7 @@ AuxLayout<T> aux_layout(LossKind kind, const TensorView& pred, const TensorView*
     const Index row_size = pred.row_size();
     if (aux == nullptr) return aux_constant(one<T>(), row_size);
     const T* data = aux->as<T>();
-    if (kind == LossKind::binary_cross_entropy)
+    if (has_column_aux(kind))
         return aux->size() == 1 ? aux_constant(data, row_size) : aux_last_axis(data, pred.last());
     if (aux->size() == pred.size()) return aux_elementwise(data + first * row_size, row_size);
     const Index vectors = pred.last() == 0 ? 0 : row_size / pred.last();
@@ -136,6 +151,19 @@ void cross_entropy_kernel(const Call& call, const Team& team) {
                             to.row_loss, to.dpred, rows.size(), classes, call.attr(0));
 }
 
+template <class T, Form form>
+void focal_kernel(const Call& call, const Team& team) {
+    using At = Operand<form>;
+    const TensorView& pred = call.in[0];
+    const Range rows = team.slice(pred.rows());
+    if (rows.empty()) return;
+    const Index classes = pred.last();
+    const LossOutputs<T> to = outputs_of<T, form>(call, rows, classes);
+    focal(pred.as<T>() + rows.begin * classes, call.in[1].as<std::int64_t>() + rows.begin,
+          gradient_rows<T, form>(call, rows), input<T>(call, At::kAux, 0), to.row_loss, to.dpred,
+          rows.size(), classes, call.attr(0));
+}
+
 // ---- Checks
 // ----------------------------------------------------------------------------------------
 
@@ -166,9 +194,9 @@ void check_elementwise(const Call& call) {
     require_size("target", call.in[1].size(), pred.size());
     const bool has_aux = call.has(At::kAux);
     const Index aux = has_aux ? call.in[At::kAux].size() : 0;
-    if (kind == LossKind::binary_cross_entropy && has_aux)
-        require(aux == 1 || (pred.rank >= 2 && aux == pred.last()), "loss: pos_weight has ", aux,
-                " elements, wants 1 or ", pred.last());
+    if (has_column_aux(kind) && has_aux)
+        require(aux == 1 || (pred.rank >= 2 && aux == pred.last()),
+                "loss: pos_weight or quantile has ", aux, " elements, wants 1 or ", pred.last());
     if (kind != LossKind::gaussian_nll) return;
     require(has_aux || pred.size() == 0, "gaussian_nll: the variance is missing");
     require(aux == pred.size() || (pred.rank >= 2 && aux == pred.outer()), "gaussian_nll: var has ",
@@ -204,8 +232,8 @@ struct LossRow {
 template <LossKind kind>
 void add_elementwise(std::vector<OpEntry>& ops, const LossRow& row) {
     constexpr bool variance = kind == LossKind::gaussian_nll;
-    constexpr int most = 2 + (variance || kind == LossKind::binary_cross_entropy ? 1 : 0);
-    constexpr int least = variance ? 3 : 2;
+    constexpr int most = 2 + (variance || has_column_aux(kind) ? 1 : 0);
+    constexpr int least = variance || kind == LossKind::quantile ? 3 : 2;
     constexpr int gradients = variance ? 2 : 1;
     ops.push_back(
         {row.name, row.attributes, least, most, 1, elementwise_kernel<float, kind, Form::value>,
@@ -236,6 +264,16 @@ void add_cross_entropy(std::vector<OpEntry>& ops, const LossRow& row) {
                    check_cross_entropy<Form::fused, labels>});
 }
 
+void add_focal(std::vector<OpEntry>& ops, const LossRow& row) {
+    ops.push_back({row.name, row.attributes, 2, 3, 1, focal_kernel<float, Form::value>,
+                   focal_kernel<double, Form::value>, check_cross_entropy<Form::value, true>});
+    ops.push_back({row.backward, row.attributes, 3, 4, 1, focal_kernel<float, Form::backward>,
+                   focal_kernel<double, Form::backward>,
+                   check_cross_entropy<Form::backward, true>});
+    ops.push_back({row.fused, row.attributes, 3, 4, 2, focal_kernel<float, Form::fused>,
+                   focal_kernel<double, Form::fused>, check_cross_entropy<Form::fused, true>});
+}
+
 }  // namespace
 
 std::vector<OpEntry> loss_ops() {
@@ -244,6 +282,10 @@ std::vector<OpEntry> loss_ops() {
     add_elementwise<LossKind::mae>(ops, {"mae", "mae_backward", "mae_fused", {"mean"}});
     add_elementwise<LossKind::huber>(ops,
                                      {"huber", "huber_backward", "huber_fused", {"mean", "delta"}});
+    add_elementwise<LossKind::log_cosh>(
+        ops, {"log_cosh", "log_cosh_backward", "log_cosh_fused", {"mean"}});
+    add_elementwise<LossKind::quantile>(
+        ops, {"quantile", "quantile_backward", "quantile_fused", {"mean"}});
     add_elementwise<LossKind::hinge>(ops, {"hinge", "hinge_backward", "hinge_fused", {"mean"}});
     add_elementwise<LossKind::poisson_nll>(ops, {"poisson_nll",
                                                  "poisson_nll_backward",
@@ -256,6 +298,15 @@ std::vector<OpEntry> loss_ops() {
                                                           "binary_cross_entropy_backward",
                                                           "binary_cross_entropy_fused",
                                                           {"mean"}});
+    add_elementwise<LossKind::kl_div>(
+        ops, {"kl_div", "kl_div_backward", "kl_div_fused", {"mean", "log_target"}});
+    add_elementwise<LossKind::binary_focal>(ops, {"binary_focal",
+                                                  "binary_focal_backward",
+                                                  "binary_focal_fused",
+                                                  {"mean", "gamma", "alpha"}});
+    add_elementwise<LossKind::elastic_net>(
+        ops, {"elastic_net", "elastic_net_backward", "elastic_net_fused", {"mean", "l1", "l2"}});
+    add_focal(ops, {"focal", "focal_backward", "focal_fused", {"gamma"}});
     add_cross_entropy<true>(
         ops,
         {"cross_entropy", "cross_entropy_backward", "cross_entropy_fused", {"label_smoothing"}});

@@ -9,6 +9,7 @@
 #include "kernels/random.h"
 
 #include "kernels/dropout.h"
+#include "kernels/mixup.h"
 #include "program/operands.h"
 
 namespace fastprop {
@@ -53,6 +54,17 @@ void random_kernel(const Call& call, const Team& team) {
     const Index first = rows.begin * row_size;
     fill(stream_of(call), y.as<T>() + first, first, rows.size() * row_size, call.attr(4),
          call.attr(5));
+}
+
+/// mixup(x) -> y: the batch mixed with its mirror image; attributes seed_lo, seed_hi, stream, step,
+/// alpha.
+template <class T>
+void mixup_kernel(const Call& call, const Team& team) {
+    const TensorView& x = call.in[0];
+    const Range rows = team.slice(x.rows());
+    if (rows.empty()) return;
+    mix_with_mirror(x.as<T>(), call.out[0].as<T>(), mixup_share(stream_of(call), call.attr(4)),
+                    x.rows(), x.row_size(), rows.begin, rows.size());
 }
 
 void check_random(const Call& call) {
@@ -112,10 +124,26 @@ void check_noise(const Call& call) {
             dtype_name(call.in[0].dtype), ", the output ", dtype_name(call.out[0].dtype));
 }
 
+void check_mixup(const Call& call) {
+    check_random(call);
+    require(call.attr(4) > 0.0, "mixup: alpha must be positive, got ", call.attr(4));
+    require(call.in[0].dtype == call.out[0].dtype && call.in[0].rows() == call.out[0].rows() &&
+                call.in[0].size() == call.out[0].size(),
+            "mixup: the output wants the shape and dtype of the input");
+}
+
 }  // namespace
 
 std::vector<OpEntry> random_ops() {
     return {
+        {"mixup",
+         {"seed_lo", "seed_hi", "stream", "step", "alpha"},
+         1,
+         1,
+         1,
+         mixup_kernel<float>,
+         mixup_kernel<double>,
+         check_mixup},
         {"random_uniform",
          {"seed_lo", "seed_hi", "stream", "step", "lo", "hi"},
          0,

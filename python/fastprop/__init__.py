@@ -74,13 +74,22 @@ from fastprop.functional import (
     var,
     where,
 )
-from fastprop.graph import Parameter, Tensor, TraceError, from_dlpack, grad, no_grad, tensor
+from fastprop.graph import (
+    Parameter,
+    Tensor,
+    TraceError,
+    checkpoint,
+    from_dlpack,
+    grad,
+    no_grad,
+    tensor,
+)
 from fastprop.random import seed
 from fastprop.tracing import compile
 from fastprop.train import Callback, History, NonFiniteError, Trainer
 
 if TYPE_CHECKING:
-    from fastprop import autograd, inspect, kernels
+    from fastprop import autograd, inspect, kernels, regularizers
     from fastprop.autograd import (
         GradcheckError,
         gradcheck,
@@ -96,7 +105,7 @@ if TYPE_CHECKING:
 __all__ = [
     # the five words
     "Tensor", "Parameter", "tensor", "from_dlpack", "Trainer", "History", "Callback",
-    "NonFiniteError", "compile", "TraceError",
+    "NonFiniteError", "compile", "checkpoint", "TraceError",
     # derivatives
     "grad", "no_grad", "value_and_grad", "vjp", "jvp", "jacobian", "hessian", "hvp", "gradcheck",
     "gradgradcheck", "GradcheckError",
@@ -110,13 +119,13 @@ __all__ = [
     "topk", "transpose", "tril", "triu", "var", "where",
     # packages
     "autograd", "data", "functional", "inspect", "kernels", "losses", "metrics", "nn", "optim",
-    "train",
+    "regularizers", "train",
     # the installation
     "config", "show_config", "seed", "__version__",
 ]  # fmt: skip
 
 # Packages that most programs do not touch, and what is in them, are imported when asked for.
-_PACKAGES = ("autograd", "inspect", "kernels")
+_PACKAGES = ("autograd", "inspect", "kernels", "regularizers")
 _DERIVATIVES = (
     "value_and_grad", "vjp", "jvp", "jacobian", "hessian", "hvp", "gradcheck", "gradgradcheck",
     "GradcheckError",

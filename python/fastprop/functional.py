@@ -5,13 +5,19 @@ import sys
 from fastprop.graph.indexing import getitem
 from fastprop.graph.loss_rows import (
     binary_cross_entropy_rows,
+    binary_focal_rows,
     cross_entropy_rows,
+    elastic_net_rows,
+    focal_rows,
     gaussian_nll_rows,
     hinge_rows,
     huber_rows,
+    kl_div_rows,
+    log_cosh_rows,
     mae_rows,
     mse_rows,
     poisson_nll_rows,
+    quantile_rows,
 )
 from fastprop.graph.normalization import (
     batch_norm,
@@ -131,8 +137,9 @@ __all__ = [
     "batch_norm", "layer_norm", "rms_norm", "group_norm", "normalize", "dropout", "alpha_dropout",
     "gaussian_noise",
     # losses by row
-    "mse_rows", "mae_rows", "huber_rows", "hinge_rows", "poisson_nll_rows", "gaussian_nll_rows",
-    "binary_cross_entropy_rows", "cross_entropy_rows",
+    "mse_rows", "mae_rows", "huber_rows", "log_cosh_rows", "quantile_rows", "hinge_rows",
+    "poisson_nll_rows", "gaussian_nll_rows", "kl_div_rows", "binary_cross_entropy_rows",
+    "binary_focal_rows", "cross_entropy_rows", "focal_rows", "elastic_net_rows",
     # data
     "gather_rows", "top_k_correct", "binary_correct",
 ]  # fmt: skip

@@ -25,6 +25,8 @@ SHUFFLE = 1 * STREAMS_PER_PURPOSE
 DROPOUT = 2 * STREAMS_PER_PURPOSE
 NOISE = 3 * STREAMS_PER_PURPOSE
 SPLIT = 4 * STREAMS_PER_PURPOSE
+SAMPLE = 5 * STREAMS_PER_PURPOSE
+MIXUP = 6 * STREAMS_PER_PURPOSE
 
 
 def check_seed(where: str, seed: SupportsIndex) -> int:
@@ -134,17 +136,34 @@ class Generator:
                 raise ValueError(f"{op}: {name} must be finite, got {value}")
         out = np.empty(tuple(shape), check_float_dtype(op, dtype))
         seed, stream = self.next_stream()
-        if out.size:
-            attrs = {
-                "seed_lo": seed & 0xFFFFFFFF,
-                "seed_hi": seed >> 32,
-                "stream": stream,
-                "step": 0,
-                **parameters,
-            }
-            code, names = _core.op_info(op)
-            _core.execute(code, [], [out], [float(attrs[name]) for name in names])
+        fill(out, op, seed, stream, 0, **parameters)
         return out
+
+
+def fill(
+    out: NDArray[Any], op: str, seed: int, stream: int, step: int, **parameters: float
+) -> None:
+    """Fill an array with the random numbers of (seed, stream, step).
+
+    Args:
+        out: float32 or float64.
+        op: ``"random_uniform"`` with parameters `lo` and `hi`, or ``"random_normal"`` with `mean`
+            and `std`.
+        seed: 64 bits.
+        stream: What for, one of this module's constants or a number after it.
+        step: Which of the stream's arrays.
+        **parameters: Of the distribution.
+    """
+    if out.size:
+        attrs = {
+            "seed_lo": seed & 0xFFFFFFFF,
+            "seed_hi": seed >> 32,
+            "stream": stream,
+            "step": step,
+            **parameters,
+        }
+        code, names = _core.op_info(op)
+        _core.execute(code, [], [out], [float(attrs[name]) for name in names])
 
 
 def check_float_dtype(where: str, dtype: DTypeLike) -> np.dtype[Any]:

@@ -117,6 +117,11 @@ std::vector<OpCase> loss_cases() {
             add_loss(cases, {op, {pred, pred}, {}, {1}}, pred, nullptr, false);
         add_loss(cases, {"binary_cross_entropy", {pred, pred}, {}, {0}, -1, 1, "weights"}, pred,
                  &last, false);
+        add_loss(cases, {"log_cosh", {pred, pred}, {}, {1}}, pred, nullptr, false);
+        add_loss(cases, {"quantile", {pred, pred}, {}, {1}}, pred, &last, false);
+        add_loss(cases, {"kl_div", {pred, pred}, {}, {0, 1}}, pred, nullptr, false);
+        add_loss(cases, {"binary_focal", {pred, pred}, {}, {1, 1.5, 0.25}}, pred, nullptr, false);
+        add_loss(cases, {"elastic_net", {pred, pred}, {}, {0, 0.1, 0.2}}, pred, nullptr, false);
         add_loss(cases, {"huber", {pred, pred}, {}, {1, 0.4}}, pred, nullptr, false);
         add_loss(cases, {"poisson_nll", {pred, pred}, {}, {1, 1, 1, 1e-8}}, pred, nullptr, false);
         add_loss(cases, {"gaussian_nll", {pred, pred}, {}, {1, 1, 1e-3}}, pred, &pred, true);
@@ -128,6 +133,7 @@ std::vector<OpCase> loss_cases() {
         };
         add_loss(cases, labelled(0, "plain"), pred, nullptr, false);
         add_loss(cases, labelled(0.1, "smoothed, weighted"), pred, &last, false);
+        add_loss(cases, {"focal", {pred, labels}, {}, {1.5}, 1, pred[1]}, pred, &last, false);
         add_loss(cases, {"cross_entropy_probs", {pred, pred}, {}, {0.1}}, pred, nullptr, false);
     }
     return cases;
@@ -186,6 +192,7 @@ std::vector<OpCase> remaining_cases() {
         for (const char* op : {"adam_update", "adamw_update"})
             cases.push_back({op, {x}, {x, x, x}, {0, 0.9, 0.999, 1e-8, 0.01}});
         cases.push_back({"sgd_update", {x}, {x, x}, {0, 0.9, 1, 0.01}});
+        cases.push_back({"mixup", {x}, {x}, {1, 2, 3, 4, 0.4}});
         cases.push_back({"random_uniform", {}, {x}, {1, 2, 3, 4, -1, 1}});
         cases.push_back({"random_normal", {}, {x}, {1, 2, 3, 4, 0, 1}});
         cases.push_back({"gaussian_noise", {x}, {x}, {1, 2, 3, 4, 0.5}});

@@ -48,6 +48,15 @@ double gaussian(double p, double t, double var) {
 
 double bce(double p, double t, double w) { return w * t * softplus(-p) + (1 - t) * softplus(p); }
 
+/// Written out without care for large logits; exact enough at small ones.
+double binary_focal(double p, double t, double gamma, double alpha) {
+    const double on = 1 / (1 + std::exp(-p)), off = 1 - on;
+    return -alpha * t * std::pow(off, gamma) * std::log(on) -
+           (1 - alpha) * (1 - t) * std::pow(on, gamma) * std::log(off);
+}
+
+double kl_div(double p, double t, double) { return t > 0 ? t * (std::log(t) - p) : 0.0; }
+
 std::vector<Case> cases() {
     const auto square = [](double p, double t, double) { return (p - t) * (p - t); };
     const auto absolute = [](double p, double t, double) { return std::abs(p - t); };
@@ -60,12 +69,32 @@ std::vector<Case> cases() {
     const auto poisson_rate = [](double p, double t, double) {
         return poisson(p, t, false, false);
     };
+    const auto log_cosh = [](double p, double t, double) { return std::log(std::cosh(p - t)); };
+    const auto quantile = [](double p, double t, double q) {
+        return std::max(q * (t - p), (q - 1) * (t - p));
+    };
+    const auto elastic_net = [](double p, double, double) {
+        return 0.3 * std::abs(p) + 0.7 * p * p;
+    };
+    const auto kl_of_logs = [](double p, double t, double) { return std::exp(t) * (t - p); };
+    const auto focal = [](double p, double t, double) { return binary_focal(p, t, 2, 0.25); };
+    const auto focal_bce = [](double p, double t, double) {
+        return 2 * binary_focal(p, t, 0, 0.5);
+    };
     const auto bce_plain = [](double p, double t, double) { return bce(p, t, 1); };
     using Aux = Case::Aux;
     return {{"mse", {1}, square},
             {"mse", {0}, square},
             {"mae", {1}, absolute},
             {"huber", {1, 0.75}, huber},
+            {"log_cosh", {1}, log_cosh},
+            {"quantile", {1}, quantile, false, true, Aux::one},
+            {"quantile", {0}, quantile, false, true, Aux::last_axis},
+            {"kl_div", {0, 0}, kl_div, false, false},
+            {"kl_div", {1, 1}, kl_of_logs},
+            {"elastic_net", {0, 0.3, 0.7}, elastic_net},
+            {"binary_focal", {1, 2, 0.25}, focal, false, false},
+            {"binary_focal", {0, 0, -1}, focal_bce, false, false},
             {"hinge", {0}, hinge},
             {"poisson_nll", {1, 1, 1, 1e-8}, poisson_log, false, false},
             {"poisson_nll", {1, 0, 0, 1e-8}, poisson_rate, true, false},
@@ -233,6 +262,50 @@ TYPED_TEST(Loss, BinaryCrossEntropyIsSafeAtLargeLogits) {
            {view(rows, {4}), view(dp, {4})}, {1});
     EXPECT_EQ(rows, (std::vector<T>{0, 0, 2000, 2000}));
     EXPECT_EQ(dp, (std::vector<T>{0, 0, 1, -1}));
+}
+
+TYPED_TEST(Loss, BinaryFocalIsSafeAtLargeLogits) {
+    using T = TypeParam;
+    const std::vector<T> p = {2000, -2000, 2000, -2000}, t = {1, 0, 0, 1}, g = {1, 1, 1, 1};
+    std::vector<T> rows = nan_values<T>(4), dp = nan_values<T>(4);
+    run_op("binary_focal_fused", {view(p, {4}), view(t, {4}), view(g, {4})},
+           {view(rows, {4}), view(dp, {4})}, {1, 2, -1});
+    EXPECT_EQ(rows, (std::vector<T>{0, 0, 2000, 2000}));
+    EXPECT_EQ(dp, (std::vector<T>{0, 0, 1, -1}));
+}
+
+TYPED_TEST(Loss, LogCoshNeitherCancelsNorOverflows) {
+    using T = TypeParam;
+    const std::vector<T> p = {T(1e-4), T(-3e-3), 0, 5000, -5000};
+    const std::vector<T> t(5, T(0)), g(5, T(1));
+    std::vector<T> rows = nan_values<T>(5), dp = nan_values<T>(5);
+    run_op("log_cosh_fused", {view(p, {5}), view(t, {5}), view(g, {5})},
+           {view(rows, {5}), view(dp, {5})}, {1});
+    const double log2 = std::log(2.0);
+    const double tolerance = sizeof(T) == 4 ? 1e-6 : 1e-14;
+    const double a = p[0], b = p[1];
+    EXPECT_NEAR(rows[0] / (a * a / 2 - std::pow(a, 4) / 12), 1, tolerance);
+    EXPECT_NEAR(rows[1] / (b * b / 2 - std::pow(b, 4) / 12 + std::pow(b, 6) / 45), 1, tolerance);
+    EXPECT_EQ(rows[2], T(0));
+    EXPECT_NEAR(rows[3], 5000 - log2, 5000 * tolerance);
+    EXPECT_NEAR(rows[4], 5000 - log2, 5000 * tolerance);
+    EXPECT_NEAR(dp[0] / std::tanh(a), 1, tolerance);
+    EXPECT_NEAR(dp[1] / std::tanh(b), 1, tolerance);
+    EXPECT_EQ((std::vector<T>{dp[2], dp[3], dp[4]}), (std::vector<T>{0, 1, -1}));
+}
+
+TYPED_TEST(Loss, NothingExpectedCostsNothing) {
+    using T = TypeParam;
+    const T inf = std::numeric_limits<T>::infinity();
+    const std::vector<T> p = {-inf, T(-0.5)}, t = {0, 1}, log_t = {-inf, 0}, g = {1};
+    std::vector<T> rows = nan_values<T>(1), dp = nan_values<T>(2);
+    for (const double log_target : {0.0, 1.0}) {
+        run_op("kl_div_fused",
+               {view(p, {1, 2}), view(log_target != 0 ? log_t : t, {1, 2}), view(g, {1})},
+               {view(rows, {1}), view(dp, {1, 2})}, {0, log_target});
+        EXPECT_EQ(rows[0], T(0.5));
+        EXPECT_EQ(dp, (std::vector<T>{0, -1}));
+    }
 }
 
 TYPED_TEST(Loss, NanGivesNan) {

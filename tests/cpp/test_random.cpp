@@ -10,6 +10,7 @@
 #include "core/check.h"
 #include "core/philox.h"
 #include "kernels/dropout.h"
+#include "kernels/mixup.h"
 #include "kernels/random.h"
 #include "op_runner.h"
 
@@ -235,6 +236,55 @@ TYPED_TEST(Random, NormalHasItsMoments) {
     EXPECT_NEAR(moments[2], 1.0, 0.012);
     EXPECT_NEAR(moments[3], 0.0, 0.03);
     EXPECT_NEAR(moments[4], 3.0, 0.08);
+}
+
+TEST(Mixup, SharesAreOfTheBetaDistribution) {
+    const int n = 40000;
+    for (const double alpha : {0.05, 0.2, 1.0, 3.0, 50.0}) {
+        double first = 0, second = 0, half = 0;
+        for (int step = 0; step < n; ++step) {
+            const double share = mixup_share({7, 11, static_cast<std::uint32_t>(step)}, alpha);
+            ASSERT_TRUE(share >= 0.5 && share <= 1.0) << alpha;
+            const double product = share * (1 - share);
+            first += product / n;
+            second += product * product / n;
+            half += (share < 0.75) / double(n);
+        }
+        // Moments of s (1 - s) for s of Beta(alpha, alpha).
+        const double a = alpha;
+        const double mean = a / (2 * (2 * a + 1));
+        const double square = a * (a + 1) * (a + 1) / (2 * (2 * a + 1) * (2 * a + 2) * (2 * a + 3));
+        const double deviation = std::sqrt((square - mean * mean) / n);
+        EXPECT_NEAR(first, mean, 5 * deviation) << alpha;
+        EXPECT_NEAR(second, square, 5 * std::sqrt(square / n) * 0.25) << alpha;
+        // Uniform.
+        if (alpha == 1.0) {
+            EXPECT_NEAR(half, 0.5, 5 * 0.5 / std::sqrt(double(n)));
+        }
+    }
+}
+
+TYPED_TEST(Random, MixupMixesWithTheMirrorImage) {
+    using T = TypeParam;
+    for (const Index rows : {1, 2, 5, 8}) {
+        for (const Index columns : {1, 3, 16, 37}) {
+            const std::vector<T> x = test::random_values<T>(rows * columns, 1);
+            const double share = mixup_share({(std::uint64_t{2} << 32) + 1, 3, 4}, 0.4);
+            std::vector<T> wanted(x.size());
+            for (Index i = 0; i < rows; ++i)
+                for (Index j = 0; j < columns; ++j)
+                    wanted[std::size_t(i * columns + j)] =
+                        static_cast<T>(share) * x[std::size_t(i * columns + j)] +
+                        static_cast<T>(1 - share) * x[std::size_t((rows - 1 - i) * columns + j)];
+            for (const int threads : {1, 2, 3}) {
+                std::vector<T> y = nan_values<T>(rows * columns);
+                run_op("mixup", {view(x, {rows, columns})}, {view(y, {rows, columns})},
+                       {1, 2, 3, 4, 0.4}, threads);
+                test::expect_close(y, std::vector<double>(wanted.begin(), wanted.end()),
+                                   4 * std::numeric_limits<T>::epsilon());
+            }
+        }
+    }
 }
 
 TEST(Permutation, HoldsEveryIndexOnce) {

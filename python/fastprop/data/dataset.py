@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprop.data.sampler import RowOrder
+from fastprop.data.sampler import RowOrder, SampledOrder
 
 
 class Dataset:
@@ -19,10 +19,11 @@ class Dataset:
         targets: One array for each target of the loss.
         weight: One non-negative number a row, or ``None``.
         rows: The rows that belong to it, or ``None`` for all.
+        sampled: Which of them an epoch takes, or ``None`` for each once.
         signature: A number for the dtypes and row shapes of all arrays, given by who reads them.
     """
 
-    __slots__ = ("inputs", "rows", "signature", "targets", "weight")
+    __slots__ = ("inputs", "rows", "sampled", "signature", "targets", "weight")
 
     def __init__(
         self,
@@ -36,9 +37,12 @@ class Dataset:
         self.targets = targets
         self.weight = weight
         self.rows = rows
+        self.sampled: SampledOrder | None = None
         self.signature = signature
 
     def __len__(self) -> int:
+        if self.sampled is not None:
+            return self.sampled.count
         return len(self.inputs[0]) if self.rows is None else len(self.rows)
 
     @property
@@ -50,7 +54,9 @@ class Dataset:
         """The same arrays, restricted to some rows; nothing is copied."""
         return Dataset(self.inputs, self.targets, self.weight, rows, self.signature)
 
-    def order(self, *, shuffle: bool, seed: int) -> RowOrder:
+    def order(self, *, shuffle: bool, seed: int) -> RowOrder | SampledOrder:
+        if self.sampled is not None:
+            return self.sampled
         return RowOrder(len(self), self.rows, shuffle=shuffle, seed=seed)
 
 

@@ -115,6 +115,18 @@ def grad(
     return results[0] if isinstance(inputs, Tensor) else results
 
 
+def gradients_within(
+    output: Tensor, inputs: Sequence[Tensor], gradient: Tensor
+) -> list[Tensor | None]:
+    """Derivatives by inputs that no path leads further back than: part of a pass that goes on.
+
+    Returns:
+        ``None`` where the output does not depend on an input.
+    """
+    found = _accumulate("checkpoint", [output], [gradient], inputs, free=False, within=True)
+    return [found.values.get(id(t)) for t in inputs]
+
+
 def backward(
     output: Tensor,
     gradient: Tensor | ArrayLike | None = None,
@@ -206,13 +218,17 @@ FREED = Op("freed", lambda name, specs, attrs: specs[0], (_freed,))
 """The op of a result whose history a backward pass has given back."""
 
 
-def _nodes(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Results of ops that derivatives go through, the latest first: users before what they use."""
-    seen = {id(t): t for t in outputs if t.op is not None and t.requires_grad}
+def _nodes(outputs: Sequence[Tensor], ends: set[int]) -> list[Tensor]:
+    """Results of ops that derivatives go through, the latest first: users before what they use.
+
+    Nothing behind a Tensor whose id is in `ends`, nor that itself.
+    """
+    found = (t for t in outputs if id(t) not in ends)
+    seen = {id(t): t for t in found if t.op is not None and t.requires_grad}
     stack = list(seen.values())
     while stack:
         for x in stack.pop().inputs:
-            if x.requires_grad and x.op is not None and id(x) not in seen:
+            if x.requires_grad and x.op is not None and id(x) not in seen and id(x) not in ends:
                 seen[id(x)] = x
                 stack.append(x)
     return sorted(seen.values(), key=_time, reverse=True)
@@ -233,11 +249,12 @@ def _accumulate(
     seeds: Sequence[Tensor],
     targets: Sequence[Tensor] | None,
     free: bool,
+    within: bool = False,
 ) -> Derivatives:
-    """One pass back: derivatives by the targets, or by all leaves."""
-    nodes = _nodes(outputs)
-    wanted = None if targets is None else _on_a_path(nodes, targets)
+    """One pass back: derivatives by the targets, or by all leaves; or `within` the targets only."""
     kept = {id(t) for t in targets or ()}
+    nodes = _nodes(outputs, kept if within else set())
+    wanted = None if targets is None else _on_a_path(nodes, targets)
     found = Derivatives()
     add, values = found.add, found.values
     for output, seed in zip(outputs, seeds, strict=True):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from numpy.typing import NDArray
@@ -12,6 +14,19 @@ from fastprop.graph.ir import kernel
 from fastprop.graph.op import now
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect, current_trace
+
+_suppressed: ContextVar[bool] = ContextVar("suppressed", default=False)
+
+
+@contextmanager
+def without_effects() -> Iterator[None]:
+    """Inside the block nothing is overwritten: it repeats what was done before."""
+    token = _suppressed.set(True)
+    try:
+        yield
+    finally:
+        _suppressed.reset(token)
+
 
 Numbers = Sequence[float] | int
 """What changes from step to step: the numbers themselves, or where a run's row of them begins."""
@@ -36,6 +51,8 @@ def effect(
         attrs: The kernel's attributes; ``scalars`` is set here where the kernel has it.
         numbers: What it reads from the step's numbers.
     """
+    if _suppressed.get():
+        return
     attrs = dict(attrs or {})
     trace = current_trace()
     if trace is not None:

@@ -32,6 +32,7 @@ class Value:
         persistent: Keeps its place in the arena from step to step (packed weights).
         scope: For which module and part of the step it was recorded, if that is known.
         offset: Bytes from the start of the arena, once planned.
+        waits: Of an alias: values that have to be there before anybody reads it.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class Value:
         "scope",
         "shape",
         "source",
+        "waits",
     )
 
     def __init__(
@@ -69,6 +71,7 @@ class Value:
         self.persistent = persistent
         self.scope = scope
         self.offset = -1
+        self.waits: tuple[Value, ...] = ()
 
     @property
     def base(self) -> Value:
@@ -76,6 +79,15 @@ class Value:
         while value.alias is not None:
             value = value.alias
         return value
+
+    def awaited(self) -> list[Value]:
+        """What has to be there before this value is read, beside the value itself."""
+        found = list(self.waits)
+        value = self
+        while value.alias is not None:
+            value = value.alias
+            found += value.waits
+        return [v.base for v in found]
 
     @property
     def in_arena(self) -> bool:

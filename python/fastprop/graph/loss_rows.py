@@ -9,11 +9,12 @@ import numpy as np
 
 from fastprop.graph import ops_loss as ops
 from fastprop.graph.op import Op, apply
-from fastprop.graph.ops_elementwise import log, maximum, square
+from fastprop.graph.ops_elementwise import expm1, log, maximum, pow, square
 from fastprop.graph.ops_index import check_index
 from fastprop.graph.ops_reduction import mean as reduce_mean
 from fastprop.graph.ops_reduction import sum as reduce_sum
 from fastprop.graph.ops_shape import reshape, stop_gradient
+from fastprop.graph.ops_softmax import log_softmax
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
 
@@ -56,6 +57,55 @@ def huber_rows(
     if not delta > 0:
         raise ValueError(f"huber: delta must be positive, got {delta}")
     return _rows(ops.HUBER, pred, target, mean=mean, delta=float(delta))
+
+
+def log_cosh_rows(pred: TensorLike, target: TensorLike, mean: bool = True) -> Tensor:
+    """``log(cosh(pred - target))``, without overflow. As :func:`mse_rows`."""
+    return _rows(ops.LOG_COSH, pred, target, mean=mean)
+
+
+def quantile_rows(
+    pred: TensorLike, target: TensorLike, q: TensorLike = 0.5, mean: bool = True
+) -> Tensor:
+    r"""Pinball loss of each row (Koenker & Bassett 1978), of derivative 0 at 0.
+
+    .. math:: \max(q (t - y), (q - 1) (t - y))
+
+    Args:
+        pred: ``[rows, ...]``.
+        target: The same shape and dtype.
+        q: The quantile, one number or one for each index of the last axis.
+        mean: A row's loss is the mean of its elements, else their sum.
+
+    Raises:
+        ValueError: The shapes do not fit, or a quantile is not between 0 and 1.
+        RuntimeError: A derivative by `q` is asked for.
+    """
+    pred = as_tensor(pred)
+    q = as_tensor(q, like=pred)
+    if not q.symbolic and not bool(np.all((q.data > 0) & (q.data < 1))):
+        raise ValueError(f"quantile: q must be between 0 and 1, got {q.data}")
+    return _rows(ops.QUANTILE, pred, target, reshape(q, 1) if q.ndim == 0 else q, mean=mean)
+
+
+def elastic_net_rows(weight: TensorLike, l1: float = 0.0, l2: float = 0.0) -> Tensor:
+    """``l1 |w| + l2 w**2``, summed over each row; of derivative 0 at 0.
+
+    Args:
+        weight: ``[rows, ...]``, float32 or float64.
+        l1: Strength of the first term.
+        l2: Strength of the second.
+
+    Returns:
+        ``[rows]``.
+
+    Raises:
+        TypeError: Not a floating dtype.
+        ValueError: There is no axis of rows.
+    """
+    weight = as_tensor(weight)
+    # The op has no target; what stands in its place is not read.
+    return apply(ops.ELASTIC_NET, weight, weight, mean=False, l1=float(l1), l2=float(l2))
 
 
 def hinge_rows(pred: TensorLike, target: TensorLike, mean: bool = True) -> Tensor:
@@ -122,6 +172,24 @@ def gaussian_nll_rows(
     return rows + 0.5 * math.log(2 * math.pi) * (1 if mean else row_size) if full else rows
 
 
+def kl_div_rows(
+    pred: TensorLike, target: TensorLike, log_target: bool = False, mean: bool = False
+) -> Tensor:
+    """Kullback-Leibler divergence ``target * (log(target) - pred)`` of each row.
+
+    Args:
+        pred: ``[rows, ...]``, logarithms of probabilities.
+        target: Probabilities of the same shape and dtype. Nothing is added where they are 0.
+        log_target: The targets are logarithms as well.
+        mean: A row's loss is the mean of its elements, else their sum, which is the divergence.
+
+    Raises:
+        TypeError: The dtypes differ or are not floating ones.
+        ValueError: The shapes differ.
+    """
+    return _rows(ops.KL_DIV, pred, target, mean=mean, log_target=bool(log_target))
+
+
 def binary_cross_entropy_rows(
     logits: TensorLike, target: TensorLike, pos_weight: TensorLike | None = None, mean: bool = True
 ) -> Tensor:
@@ -142,6 +210,81 @@ def binary_cross_entropy_rows(
     aux = [] if pos_weight is None else [as_tensor(pos_weight, like=logits)]
     aux = [reshape(w, 1) if w.ndim == 0 else w for w in aux]
     return _rows(ops.BCE, logits, target, *aux, mean=mean)
+
+
+def binary_focal_rows(
+    logits: TensorLike,
+    target: TensorLike,
+    gamma: float = 2.0,
+    alpha: float | None = None,
+    mean: bool = True,
+) -> Tensor:
+    r"""Focal loss of independent yes-or-no outputs (Lin et al. 2017). As :func:`mse_rows`.
+
+    With :math:`p = \sigma(x)`,
+
+    .. math:: -\alpha t (1 - p)^\gamma \log p - (1 - \alpha) (1 - t) p^\gamma \log(1 - p)
+
+    Args:
+        logits: ``[rows, ...]``.
+        target: Probabilities or 0 and 1, the same shape and dtype.
+        gamma: How much less a well predicted element counts, 0 or more.
+        alpha: Weight of positives, from 0 to 1; ``None``: all weigh 1.
+        mean: A row's loss is the mean of its elements, else their sum.
+
+    Raises:
+        ValueError: The shapes differ, or `gamma` or `alpha` is out of range.
+    """
+    check_focal("binary_focal", gamma, alpha)
+    attrs = {"gamma": float(gamma), "alpha": -1.0 if alpha is None else float(alpha)}
+    return _rows(ops.BINARY_FOCAL, logits, target, mean=mean, **attrs)
+
+
+def check_focal(name: str, gamma: float, alpha: float | None = None) -> None:
+    """Raise ``ValueError`` for exponents and weights that make no focal loss."""
+    if not 0 <= gamma < math.inf:
+        raise ValueError(f"{name}: gamma must be 0 or more and finite, got {gamma}")
+    if alpha is not None and not 0 <= alpha <= 1:
+        raise ValueError(f"{name}: alpha must be from 0 to 1, or None, got {alpha}")
+
+
+def focal_rows(
+    logits: TensorLike,
+    target: TensorLike,
+    class_weight: TensorLike | None = None,
+    gamma: float = 2.0,
+) -> Tensor:
+    r"""Focal loss of softmax of each row (Lin et al. 2017).
+
+    .. math:: -\sum_j w_j t_j (1 - p_j)^\gamma \log p_j, \quad p = \mathrm{softmax}(x)
+
+    Args:
+        logits: ``[rows, classes]``.
+        target: int64 labels ``[rows]``, or probabilities :math:`t`, ``[rows, classes]``.
+        class_weight: :math:`w`, ``[classes]``.
+        gamma: How much less a well predicted row counts, 0 or more; 0 is cross-entropy.
+
+    Returns:
+        ``[rows]``; NaN for a label that is out of range while a Program runs.
+
+    Raises:
+        TypeError: The dtypes differ or are not floating ones.
+        ValueError: The shapes do not fit, a label or `gamma` is out of range.
+        RuntimeError: A derivative by `class_weight` is asked for, with labels.
+    """
+    check_focal("focal", gamma)
+    logits, target = as_tensor(logits), _class_target(logits, target)
+    aux = [] if class_weight is None else [as_tensor(class_weight, like=logits)]
+    if target.dtype.kind == "i":
+        if not target.symbolic and logits.ndim == 2:
+            check_index("focal", target, logits.shape[1], what="labels")
+        return _rows(ops.FOCAL, logits, target, *aux, gamma=float(gamma))
+    specs = [logits.spec, target.spec, *(w.spec for w in aux)]
+    ops.infer_probability_rows("focal", specs, {})
+    log_p = log_softmax(logits)
+    share = target * aux[0] if aux else target
+    wrong = maximum(-expm1(log_p), float(np.finfo(logits.dtype).tiny))
+    return -reduce_sum(share * pow(wrong, float(gamma)) * log_p, -1)
 
 
 def cross_entropy_rows(
@@ -169,7 +312,7 @@ def cross_entropy_rows(
         RuntimeError: A derivative by `class_weight` is asked for.
     """
     logits = as_tensor(logits)
-    target = as_tensor(target) if _holds_integers(target) else as_tensor(target, like=logits)
+    target = _class_target(logits, target)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(
             f"cross_entropy: label_smoothing must be from 0 to 1, got {label_smoothing}"
@@ -181,6 +324,13 @@ def cross_entropy_rows(
     if not target.symbolic and logits.ndim == 2:
         check_index("cross_entropy", target, logits.shape[1], what="labels")
     return _rows(ops.CROSS_ENTROPY, logits, target, *aux, **attrs)
+
+
+def _class_target(logits: TensorLike, target: TensorLike) -> Tensor:
+    """Labels as they are, probabilities in the dtype of the logits."""
+    if _holds_integers(target):
+        return as_tensor(target)
+    return as_tensor(target, like=as_tensor(logits))
 
 
 def _holds_integers(value: TensorLike) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastprop.graph.autodiff import topological_order
 from fastprop.graph.ir import Instruction, Value, instruction
 from fastprop.graph.op import Op, kernel_attributes
+from fastprop.graph.ops_shape import AFTER
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect
@@ -70,9 +71,12 @@ class Lowering:
         assert tensor.op is not None
         inputs = [self.value(t) for t in tensor.inputs]
         if tensor.op.view is not None:
-            return Value(
+            view = Value(
                 tensor.shape, tensor.dtype, tensor.batched, alias=inputs[0], scope=tensor.scope
             )
+            if tensor.op is AFTER:
+                view.waits = tuple(inputs[1:])
+            return view
         attrs = kernel_attributes(tensor.op, tensor.attrs)
         # The spec is part of the identity: broadcast_to and cast have no other attribute.
         versions = (self._versions.get(v.base, 0) for v in inputs)

@@ -14,10 +14,10 @@ import numpy as np
 from fastprop.graph import infer
 from fastprop.graph.autodiff import grad
 from fastprop.graph.op import Op, Spec, Vjp, apply, grad_mode, is_grad_enabled, register
-from fastprop.graph.ops_activation import sigmoid, softplus
+from fastprop.graph.ops_activation import sigmoid, softplus, tanh
 from fastprop.graph.ops_data import infer_labels, undifferentiable
 from fastprop.graph.ops_elementwise import abs as absolute
-from fastprop.graph.ops_elementwise import equal, exp, less, log, sign, where
+from fastprop.graph.ops_elementwise import equal, exp, expm1, less, log, maximum, pow, sign, where
 from fastprop.graph.ops_reduction import sum as reduce_sum
 from fastprop.graph.ops_shape import alias, cast, reshape
 from fastprop.graph.ops_softmax import log_softmax, softmax
@@ -42,10 +42,11 @@ def infer_rows(name: str, specs: Sequence[Spec], attrs: Attrs) -> Spec:
     if pred.batched != target.batched:
         raise ValueError(f"{name}: only one of pred and target varies with the batch")
     columns = pred.shape[-1:] if len(pred.shape) > 1 else (1,)
-    for weight in aux:
-        if weight.batched or weight.shape not in ((1,), columns):
+    what = "q" if name.startswith("quantile") else "pos_weight"
+    for each in aux:
+        if each.batched or each.shape not in ((1,), columns):
             raise ValueError(
-                f"{name}: pos_weight must have 1 element or {columns[0]}, got shape {weight.shape}"
+                f"{name}: {what} must have 1 element or {columns[0]}, got shape {each.shape}"
             )
     return Spec(pred.shape[:1], dtype, pred.batched)
 
@@ -179,6 +180,19 @@ def _huber_slope(a: Attrs, p: Tensor, t: Tensor) -> Tensor:
     return where(less(absolute(d), a["delta"]), d, a["delta"] * sign(d))
 
 
+def _quantile_slope(a: Attrs, p: Tensor, t: Tensor, q: Tensor) -> Tensor:
+    d = p - t
+    return less(0, d) * (1 - q) - less(d, 0) * q
+
+
+def _kl_slope(a: Attrs, p: Tensor, t: Tensor) -> Tensor:
+    return -exp(t) if a["log_target"] else -t
+
+
+def _kl_target_slope(a: Attrs, p: Tensor, t: Tensor) -> Tensor:
+    return exp(t) * (t - p + 1) if a["log_target"] else log(t) - p + 1
+
+
 def _poisson_slope(a: Attrs, p: Tensor, t: Tensor) -> Tensor:
     return exp(p) - t if a["log_input"] else 1 - t / (p + a["eps"])
 
@@ -201,6 +215,41 @@ def _bce_target_slope(a: Attrs, p: Tensor, t: Tensor, *pos_weight: Tensor) -> Te
     return (on * pos_weight[0] if pos_weight else on) - softplus(p, 1.0, _LINEAR_NEVER)
 
 
+def _focal_slope(a: Attrs, p: Tensor, t: Tensor) -> Tensor:
+    def of_positives(x: Tensor) -> Tensor:  # minus the slope of sigmoid(-x)^gamma softplus(-x)
+        wrong = exp(-a["gamma"] * softplus(x, 1.0, _LINEAR_NEVER))
+        near = a["gamma"] * sigmoid(x) * softplus(-x, 1.0, _LINEAR_NEVER)
+        return wrong * (sigmoid(-x) + near)
+
+    on, off = _focal_weights(a)
+    return off * (1 - t) * of_positives(-p) - on * t * of_positives(p)
+
+
+def _focal_target_slope(a: Attrs, p: Tensor, t: Tensor) -> Tensor:
+    above, below = softplus(p, 1.0, _LINEAR_NEVER), softplus(-p, 1.0, _LINEAR_NEVER)
+    on, off = _focal_weights(a)
+    return on * exp(-a["gamma"] * above) * below - off * exp(-a["gamma"] * below) * above
+
+
+def _focal_weights(a: Attrs) -> tuple[float, float]:
+    return (1.0, 1.0) if a["alpha"] < 0 else (a["alpha"], 1 - a["alpha"])
+
+
+def _focal_label_slope(a: Attrs, p: Tensor, labels: Tensor, *class_weight: Tensor) -> Tensor:
+    hit, gamma = _one_hot(labels, p), a["gamma"]
+    c = -reduce_sum(hit * log_softmax(p), -1, keepdims=True)
+    wrong = maximum(-expm1(-c), float(np.finfo(p.dtype).tiny))
+    slope = pow(wrong, gamma) + gamma * c * pow(wrong, gamma - 1) * exp(-c)
+    if class_weight:
+        slope = slope * reduce_sum(hit * class_weight[0], -1, keepdims=True)
+    return slope * (softmax(p) - hit)
+
+
+def _one_hot(labels: Tensor, p: Tensor) -> Tensor:
+    column = reshape(cast(labels, p.dtype), (*labels.shape, 1))
+    return equal(column, np.arange(p.shape[-1], dtype=p.dtype))
+
+
 def _target_weights(a: Attrs, p: Tensor, target: Tensor, *class_weight: Tensor) -> Tensor:
     """q_j = w_j ((1 - s) target_j + s / classes)."""
     s, classes = a["label_smoothing"], p.shape[-1]
@@ -214,9 +263,7 @@ def _probability_slope(a: Attrs, p: Tensor, target: Tensor, *class_weight: Tenso
 
 
 def _label_slope(a: Attrs, p: Tensor, labels: Tensor, *class_weight: Tensor) -> Tensor:
-    column = reshape(cast(labels, p.dtype), (*labels.shape, 1))
-    one_hot = equal(column, np.arange(p.shape[-1], dtype=p.dtype))
-    return _probability_slope(a, p, one_hot, *class_weight)
+    return _probability_slope(a, p, _one_hot(labels, p), *class_weight)
 
 
 def _probability_target_slope(a: Attrs, p: Tensor, t: Tensor, *class_weight: Tensor) -> Tensor:
@@ -231,6 +278,11 @@ def _hinge_active(p: Tensor, t: Tensor) -> Tensor:
 MSE = register_loss("mse", infer_rows, lambda a, p, t: 2 * (p - t), "negative")
 MAE = register_loss("mae", infer_rows, lambda a, p, t: sign(p - t), "negative")
 HUBER = register_loss("huber", infer_rows, _huber_slope, "negative")
+LOG_COSH = register_loss("log_cosh", infer_rows, lambda a, p, t: tanh(p - t), "negative")
+QUANTILE = register_loss("quantile", infer_rows, _quantile_slope, "negative", "q")
+ELASTIC_NET = register_loss(
+    "elastic_net", infer_rows, lambda a, w, _: a["l1"] * sign(w) + 2 * a["l2"] * w, None
+)
 HINGE = register_loss(
     "hinge",
     infer_rows,
@@ -238,7 +290,10 @@ HINGE = register_loss(
     lambda a, p, t: -p * _hinge_active(p, t),
 )
 POISSON = register_loss("poisson_nll", infer_rows, _poisson_slope, _poisson_target_slope)
+KL_DIV = register_loss("kl_div", infer_rows, _kl_slope, _kl_target_slope)
 BCE = register_loss("binary_cross_entropy", infer_rows, _bce_slope, _bce_target_slope, "pos_weight")
+BINARY_FOCAL = register_loss("binary_focal", infer_rows, _focal_slope, _focal_target_slope)
+FOCAL = register_loss("focal", infer_class_rows, _focal_label_slope, None, "class_weight")
 CROSS_ENTROPY = register_loss("cross_entropy", infer_class_rows, _label_slope, None, "class_weight")
 CROSS_ENTROPY_PROBS = register_loss(
     "cross_entropy_probs",

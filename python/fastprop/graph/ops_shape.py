@@ -66,6 +66,12 @@ _RESHAPE = register(
 )
 _ALIAS = register("alias", _same, lambda dy, y, x: dy, view=lambda x: x)
 _STOP = register("stop_gradient", _same, view=lambda x: x)
+AFTER = register(
+    "after",
+    _same,
+    lambda dy, y, x, *waits: dy,
+    view=lambda x, *waits: x,
+)
 _TRANSPOSE = register(
     "transpose",
     infer.transpose,
@@ -122,6 +128,11 @@ def stop_gradient(x: TensorLike) -> Tensor:
 def alias(x: Tensor) -> Tensor:
     """The same value as a Tensor of its own, so that one use of `x` can be differentiated by."""
     return apply(_ALIAS, x)
+
+
+def after(x: Tensor, waits: Sequence[Tensor]) -> Tensor:
+    """The same value; what a Program computes from it comes after `waits` have been computed."""
+    return apply(AFTER, x, *waits)
 
 
 def cast(x: TensorLike, dtype: DTypeLike) -> Tensor:

@@ -97,6 +97,11 @@ def _dependencies(instructions: list[Instruction]) -> list[dict[int, bool]]:
         for value, own in reads:
             if value in written:
                 after(written[value], own)
+        for operand in item.inputs:
+            # With a barrier in between, so that the memory of what came before is free again.
+            for value in () if operand is None else operand.awaited():
+                if value in written:
+                    after(written[value], False)
         for value in writes:
             for access in read.get(value, ()):
                 after(access, True)

@@ -96,6 +96,7 @@ class Trace:
         modes: By the id of each module that was called: the module, and whether it was in
             training mode then.
         gradients: By their id, the Tensors whose gradient the function adds to or forgets.
+        last_segment: What the backward pass through the latest checkpointed segment has given.
     """
 
     def __init__(self) -> None:
@@ -104,6 +105,7 @@ class Trace:
         self.width = 0
         self.modes: dict[int, tuple[Module, bool]] = {}
         self.gradients: dict[int, Gradient] = {}
+        self.last_segment: list[Tensor] = []
         self.streams = 0
 
     def next_stream(self) -> int:
@@ -150,7 +152,7 @@ def no_value(shape: tuple[int, ...]) -> TraceError:
     if is_tracing():
         return TraceError(
             f"{where}: asks for the value of a Tensor of shape {shape} while the function is being "
-            "traced into a Program. It is traced once, and values exist only when the Program runs. "
+            "traced into a Program. It is traced once; values exist only when the Program runs. "
             "Choose between values with fastprop.where; return what is wanted outside; or run the "
             "function without compile if its steps depend on its data"
         )

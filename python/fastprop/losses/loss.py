@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastprop.graph.tensor import Tensor
-from fastprop.losses import functions
-from fastprop.losses.reduce import check_labels, refuse_first, same_elements
+from fastprop.losses import classification, embedding, regression
+from fastprop.losses.targets import check_known, converted, rule_of
 from fastprop.random import check_float_dtype
 from fastprop.registry import lookup, type_name
 
@@ -20,17 +20,37 @@ TargetKind = Literal["labels", "values", "either"]
 LossFunction = Callable[..., Tensor]
 
 LOSSES: dict[str, LossFunction] = {
-    "mse": functions.mse,
-    "mae": functions.mae,
-    "huber": functions.huber,
-    "hinge": functions.hinge,
-    "poisson_nll": functions.poisson_nll,
-    "gaussian_nll": functions.gaussian_nll,
-    "binary_cross_entropy": functions.binary_cross_entropy,
-    "cross_entropy": functions.cross_entropy,
+    "mse": regression.mse,
+    "mae": regression.mae,
+    "huber": regression.huber,
+    "log_cosh": regression.log_cosh,
+    "quantile": regression.quantile,
+    "hinge": classification.hinge,
+    "poisson_nll": regression.poisson_nll,
+    "gaussian_nll": regression.gaussian_nll,
+    "kl_div": classification.kl_div,
+    "binary_cross_entropy": classification.binary_cross_entropy,
+    "binary_focal": classification.binary_focal,
+    "cross_entropy": classification.cross_entropy,
+    "focal": classification.focal,
+    "dice": classification.dice,
+    "cosine_embedding": embedding.cosine_embedding,
+    "contrastive": embedding.contrastive,
+    "triplet_margin": embedding.triplet_margin,
 }
 
-_NOT_PARAMETERS = ("pred", "target", "var", "sample_weight", "reduction")
+_OUTPUTS = {
+    "gaussian_nll": ("mean", "variance"),
+    "cosine_embedding": ("x1", "x2"),
+    "contrastive": ("x1", "x2"),
+    "triplet_margin": ("anchor", "positive", "negative"),
+}
+"""What the model returns for the losses that take more than one output."""
+
+_NOT_PARAMETERS = (
+    *("pred", "target", "var", "x1", "x2", "anchor", "positive", "negative"),
+    *("sample_weight", "reduction"),
+)
 
 
 class Loss:
@@ -74,19 +94,36 @@ class Loss:
             }
             for parameter in parameters:
                 lookup(self.name, "parameter", parameter, known)
-        either = not self.is_known or self.name == "cross_entropy"
-        self.target_kind: TargetKind = "either" if either else "values"
+        self.target_kind: TargetKind = (
+            "values" if self.is_known and not self.takes_classes else "either"
+        )
+
+    @property
+    def takes_classes(self) -> bool:
+        """True if targets are labels, or distributions over classes."""
+        return self.is_known and rule_of(self.name).kind == "classes"
+
+    @property
+    def needs_targets(self) -> bool:
+        """False if a function of the user's may do without targets, or the loss has none."""
+        return self.is_known and rule_of(self.name).kind != "none"
+
+    @property
+    def mixes(self) -> bool:
+        """True if a target may lie between two others, as with mixup."""
+        return not self.is_known or rule_of(self.name).kind in ("values", "classes")
 
     @property
     def checks_values(self) -> bool:
         """True if not all finite targets will do; labels are another matter."""
-        return self.is_known and self.name in _VALUE_CHECKS
+        return self.is_known and rule_of(self.name).check is not None
 
     def __call__(self, pred: Any, target: Any, sample_weight: Any = None) -> Tensor:
         """The mean loss of a batch, a scalar Tensor.
 
         Args:
-            pred: What the model returned; ``(mean, variance)`` for gaussian_nll.
+            pred: What the model returned; ``(mean, variance)`` for gaussian_nll, the embeddings for
+                the losses of embeddings.
             target: Targets.
             sample_weight: Weight of each row, or None.
 
@@ -102,9 +139,12 @@ class Loss:
                     "function"
                 )
             options["sample_weight"] = sample_weight
-        if self.is_known and self.name == "gaussian_nll":
-            mean, variance = _mean_and_variance(pred)
-            return self.function(mean, target, variance, **options)
+        if self.is_known and self.name in _OUTPUTS:
+            first, *rest = _outputs(self.name, pred)
+            if self.name == "gaussian_nll":
+                return self.function(first, target, *rest, **options)
+            targets = [target] if self.needs_targets else []
+            return self.function(first, *rest, *targets, **options)
         value = self.function(pred, target, **options)
         if not isinstance(value, Tensor) or value.size != 1 or value.batched:
             got = f"shape {value.shape}" if isinstance(value, Tensor) else type_name(value)
@@ -137,37 +177,123 @@ class Loss:
         if array.ndim == 0:
             raise ValueError(f"{self.name}: targets must have one entry for each row, got a scalar")
         if not self.is_known:
-            return _converted(array, wanted if array.dtype.kind == "f" else np.dtype(np.int64))
-        if self.name == "cross_entropy":
-            return _check_classes(array, tuple(output_shape), wanted)
-        shape = (array.shape[0], *output_shape[1:])
-        if not same_elements(array.shape, shape):
-            raise ValueError(
-                f"{self.name}: targets have shape {array.shape}, expected {shape} as the model's "
-                "outputs"
-            )
-        _check_values(self.name, array)
-        return _converted(array, wanted).reshape(shape)
+            return converted(array, wanted if array.dtype.kind == "f" else np.dtype(np.int64))
+        return check_known(self.name, array, tuple(output_shape), wanted, self.parameters)
 
     def __repr__(self) -> str:
         parameters = "".join(f", {name}={value!r}" for name, value in self.parameters.items())
         return f"Loss({self.name!r}{parameters})"
 
 
-def get(loss: str | Loss | LossFunction, where: str = "losses.get") -> Loss:
+class MultiOutput:
+    """One loss for each output of a model, and the weighted sum of them.
+
+    Args:
+        losses: For each output what :func:`get` takes.
+        weights: What each loss counts; by default 1.
+
+    Attributes:
+        losses: The :class:`Loss` of each output.
+        weights: Their weights.
+
+    ``Trainer(model, loss=["cross_entropy", "mse"])`` is short for
+    ``loss=losses.MultiOutput(["cross_entropy", "mse"])``.
+
+    Raises:
+        ValueError: No losses, another number of weights, a weight that is negative or not finite,
+            or a loss that takes several outputs itself.
+    """
+
+    def __init__(
+        self, losses: Sequence[str | Loss | LossFunction], weights: Sequence[float] | None = None
+    ) -> None:
+        if isinstance(losses, str) or not isinstance(losses, Sequence) or not losses:
+            raise ValueError(
+                f"MultiOutput: expects a list with one loss for each output, got {losses!r}"
+            )
+        self.losses = [_single(loss) for loss in losses]
+        given = [1.0] * len(losses) if weights is None else list(weights)
+        if len(given) != len(losses):
+            raise ValueError(f"MultiOutput: {len(losses)} losses, but {len(given)} weights")
+        for weight in given:
+            if isinstance(weight, bool) or not isinstance(weight, int | float | np.number):
+                raise TypeError(f"MultiOutput: weights must be numbers, got {weight!r}")
+            if not (np.isfinite(weight) and weight >= 0):
+                raise ValueError(
+                    f"MultiOutput: weights must be finite and not negative, got {weight}"
+                )
+        self.weights = [float(weight) for weight in given]
+        self.name = " + ".join(
+            loss.name if weight == 1 else f"{weight:g} {loss.name}"
+            for loss, weight in zip(self.losses, self.weights, strict=True)
+        )
+
+    needs_targets = True
+
+    def __call__(self, pred: Any, target: Any, sample_weight: Any = None) -> Tensor:
+        """The weighted sum of the mean losses of a batch.
+
+        Args:
+            pred: The model's outputs.
+            target: The targets, one for each.
+            sample_weight: Weight of each row in all losses, or None.
+
+        Raises:
+            ValueError: Another number of outputs or targets.
+        """
+        for what, values in (("outputs", pred), ("targets", target)):
+            count = len(values) if isinstance(values, tuple | list) else 1
+            if count != len(self.losses):
+                raise ValueError(
+                    f"MultiOutput: there are {count} {what} for {len(self.losses)} losses"
+                )
+        pred, target = (
+            [v] if len(self.losses) == 1 and not isinstance(v, tuple | list) else v
+            for v in (pred, target)
+        )
+        total: Tensor | None = None
+        for loss, weight, p, t in zip(self.losses, self.weights, pred, target, strict=True):
+            part = loss(p, t, sample_weight)
+            part = part if weight == 1 else weight * part
+            total = part if total is None else total + part
+        assert total is not None
+        return total
+
+    def __repr__(self) -> str:
+        return f"MultiOutput({self.losses}, weights={self.weights})"
+
+
+def _single(loss: Any) -> Loss:
+    found = get(loss, "MultiOutput")
+    if isinstance(found, MultiOutput):
+        raise ValueError("MultiOutput: a loss of several outputs cannot be one of its losses")
+    if found.is_known and found.name in _OUTPUTS:
+        raise ValueError(
+            f"MultiOutput: {found.name} takes the outputs {', '.join(_OUTPUTS[found.name])} "
+            "itself; write a function (outputs, targets) that adds it"
+        )
+    return found
+
+
+def get(
+    loss: str | Loss | LossFunction | MultiOutput | Sequence[Any], where: str = "losses.get"
+) -> Loss | MultiOutput:
     """The Loss that a name, a function or a Loss stands for.
 
     Args:
         loss: ``"mse"``, ``fp.losses.mse``, ``functools.partial(fp.losses.huber, delta=2)``, a
-            function ``(pred, target) -> scalar Tensor`` of your own, or a :class:`Loss`.
+            function ``(pred, target) -> scalar Tensor`` of your own, or a :class:`Loss`; a list of
+            these stands for a :class:`MultiOutput`.
         where: What the message starts with.
 
     Raises:
         ValueError: An unknown name; the message lists the known ones and has the nearest.
         TypeError: Something else.
     """
-    if isinstance(loss, Loss):
+    if isinstance(loss, Loss | MultiOutput):
         return loss
+    if isinstance(loss, list | tuple):
+        return MultiOutput(loss)
     if isinstance(loss, str):
         lookup(where, "loss", loss, LOSSES)
         return Loss(loss)
@@ -188,75 +314,12 @@ def _takes(function: LossFunction, name: str) -> bool:
     return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
-def _mean_and_variance(pred: Any) -> tuple[Any, Any]:
-    if not isinstance(pred, tuple | list) or len(pred) != 2:
-        raise TypeError(
-            "gaussian_nll: the model must return (mean, variance), "
-            f"got {'one Tensor' if isinstance(pred, Tensor) else type_name(pred)}"
-        )
-    return pred[0], pred[1]
-
-
-def _converted(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    # A number too large for float32 becomes infinite; the check for finite data reports it.
-    with np.errstate(over="ignore"):
-        return np.ascontiguousarray(array, dtype)
-
-
-_VALUE_CHECKS = ("binary_cross_entropy", "poisson_nll", "hinge")
-
-
-def _check_values(name: str, y: NDArray[Any]) -> None:
-    """The range of targets; NaN passes, as finiteness is checked elsewhere."""
-    if name == "binary_cross_entropy":
-        refuse_first(name, "y", y, (y < 0) | (y > 1), "a probability in [0, 1]")
-    elif name == "poisson_nll":
-        refuse_first(name, "y", y, y < 0, "a count, not negative")
-    elif name == "hinge":
-        values = y.astype(np.float64)
-        refuse_first(name, "y", y, (np.abs(values) != 1) & ~np.isnan(values), "-1 or 1")
-
-
-def _check_classes(
-    y: NDArray[Any], output_shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    name = "cross_entropy"
-    if len(output_shape) != 2:
-        raise ValueError(
-            f"{name}: the model's outputs must be [rows, classes], got shape {output_shape}"
-        )
-    classes = output_shape[1]
-    if classes == 1:
-        raise ValueError(
-            f"{name}: the model has one output, which softmax makes 1 whatever it is; "
-            "use binary_cross_entropy, or one output for each class"
-        )
-    if y.ndim == 2 and y.shape[1] == classes:
-        return _check_distributions(y, dtype)
-    if y.ndim > 2 or (y.ndim == 2 and y.shape[1] != 1):
-        raise ValueError(
-            f"{name}: targets have shape {y.shape}, expected labels ({y.shape[0]},) or "
-            f"probabilities ({y.shape[0]}, {classes})"
-        )
-    labels = y.reshape(-1)
-    if labels.dtype.kind == "f":
-        raise TypeError(
-            f"{name}: labels must be integers in [0, {classes}), got {labels.dtype}; "
-            "convert them with y.astype(int)"
-        )
-    check_labels(name, labels, classes, "y")
-    return _converted(labels, np.dtype(np.int64))
-
-
-def _check_distributions(y: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    name = "cross_entropy"
-    refuse_first(name, "y", y, y < 0, "a probability, not negative")
-    totals = y.sum(axis=1, dtype=np.float64)
-    bad = np.abs(totals - 1.0) > 1e-3
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(
-            f"{name}: the probabilities y[{row}] sum to {totals[row]:g}, expected 1; for several "
-            "independent labels use binary_cross_entropy"
-        )
-    return _converted(y, dtype)
+def _outputs(name: str, pred: Any) -> Sequence[Any]:
+    """What the model returned, for a loss of several outputs."""
+    wanted = _OUTPUTS[name]
+    if not isinstance(pred, tuple | list) or len(pred) != len(wanted):
+        got = "one Tensor" if isinstance(pred, Tensor) else type_name(pred)
+        if isinstance(pred, tuple | list):
+            got = f"{len(pred)} Tensors"
+        raise TypeError(f"{name}: the model must return ({', '.join(wanted)}), got {got}")
+    return pred

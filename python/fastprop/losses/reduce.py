@@ -10,6 +10,7 @@ from fastprop import functional as F
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
 Reduction = Literal["mean", "sum", "none"]
+Weights = TensorLike | None
 
 
 def check_reduction(name: str, reduction: str) -> None:

@@ -153,7 +153,7 @@ class CompiledFunction:
         smaller = [v for v in known if v.fingerprint == fingerprint]
         for variant in smaller:
             made.sizes |= variant.sizes
-        self._variants[signature] = [v for v in known if v not in smaller][-_KEPT:] + [made]
+        self._variants[signature] = [*[v for v in known if v not in smaller][-_KEPT:], made]
         return made
 
     def _capture(self, signature: Signature, rows: int) -> Capture:

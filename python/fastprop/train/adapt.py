@@ -14,11 +14,30 @@ from fastprop.graph.program import Program
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import tracing
 from fastprop.nn import Module, Standardize
-from fastprop.nn.standardize import capture
-from fastprop.train.programs import _mode, _placeholders
+from fastprop.nn.standardize import capture, shapes_only
+from fastprop.train.mixup import Mixup
+from fastprop.train.programs import Programs, TracedProgram, _mode, _placeholders
 
 _ROWS_AT_ONCE = 1 << 14
 _BATCH = 512
+
+
+def trace_unadapted(
+    programs: Programs, where: str, data: Dataset, batch: int, rows: int, mix: Mixup | None
+) -> TracedProgram:
+    """The Program of ``fit``, before :func:`adapt_layers`: after both, nothing can be refused.
+
+    Raises:
+        ValueError: The last batch is too short for what the step computes, or as for ``fit``.
+    """
+    with shapes_only():
+        traced = programs.training(where, data, batch, several=rows > batch, mix=mix)
+    if (rows % batch or batch) < traced.program.least_rows:
+        raise ValueError(
+            f"{where}: {rows} rows in batches of {batch} leave a last batch of 1, which has no "
+            "variance for BatchNorm; take another batch_size, or drop_last=True"
+        )
+    return traced
 
 
 def adapt_layers(model: Module, data: Dataset) -> None:
@@ -37,7 +56,8 @@ def _chunks(x: Tensor, inputs: list[Tensor], data: Dataset) -> Iterator[NDArray[
     """The values that a symbolic Tensor takes on the data, some rows at a time."""
     source = next((i for i, placeholder in enumerate(inputs) if placeholder is x), None)
     program = Program(inputs, rows=[x]) if source is None else None
-    rows = np.arange(len(data)) if data.rows is None else data.rows
+    # Each row once, whatever a sampler draws.
+    rows = np.arange(len(data.inputs[0])) if data.rows is None else data.rows
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         part = np.ascontiguousarray(rows[start : start + _ROWS_AT_ONCE])
         if program is None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastprop import _core, losses
 from fastprop.data import Dataset, check_finite, split_rows, to_array
 from fastprop.data.dataset import same_length
+from fastprop.train.balance import strata
 from fastprop.train.objective import Objective
 from fastprop.train.programs import Programs, argument_range
 
@@ -130,7 +131,7 @@ class Reader:
         inputs = self._checked_inputs(where, x, finite, notes)
         outputs = self._programs.outputs(where, inputs)
         values = [] if y is None else targets_of(y)
-        if not values and self._objective.loss.is_known:
+        if not values and self._objective.loss.needs_targets:
             raise ValueError(
                 f"{where}: the loss {self._objective.loss.name} needs targets, and y is None"
             )
@@ -160,8 +161,11 @@ class Reader:
         seed: int,
         finite: bool,
         notes: list[str],
+        stratify: Any = False,
     ) -> tuple[Dataset, Dataset | None]:
         """The rows to train on, and those to validate with: given, or a random share of these."""
+        if stratify is not False and not fraction:
+            raise ValueError(f"{where}: stratify needs a validation_split")
         if validation_data is not None:
             if fraction:
                 raise ValueError(f"{where}: give validation_data or validation_split, not both")
@@ -169,7 +173,11 @@ class Reader:
             return data, self.dataset(f"{where}: validation_data", x, y, weight, finite, notes)
         if not fraction:
             return data, None
-        train, held_out = split_rows(len(data), fraction, seed)
+        labels = None if stratify is False else strata(where, data, stratify)
+        try:
+            train, held_out = split_rows(len(data), fraction, seed, labels)
+        except ValueError as error:
+            raise ValueError(f"{where}: validation_split {fraction}: {error}") from None
         if not len(train) or not len(held_out):
             raise ValueError(
                 f"{where}: validation_split {fraction} of {len(data)} rows leaves "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprop.data import Dataset, RowOrder
+from fastprop.data import Dataset
 from fastprop.graph.program import RunResult
 from fastprop.train.callbacks import CallbackList
 from fastprop.train.errors import NonFiniteError
@@ -53,7 +53,7 @@ class EpochRunner:
     ) -> None:
         self._traced = traced
         self._sources = data.sources
-        self._order: RowOrder = data.order(shuffle=shuffle, seed=seed)
+        self._order = data.order(shuffle=shuffle, seed=seed)
         self._batch = batch_size
         self._seed = seed
         self._optimizer = optimizer

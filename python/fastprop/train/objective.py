@@ -15,6 +15,7 @@ from fastprop.data.arrays import note_conversion, to_array
 from fastprop.graph.op import Spec
 from fastprop.graph.scope import Scope, scoped
 from fastprop.graph.tensor import Tensor
+from fastprop.train.mixup import Mixup
 
 Array = NDArray[Any]
 
@@ -55,7 +56,8 @@ class Objective:
     Args:
         where: Who asks; starts the messages.
         loss: A name of :mod:`fastprop.losses`, one of its functions, a
-            :class:`fastprop.losses.Loss`, or any function ``(outputs, targets) -> scalar Tensor``.
+            :class:`fastprop.losses.Loss`, or any function ``(outputs, targets) -> scalar Tensor``;
+            a list of these for a model with several outputs.
         metrics: Names of :mod:`fastprop.metrics` or objects like those there.
 
     Raises:
@@ -78,8 +80,17 @@ class Objective:
             ValueError: Labels out of range, a shape that does not fit the outputs.
             TypeError: Not numbers, or fractions where class numbers are meant.
         """
+        names = ["y"] if len(values) == 1 else [f"y[{i}]" for i in range(len(values))]
+        if isinstance(self.loss, losses.MultiOutput):
+            each = self.loss.losses
+            if not len(values) == len(outputs) == len(each):
+                raise ValueError(
+                    f"{where}: {len(each)} losses, but the model has {len(outputs)} outputs and y "
+                    f"holds {len(values)}; they must agree"
+                )
+            parts = zip(names, each, values, outputs, strict=True)
+            return tuple(_target(where, n, loss, v, spec, notes) for n, loss, v, spec in parts)
         if not self.loss.is_known:
-            names = ["y"] if len(values) == 1 else [f"y[{i}]" for i in range(len(values))]
             specs = [outputs[min(i, len(outputs) - 1)] for i in range(len(values))]
             return tuple(
                 _own_target(f"{where}: {name}", value, spec, notes)
@@ -88,17 +99,10 @@ class Objective:
         if len(values) != 1:
             raise ValueError(
                 f"{where}: the loss {self.loss.name} takes one array of targets, got "
-                f"{len(values)}; for several, give a function (outputs, targets) -> scalar Tensor"
+                f"{len(values)}; for several, give a list of losses, or a function "
+                "(outputs, targets) -> scalar Tensor"
             )
-        y = to_array(f"{where}: y", values[0], keep_dtype=True)
-        try:
-            checked = self.loss.check_targets(y, outputs[0].shape, outputs[0].dtype)
-        except (ValueError, TypeError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{where}: {error}") from None
-        if checked.dtype != y.dtype:
-            note_conversion(f"{where}: y", y, checked.dtype, notes)
-        return (checked,)
+        return (_target(where, "y", self.loss, values[0], outputs[0], notes),)
 
     def target_form(self, value: Any, target: Array, outputs: Sequence[Spec]) -> _core.Form | None:
         """What targets have to be to pass :meth:`targets` as they are.
@@ -113,21 +117,35 @@ class Objective:
         """
         if not isinstance(value, np.ndarray) or value.shape != target.shape:
             return None
-        if value.dtype != target.dtype or self.loss.checks_values:
+        if isinstance(self.loss, losses.MultiOutput) or self.loss.checks_values:
             return None
-        if self.loss.is_known and self.loss.name == "cross_entropy":
+        if value.dtype != target.dtype:
+            return None
+        if self.loss.takes_classes:
             if target.ndim != 1:
                 return None
             return _core.Form(target.dtype, (), outputs[0].shape[1])
         return _core.Form(target.dtype, target.shape[1:])
 
     def trace(
-        self, outputs: Sequence[Tensor], targets: Sequence[Tensor], weight: Tensor | None
+        self,
+        outputs: Sequence[Tensor],
+        targets: Sequence[Tensor],
+        weight: Tensor | None,
+        mix: Mixup | None = None,
     ) -> Traced:
-        """Record loss and metrics of a batch."""
+        """Record loss and metrics of a batch.
+
+        With mixup the loss gets mixed targets and weights; metrics compare each row with the target
+        that it keeps the most of.
+        """
         pred, target = _one_or_all(outputs), _one_or_all(targets)
         with scoped(Scope(None, "loss")):
-            loss = self.loss(pred, target, weight)
+            wanted = target
+            if mix is not None:
+                wanted = _one_or_all(mix.targets(self.loss, targets, outputs))
+                weight = mix.weight(weight)
+            loss = self.loss(pred, wanted, weight)
             loss = loss if loss.ndim == 0 else F.reshape(loss, ())
             total = None if weight is None else F.sum(weight)
         with scoped(Scope(None, "metrics")):
@@ -178,6 +196,24 @@ def match_rank(array: Array, output: Spec) -> Array:
         if longer[: len(shorter)] == shorter:
             return array.reshape(len(array), *want)
     return array
+
+
+def _target(
+    where: str, name: str, loss: losses.Loss, value: Any, output: Spec, notes: list[str] | None
+) -> Array:
+    """The targets of one loss, for one output (or the first of those that it takes)."""
+    if not loss.is_known:
+        return _own_target(f"{where}: {name}", value, output, notes)
+    y = to_array(f"{where}: {name}", value, keep_dtype=True)
+    try:
+        checked = loss.check_targets(y, output.shape, output.dtype)
+    except (ValueError, TypeError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        label = "" if name == "y" else f"{name}: "
+        raise kind(f"{where}: {label}{error}") from None
+    if checked.dtype != y.dtype:
+        note_conversion(f"{where}: {name}", y, checked.dtype, notes)
+    return checked
 
 
 def _own_target(name: str, value: Any, output: Spec, notes: list[str] | None) -> Array:

@@ -22,7 +22,9 @@ from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Trace, tracing
 from fastprop.nn.module import Module
 from fastprop.nn.standardize import shapes_only
+from fastprop.train.mixup import Mixup
 from fastprop.train.objective import Columns, Objective, Traced
+from fastprop.train.regularization import Regularization
 from fastprop.train.threads import ThreadChooser
 
 if TYPE_CHECKING:
@@ -99,15 +101,22 @@ class Programs:
         model: The module.
         objective: Its loss and metrics.
         optimizer: Its optimizer, bound to the model's parameters.
+        regularization: Its penalties and constraints.
         threads: Threads of every Program; ``None`` lets each choose.
     """
 
     def __init__(
-        self, model: Module, objective: Objective, optimizer: Optimizer, threads: int | None
+        self,
+        model: Module,
+        objective: Objective,
+        optimizer: Optimizer,
+        regularization: Regularization,
+        threads: int | None,
     ) -> None:
         self._model = model
         self._objective = objective
         self._optimizer = optimizer
+        self._regularization = regularization
         self._threads = threads
         self._kept: OrderedDict[tuple[Any, ...], TracedProgram] = OrderedDict()
         self._signatures: dict[Signature, int] = {}
@@ -191,7 +200,9 @@ class Programs:
 
     # -- Programs -------------------------------------------------------------------------------
 
-    def training(self, where: str, data: Dataset, capacity: int, *, several: bool) -> TracedProgram:
+    def training(
+        self, where: str, data: Dataset, capacity: int, *, several: bool, mix: Mixup | None = None
+    ) -> TracedProgram:
         """A Program that learns from batches of up to `capacity` rows.
 
         Args:
@@ -199,19 +210,22 @@ class Programs:
             data: What it will read.
             capacity: Rows of a batch.
             several: Its runs are of several steps as a rule.
+            mix: Mixes the batches.
         """
         attributes = self._optimizer.attributes()
         if attributes != self._attributes:
             self._attributes = attributes
             for key in [key for key in self._kept if key[0] == "training"]:
                 del self._kept[key]
-        key = ("training", data.signature, several, capacity)
+        key = ("training", data.signature, (several, mix), capacity)
         found = self._find(key)
         if found is None:
             # One for somewhat larger batches does as well: train_step may be given any number.
             fits = [k for k in self._kept if k[:3] == key[:3] and capacity <= k[3] <= 2 * capacity]
             found = self._find(min(fits, default=key))
-        return found or self._keep(key, self._trace(where, data, capacity, several, training=True))
+        return found or self._keep(
+            key, self._trace(where, data, capacity, several, training=True, mix=mix)
+        )
 
     def evaluation(self, where: str, data: Dataset, capacity: int) -> TracedProgram:
         """A Program that records loss and metrics."""
@@ -241,7 +255,14 @@ class Programs:
         return TracedProgram(program, fixed_threads=self._threads is not None)
 
     def _trace(
-        self, where: str, data: Dataset, capacity: int, several: bool, *, training: bool
+        self,
+        where: str,
+        data: Dataset,
+        capacity: int,
+        several: bool,
+        *,
+        training: bool,
+        mix: Mixup | None = None,
     ) -> TracedProgram:
         inputs = _placeholders(data.inputs, capacity, "x")
         targets = _placeholders(data.targets, capacity, "y")
@@ -249,8 +270,8 @@ class Programs:
         if data.weight is not None:
             weight = _placeholders([data.weight], capacity, "sample_weight")[0]
         with tracing() as trace, grad_mode(training), _mode(self._model, training=training):
-            outputs = self._forward(where, inputs)
-            traced = self._judge(where, outputs, targets, weight)
+            outputs = self._forward(where, inputs if mix is None else mix.inputs(inputs))
+            traced = self._judge(where, outputs, targets, weight, mix)
             if training:
                 self._learn(where, trace, traced.loss)
         program = Program(
@@ -265,10 +286,16 @@ class Programs:
         return TracedProgram(program, traced.columns, fixed_threads=self._threads is not None)
 
     def _judge(
-        self, where: str, outputs: list[Tensor], targets: list[Tensor], weight: Tensor | None
+        self,
+        where: str,
+        outputs: list[Tensor],
+        targets: list[Tensor],
+        weight: Tensor | None,
+        mix: Mixup | None,
     ) -> Traced:
         try:
-            return self._objective.trace(outputs, targets, weight)
+            traced = self._objective.trace(outputs, targets, weight, mix)
+            return self._regularization.penalize(traced)
         except (ValueError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(
@@ -288,6 +315,7 @@ class Programs:
                 "was it made for another model?"
             )
         self._optimizer.record(trace, gradients)
+        self._regularization.constrain()
 
     # -- keeping --------------------------------------------------------------------------------
 

@@ -15,7 +15,8 @@ from fastprop.nn import Module
 from fastprop.optim import Optimizer
 from fastprop.random import check_seed
 from fastprop.registry import type_name
-from fastprop.train.adapt import adapt_layers
+from fastprop.train.adapt import adapt_layers, trace_unadapted
+from fastprop.train.balance import sample_rows, weigh_classes
 from fastprop.train.callbacks import Callback, CallbackList, check_callbacks
 from fastprop.train.errors import NonFiniteError
 from fastprop.train.history import History
@@ -28,9 +29,11 @@ from fastprop.train.inputs import (
     check_threads,
 )
 from fastprop.train.loop import EpochRunner
+from fastprop.train.mixup import check_mixup
 from fastprop.train.objective import Objective
 from fastprop.train.programs import Programs, evaluation_rows
 from fastprop.train.progress import Progress
+from fastprop.train.regularization import Regularization
 
 if TYPE_CHECKING:
     from fastprop.graph.program import Program
@@ -45,7 +48,7 @@ class Trainer:
     Args:
         model: A module. Its ``forward`` may take and return several Tensors.
         loss: A name (``"cross_entropy"``, ``"mse"``, …), one of :mod:`fastprop.losses`, or a
-            function ``(outputs, targets) -> scalar Tensor``.
+            function ``(outputs, targets) -> scalar Tensor``; a list of them for several outputs.
         optimizer: One of :mod:`fastprop.optim`, or its name. Without parameters of its own it takes
             the model's.
         metrics: Names of :mod:`fastprop.metrics`, or objects like those.
@@ -54,6 +57,9 @@ class Trainer:
         threads: Threads of a run; ``None`` takes as many as pay for this model, at most what the
             process may use (``FASTPROP_NUM_THREADS``, ``OMP_NUM_THREADS``, CPU affinity, the
             cgroup's quota).
+        penalty: Added to the loss: :class:`regularizers.L2` and the like, or a function
+            ``model -> scalar Tensor``; or a list of them.
+        constraint: What holds after every update, such as :class:`regularizers.MaxNorm`.
 
     Attributes:
         epoch: Epochs trained so far; a second ``fit`` goes on counting.
@@ -77,6 +83,8 @@ class Trainer:
         metrics: Sequence[Any] = (),
         seed: SupportsIndex = 0,
         threads: int | None = None,
+        penalty: Any = None,
+        constraint: Any = None,
     ) -> None:
         if not isinstance(model, Module):
             raise TypeError(f"Trainer: model must be an nn.Module, got {type_name(model)}")
@@ -92,7 +100,8 @@ class Trainer:
         flatten(parameters)
         if not self.optimizer.parameters:
             self.optimizer.bind(parameters)
-        self._programs = Programs(model, self._objective, self.optimizer, self.threads)
+        extra = Regularization("Trainer", model, penalty, constraint)
+        self._programs = Programs(model, self._objective, self.optimizer, extra, self.threads)
         self._reader = Reader(model, self._objective, self._programs)
         self._runner: EpochRunner | None = None
 
@@ -115,7 +124,11 @@ class Trainer:
         batch_size: int | None = 32,
         validation_data: Any = None,
         validation_split: float = 0.0,
+        stratify: Any = False,
         sample_weight: Any = None,
+        class_weight: Any = None,
+        sampler: Any = None,
+        mixup: float = 0.0,
         shuffle: bool = True,
         drop_last: bool = False,
         callbacks: Sequence[Callback] | Callback = (),
@@ -134,8 +147,15 @@ class Trainer:
                 More rows than there are make one batch.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after every epoch.
             validation_split: Or a random share of the rows, which is then not trained on.
+            stratify: Split every class alike: True for those of `y`, or the class of each row.
             sample_weight: A weight of 0 or more for each row.
-            shuffle: Take the rows in a new order in every epoch.
+            class_weight: Weights of the classes of `y`: ``"balanced"`` (all count alike), a dict or
+                an array by class. They multiply the sample weights, but not in the validation.
+            sampler: Chooses the rows of an epoch: :class:`data.WeightedSampler`, or a function
+                ``(epoch, rows, seed) -> rows``; by default each row is taken once.
+            mixup: Above 0, steps are on rows and targets mixed in pairs, with shares of the
+                distribution Beta(mixup, mixup) (Zhang et al., ICLR 2018).
+            shuffle: Take the rows in a new order in every epoch; a sampler has its own.
             drop_last: Leave out the last batch if it is short; else it is a step like any other.
             callbacks: :class:`Callback` objects.
             verbose: Progress bar; ``None`` shows one on a terminal only.
@@ -156,12 +176,15 @@ class Trainer:
         where = "Trainer.fit"
         epochs = check_epochs(where, epochs)
         fraction = check_fraction(where, validation_split)
+        mix = check_mixup(where, mixup, self.loss)
         called = CallbackList(self, check_callbacks(where, callbacks))
         history = History()
         data = self._reader.dataset(where, x, y, sample_weight, check_finite, history.notes)
         data, held_out = self._reader.split(
-            where, data, validation_data, fraction, self.seed, check_finite, history.notes
+            where, data, validation_data, fraction, self.seed, check_finite, history.notes, stratify
         )
+        data = weigh_classes(where, data, class_weight, self._programs)
+        data = sample_rows(where, data, sampler, self.seed)
         batch = check_batch_size(where, batch_size, len(data))
         if drop_last and batch_size is not None and len(data) < int(batch_size):
             raise ValueError(
@@ -169,13 +192,8 @@ class Trainer:
                 f"batch_size {batch_size}"
             )
         rows = len(data) - len(data) % batch if drop_last else len(data)
+        traced = trace_unadapted(self._programs, where, data, batch, rows, mix)
         adapt_layers(self.model, data)
-        traced = self._programs.training(where, data, batch, several=rows > batch)
-        if (rows % batch or batch) < traced.program.least_rows:
-            raise ValueError(
-                f"{where}: {rows} rows in batches of {batch} leave a last batch of 1, which has no "
-                "variance for BatchNorm; take another batch_size, or drop_last=True"
-            )
         self.history = history
         self.program = traced.program
         progress = Progress(epochs) if Progress.wanted(verbose) else None

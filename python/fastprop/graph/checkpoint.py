@@ -1,0 +1,172 @@
+"""checkpoint: values that are computed again when the backward pass needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fastprop import random
+from fastprop.graph.autodiff import gradients_within
+from fastprop.graph.effects import without_effects
+from fastprop.graph.op import Op, Spec, grad_mode, is_grad_enabled, now
+from fastprop.graph.ops_shape import after
+from fastprop.graph.tensor import Tensor
+from fastprop.graph.trace import current_trace
+
+
+def checkpoint(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call a function without keeping what its derivative needs; compute that again when it is due.
+
+    Values and derivatives of any order are those of ``function(*args, **options)``, what is random
+    in it included: bit by bit, unless a Tensor is used inside and outside of the function, whose
+    derivatives are then added in another order. A chain of :math:`n` layers in :math:`\\sqrt n`
+    segments keeps about :math:`2 \\sqrt n` activations instead of :math:`n`, for one forward pass
+    more.
+
+    Args:
+        function: A module or a function on Tensors. It is called again in the backward pass, with
+            the same arguments, so it must do the same then; what it assigns to Buffers is assigned
+            once.
+        args: Its arguments.
+        options: Its arguments by name.
+
+    Returns:
+        What the function returns: a Tensor, or a tuple or list of them.
+
+    Raises:
+        TypeError: The function returns something else.
+
+    Chen, Xu, Zhang & Guestrin, "Training deep nets with sublinear memory cost", 2016.
+    """
+    if not is_grad_enabled():
+        return function(*args, **options)
+    segment = _Segment(function, args, options)
+    result = segment.forward()
+    if isinstance(result, Tensor):
+        return segment.output(0, result)
+    if not isinstance(result, tuple | list) or not all(isinstance(t, Tensor) for t in result):
+        raise TypeError(
+            "checkpoint: the function must return a Tensor, or a tuple or list of Tensors, got "
+            f"{type(result).__name__}"
+        )
+    return type(result)(segment.output(i, t) for i, t in enumerate(result))
+
+
+class _Segment:
+    """One checkpointed call: how to do it again, and between which Tensors it lies."""
+
+    def __init__(
+        self, function: Callable[..., Any], args: Sequence[Any], options: dict[str, Any]
+    ) -> None:
+        self._function = function
+        self._args = args
+        self._options = options
+        self._random = _random_state()
+        self._inputs: list[Tensor] = []
+        self._known: tuple[int, Tensor, list[Tensor | None]] | None = None
+
+    def forward(self) -> Any:
+        """Call the function for its values, and note what they were computed from."""
+        start = now()
+        # Symbolic Tensors know where they come from in any case; others only while it is recorded.
+        with grad_mode(current_trace() is None):
+            result = self._function(*self._args, **self._options)
+        outputs = [result] if isinstance(result, Tensor) else list(result)
+        found: dict[int, Tensor] = {}
+        seen: set[int] = set()
+        stack = [t for t in outputs if isinstance(t, Tensor)]
+        while stack:
+            tensor = stack.pop()
+            if id(tensor) in seen:
+                continue
+            seen.add(id(tensor))
+            if tensor.op is not None and tensor.time > start:
+                stack.extend(tensor.inputs)
+            elif tensor.requires_grad:
+                found[id(tensor)] = tensor
+        self._inputs = list(found.values())
+        return result
+
+    def output(self, index: int, value: Tensor) -> Tensor:
+        """An output whose history is this segment."""
+        if not self._inputs:
+            return value
+        rules = [self._rule(index, i) for i in range(len(self._inputs))]
+        tensor = Tensor.__new__(Tensor)
+        tensor._set(value._data, value.spec, True)
+        if value.symbolic:
+            tensor.op, tensor.inputs = _op((None, *rules)), (value, *self._inputs)
+        else:
+            tensor.op, tensor.inputs = _op(tuple(rules)), tuple(self._inputs)
+        tensor.time = now()
+        return tensor
+
+    def _rule(self, index: int, position: int) -> Callable[..., Tensor | None]:
+        def rule(dy: Tensor, y: Tensor, *inputs: Tensor) -> Tensor | None:
+            return self._gradients(index, dy)[position]
+
+        return rule
+
+    def _gradients(self, index: int, dy: Tensor) -> list[Tensor | None]:
+        """Derivatives by all inputs: one pass for the rules of all of them."""
+        if self._known is not None and self._known[0] == index and self._known[1] is dy:
+            return self._known[2]
+        places = {id(t): t for t in self._inputs}
+        trace = current_trace()
+        args, options = self._args, self._options
+        if trace is not None:
+            # Not before what comes later in the network is done: else its values would be kept.
+            waits = [*trace.last_segment, dy]
+            with grad_mode(True):
+                gated = {key: after(t, waits) for key, t in places.items() if t.symbolic}
+            args = tuple(_replace(a, gated) for a in args)
+            options = {name: _replace(a, gated) for name, a in options.items()}
+            places |= gated
+        with _random_from(self._random), without_effects(), grad_mode(True):
+            result = self._function(*args, **options)
+        outputs = [result] if isinstance(result, Tensor) else list(result)
+        targets = [places[id(t)] for t in self._inputs]
+        found = gradients_within(outputs[index], targets, dy)
+        if trace is not None:
+            trace.last_segment = [d for d in found if d is not None]
+        self._known = (index, dy, found)
+        return found
+
+
+def _replace(value: Any, gated: dict[int, Tensor]) -> Any:
+    if isinstance(value, tuple | list):
+        return type(value)(_replace(v, gated) for v in value)
+    return gated.get(id(value), value)
+
+
+def _op(rules: tuple[Callable[..., Tensor | None] | None, ...]) -> Op:
+    """The op of an output, which has no kernel: its value is there already."""
+
+    def infer(name: str, specs: Sequence[Spec], attrs: dict[str, Any]) -> Spec:
+        return specs[0]
+
+    return Op("checkpoint", infer, rules, view=np.positive)
+
+
+def _random_state() -> tuple[tuple[int, int], int]:
+    trace = current_trace()
+    return random.default_generator().state, 0 if trace is None else trace.streams
+
+
+@contextmanager
+def _random_from(state: tuple[tuple[int, int], int]) -> Iterator[None]:
+    """Inside the block the same random numbers are drawn as after `state` was taken."""
+    generator, trace = random.default_generator(), current_trace()
+    before = _random_state()
+    generator.state = state[0]
+    if trace is not None:
+        trace.streams = state[1]
+    try:
+        yield
+    finally:
+        generator.state = before[0]
+        if trace is not None:
+            trace.streams = before[1]

@@ -1,0 +1,51 @@
+"""Mixup: a batch mixed with its mirror image, the same for inputs and targets of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastprop.graph import infer
+from fastprop.graph.op import Op, Spec, apply, register
+from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
+from fastprop.random import MIXUP
+
+PROGRAM = -1
+"""In the place of a step: seed and step are those of the run."""
+
+
+def _infer(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
+    (x,) = specs
+    dtype = infer.float_dtype(name, specs)
+    if not x.shape:
+        raise ValueError(f"{name}: x must have a first axis of rows, got a scalar")
+    return Spec(x.shape, dtype, x.batched)
+
+
+def _vjp(dy: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    return apply(_MIXUP, dy, **y.attrs)  # the mirror image of the mirror image is the batch
+
+
+_MIXUP: Op = register("mixup", _infer, _vjp)
+
+
+def mixup(x: TensorLike, alpha: float, *, seed: int = 0, step: int = PROGRAM) -> Tensor:
+    r"""Each row mixed with the one at the same place from the end of the batch.
+
+    .. math:: y_i = s\, x_i + (1 - s)\, x_{n - 1 - i}, \quad s = \max(\lambda, 1 - \lambda),\
+        \lambda \sim \mathrm{Beta}(\alpha, \alpha)
+
+    One :math:`s` for all that is mixed in a step. In a batch of shuffled rows the pairs are random
+    ones.
+
+    Args:
+        x: ``[rows, ...]``, float32 or float64.
+        alpha: :math:`\alpha`, positive.
+        seed: Of the draw.
+        step: Which draw; by default both are those of the Program's run.
+
+    Raises:
+        TypeError: `x` is not of a floating dtype.
+        ValueError: `x` is a scalar.
+    """
+    numbers = {"seed_lo": seed & 0xFFFFFFFF, "seed_hi": seed >> 32, "stream": MIXUP, "step": step}
+    return apply(_MIXUP, as_tensor(x), **numbers, alpha=float(alpha))

@@ -1,0 +1,158 @@
+"""Classes of unequal size: what a class is, weights of classes, and which rows an epoch takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop.data import Dataset
+from fastprop.data.sampler import SampledOrder, Sampler
+
+if TYPE_CHECKING:
+    from fastprop.train.programs import Programs
+
+Array = NDArray[Any]
+
+
+def classes_of(where: str, data: Dataset) -> Array:
+    """The class of each row of the arrays: a label, the column of a one-hot row, or 0 and 1.
+
+    Args:
+        where: Who asks, and for what; starts the messages.
+        data: With one array of targets.
+
+    Raises:
+        ValueError: Targets that are no classes.
+    """
+    if len(data.targets) != 1:
+        raise ValueError(f"{where}: needs one array of targets, got {len(data.targets)}")
+    (y,) = data.targets
+    if y.ndim == 2 and y.shape[1] > 1:
+        label: Array = y.argmax(axis=1)
+        one_hot = (y == (np.arange(y.shape[1]) == label[:, None])).all(axis=1)
+        if not one_hot.all():
+            row = int(np.argmin(one_hot))
+            raise ValueError(
+                f"{where}: targets of shape {y.shape} must have a single 1 in each row, as "
+                f"classes have; y[{row}] has not"
+            )
+        return label
+    values = y.reshape(len(y), -1)
+    if values.shape[1] != 1 or (values != np.floor(values)).any():
+        raise ValueError(
+            f"{where}: targets must be classes, got {y.dtype} of shape {y.shape} that are not "
+            "whole numbers"
+        )
+    return values[:, 0].astype(np.int64)
+
+
+def strata(where: str, data: Dataset, stratify: Any) -> Array:
+    """The class of each row for a stratified split.
+
+    Args:
+        where: Who asks; starts the messages.
+        data: All rows.
+        stratify: True, or the class of each row.
+
+    Raises:
+        ValueError: Not one class for each row.
+    """
+    if stratify is True:
+        return classes_of(f"{where}: stratify", data)
+    labels = np.asarray(stratify)
+    if labels.shape == (len(data), 1):
+        labels = labels[:, 0]
+    if labels.shape != (len(data),):
+        raise ValueError(
+            f"{where}: stratify must be True, or one class for each of the {len(data)} rows; got "
+            f"an array of shape {labels.shape}"
+        )
+    return labels
+
+
+def weigh_classes(where: str, data: Dataset, class_weight: Any, programs: Programs) -> Dataset:
+    """The same rows, each with its weight multiplied by that of its class.
+
+    Args:
+        where: Who asks; starts the messages.
+        data: What is trained on.
+        class_weight: ``None``, ``"balanced"``, a mapping or an array.
+        programs: Gives the result its signature.
+
+    Raises:
+        ValueError: Targets that are no classes; weights that are negative, not finite, all zero or
+            of other classes.
+        TypeError: Neither of these.
+    """
+    if class_weight is None:
+        return data
+    where = f"{where}: class_weight"
+    labels = classes_of(where, data)
+    rows = labels if data.rows is None else labels[data.rows]
+    present, counts = np.unique(rows, return_counts=True)
+    by_class = _weights(where, class_weight, present, counts)
+    if not by_class.any():
+        raise ValueError(f"{where}: the weights of all classes are zero")
+    dtype = programs.dtype
+    weight = np.zeros(len(labels), dtype)
+    # Rows that are held out may be of other classes; nobody reads their weight.
+    place = np.minimum(np.searchsorted(present, labels), len(present) - 1)
+    known = present[place] == labels
+    weight[known] = by_class[place[known]]
+    if data.weight is not None:
+        weight *= data.weight
+    signature = programs.signature(data.inputs, data.targets, [weight])
+    return Dataset(data.inputs, data.targets, weight, data.rows, signature)
+
+
+def _weights(where: str, given: Any, present: Array, counts: Array) -> NDArray[np.float64]:
+    """The weight of each class that is there."""
+    if isinstance(given, str):
+        if given != "balanced":
+            raise ValueError(f"{where} must be 'balanced', a dict or an array, got {given!r}")
+        return np.asarray(counts.sum() / (len(counts) * counts), dtype=np.float64)
+    if isinstance(given, Mapping):
+        unknown = [c for c in given if c not in present]
+        if unknown:
+            raise ValueError(
+                f"{where} names class {unknown[0]!r}, y holds {_listed(present)}; classes that it "
+                "leaves out weigh 1"
+            )
+        values = [_number(where, label, given.get(label, 1.0)) for label in present.tolist()]
+        return np.array(values)
+    array = np.asarray(given)
+    if array.dtype.kind not in "fiub" or array.ndim != 1:
+        raise TypeError(f"{where} must be 'balanced', a dict or an array, got {given!r}")
+    if present[0] < 0 or present[-1] >= len(array):
+        raise ValueError(
+            f"{where} has weights for {len(array)} classes, y holds {_listed(present)}; give a "
+            "dict for classes that are not numbered from 0"
+        )
+    return np.array([_number(where, label, array[label]) for label in present.tolist()])
+
+
+def _number(where: str, label: Any, weight: Any) -> float:
+    if isinstance(weight, bool) or not isinstance(weight, int | float | np.number):
+        raise TypeError(f"{where} of class {label} must be a number, got {weight!r}")
+    if not (np.isfinite(weight) and weight >= 0):
+        raise ValueError(f"{where} of class {label} must be finite and not negative, got {weight}")
+    return float(weight)
+
+
+def _listed(labels: Array) -> str:
+    shown = ", ".join(str(v) for v in labels[:10])
+    return shown + (", …" if len(labels) > 10 else "")
+
+
+def sample_rows(where: str, data: Dataset, sampler: Sampler | None, seed: int) -> Dataset:
+    """The same arrays, of which every epoch takes the rows that the sampler gives."""
+    if sampler is None:
+        return data
+    limit = len(data.inputs[0])
+    rows = np.arange(limit, dtype=np.int64) if data.rows is None else data.rows
+    sampled = Dataset(data.inputs, data.targets, data.weight, data.rows, data.signature)
+    sampled.sampled = SampledOrder(where, sampler, rows, limit, seed)
+    return sampled

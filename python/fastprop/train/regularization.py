@@ -1,0 +1,69 @@
+"""What a Trainer does to weights beside the update: penalties in the loss, constraints after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastprop.graph.scope import Scope, scoped
+from fastprop.graph.tensor import Tensor
+from fastprop.nn import Module
+from fastprop.registry import type_name
+from fastprop.train.objective import Traced
+
+Penalty = Callable[[Module], Tensor]
+Constraint = Callable[[Module], None]
+
+
+class Regularization:
+    """The penalties and constraints of one model.
+
+    Args:
+        where: Who asks; starts the messages.
+        model: The model.
+        penalty: ``None``, a function ``model -> scalar Tensor``, or a list of them.
+        constraint: ``None``, a function ``model -> None`` that overwrites weights, or a list.
+
+    Raises:
+        TypeError: Something that cannot be called.
+        ValueError: One of :mod:`fastprop.regularizers` that is not about this model.
+    """
+
+    def __init__(self, where: str, model: Module, penalty: Any, constraint: Any) -> None:
+        self._model = model
+        self.penalties: list[Penalty] = _listed(where, model, "penalty", penalty)
+        self.constraints: list[Constraint] = _listed(where, model, "constraint", constraint)
+
+    def penalize(self, traced: Traced) -> Traced:
+        """The same with the penalties in its loss.
+
+        Raises:
+            ValueError: A penalty that is no scalar.
+        """
+        loss = traced.loss
+        with scoped(Scope(None, "loss")):
+            for penalty in self.penalties:
+                value = penalty(self._model)
+                if not isinstance(value, Tensor) or value.shape != ():
+                    got = f"shape {value.shape}" if isinstance(value, Tensor) else type_name(value)
+                    raise ValueError(f"a penalty must give a scalar Tensor, got {got}")
+                loss = loss + value
+        return traced._replace(loss=loss)
+
+    def constrain(self) -> None:
+        """After an update."""
+        for constraint in self.constraints:
+            constraint(self._model)
+
+
+def _listed(where: str, model: Module, what: str, given: Any) -> list[Any]:
+    items = [] if given is None else list(given) if isinstance(given, list | tuple) else [given]
+    for item in items:
+        if not callable(item) or isinstance(item, type):
+            raise TypeError(
+                f"{where}: {what} must be one of fastprop.regularizers, a function of the model, "
+                f"or a list of them, got {item!r}"
+            )
+        if hasattr(item, "check"):
+            item.check(f"{where}: {what}", model)
+    return items
