@@ -50,6 +50,11 @@ MODELS = {
     "function": lambda: nn.Dense(3, 2, F.softplus),
     "own init": lambda: nn.Dense(3, 2, init=lambda shape, dtype, generator: np.ones(shape, dtype)),
     "list": lambda: nn.ModuleList([nn.Dense(2, 2), nn.ReLU()]),
+    "norms": lambda: nn.Sequential(
+        *(nn.Standardize(4), nn.BatchNorm(4, momentum=None), nn.LayerNorm([4], bias=False)),
+        *(nn.RMSNorm(4, eps=1e-3), nn.GroupNorm(2, 4, affine=False)),
+    ),
+    "noise": lambda: nn.Sequential(nn.Dropout(0.25), nn.AlphaDropout(0.1), nn.GaussianNoise(0.2)),
     "parametric": lambda: nn.Sequential(nn.PReLU(4, init=0.5), nn.Softplus(beta=2.0), nn.ELU(0.5)),
 }
 
@@ -82,6 +87,8 @@ def test_what_was_changed_since_it_was_made(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Dense(3, 8, "relu"), nn.Dense(8, 2))
     model[0].activation = F.tanh
     model.append(nn.Softmax())
+    model.append(nn.Dropout(0.5))
+    model[-1].p = 0.25
     found = there_and_back(model, tmp_path)
     assert_same(found, model)
     assert found[0].activation is F.tanh

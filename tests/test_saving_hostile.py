@@ -88,6 +88,8 @@ BAD_DESCRIPTIONS = {
     "huge in one": model_of(new("nn.Dense", in_features=1, out_features=10**12)),
     "large product": model_of(new("nn.Dense", in_features=4000, out_features=4000)),
     "huge slopes": model_of(new("nn.PReLU", num_parameters=10**11)),
+    "huge norm": model_of(new("nn.LayerNorm", normalized_shape=[4000, 4000, 4000])),
+    "huge statistics": model_of(new("nn.BatchNorm", num_features=10**11)),
     "beyond integers": model_of(new("nn.PReLU", num_parameters=10**30)),
     "deep": deep(300),
     "deeper": deep(100_000),

@@ -16,6 +16,7 @@ from fastprop.nn import Module
 from fastprop.optim import Optimizer
 from fastprop.random import check_seed
 from fastprop.registry import type_name
+from fastprop.train.adapt import adapt_layers, trace_unadapted
 from fastprop.train.balance import sample_rows, weigh_classes
 from fastprop.train.callbacks import check_callbacks
 from fastprop.train.checkpoint import Photographer, ResumePoint, resume, write_snapshot
@@ -264,15 +265,19 @@ class Trainer(Diagnostics):
         count = data.count
         batch = check_batch_size(where, batch_size, count, drop_last)
         if self.optimizer.full_batch and (count is None or batch < count):
-            rows = "an unknown number of" if count is None else count
+            total = "an unknown number of" if count is None else count
             raise ValueError(
                 f"{where}: {type_name(self.optimizer)} wants all rows in every step; batch_size is "
-                f"{batch} of {rows} rows, write batch_size=None"
+                f"{batch} of {total} rows, write batch_size=None"
             )
-        several = count is None or (count - count % batch if drop_last else count) > batch
+        rows = count
+        if drop_last and count is not None:
+            rows = count - count % batch
+        traced = trace_unadapted(self._programs, where, data, batch, rows, mix)
+        adapt_layers(where, self.model, data)
         return Fit(
             self,
-            self._programs.training(where, data, batch, several=several, mix=mix),
+            traced,
             data,
             held_out,
             history,
