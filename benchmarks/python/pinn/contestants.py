@@ -1,8 +1,9 @@
-"""One function for each contestant: it prepares, and gives a turn, which returns the latest loss."""
+"""One function for each contestant: it prepares, and gives a turn that returns the loss."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from .problem import LEARNING_RATE, STEPS, VISCOSITY, WIDTHS, points, weights
 
 Turn = Callable[[], float]
+Derivatives = Callable[[Callable[..., Any], Any], tuple[Any, Any, Any]]
 
 
 def fastprop(count: int, threads: int) -> Turn:
@@ -17,7 +19,7 @@ def fastprop(count: int, threads: int) -> Turn:
     import fastprop as fp
     from fastprop import nn, optim
 
-    layers = [nn.Dense(i, o, "tanh") for i, o in zip(WIDTHS[:-2], WIDTHS[1:-1], strict=True)]
+    layers = [nn.Dense(i, o, "tanh") for i, o in pairwise(WIDTHS[:-1])]
     net = nn.Sequential(*layers, nn.Dense(WIDTHS[-2], 1))
     for layer, (w, b) in zip(net.children(), weights(), strict=True):
         layer.weight.data, layer.bias.data = w, b
@@ -78,9 +80,7 @@ def torch(count: int, threads: int) -> Turn:
     return turn
 
 
-def _jax(
-    count: int, derivatives: Callable[[Callable[..., Any], Any], tuple[Any, Any, Any]]
-) -> Turn:
+def _jax(count: int, derivatives: Derivatives) -> Turn:
     """All steps of a turn inside one jitted ``lax.scan``."""
     import jax
     import jax.numpy as jnp

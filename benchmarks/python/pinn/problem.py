@@ -1,6 +1,8 @@
-"""Burgers' equation, u_t + u u_x = (0.01 / pi) u_xx: the points, and the network's first weights."""
+"""Burgers' equation, u_t + u u_x = (0.01 / pi) u_xx: the points, and the first weights."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -30,7 +32,7 @@ def weights() -> Layers:
     """Xavier's, for every contestant the same; W is [in, out]."""
     rng = np.random.default_rng(1)
     layers = []
-    for i, o in zip(WIDTHS[:-1], WIDTHS[1:], strict=True):
+    for i, o in pairwise(WIDTHS):
         spread = np.sqrt(6 / (i + o))
         layers.append((rng.uniform(-spread, spread, (i, o)).astype("f"), np.zeros(o, "f")))
     return layers
