@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import operator
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from fastprop.graph.trace import Trace, tracing
 from fastprop.nn.module import Module
 from fastprop.nn.standardize import shapes_only
 from fastprop.optim.python_step import PythonOptimizer
+from fastprop.train.misfit import misfit, shapes_of
 from fastprop.train.mixup import Mixup
 from fastprop.train.objective import Columns, Objective, Traced
 from fastprop.train.regularization import Regularization
@@ -178,7 +178,7 @@ class Programs:
             result = self._model(*placeholders)
         except (ValueError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(_misfit(where, self._model, placeholders, error)) from error
+            raise kind(misfit(where, self._model, placeholders, error)) from error
         outputs = list(result) if isinstance(result, tuple | list) else [result]
         name = type(self._model).__name__
         for output in outputs:
@@ -306,8 +306,8 @@ class Programs:
         except (ValueError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(
-                f"{where}: loss or metrics do not take outputs of shape {_shapes(outputs)} with "
-                f"targets of shape {_shapes(targets)}: {error}"
+                f"{where}: loss or metrics do not take outputs of shape {shapes_of(outputs)} with "
+                f"targets of shape {shapes_of(targets)}: {error}"
             ) from error
 
     def _learn(self, where: str, trace: Trace, loss: Tensor) -> None:
@@ -397,48 +397,3 @@ def _mode(model: Module, *, training: bool) -> Iterator[None]:
     finally:
         for module, mode in before:
             object.__setattr__(module, "training", mode)
-
-
-def _shapes(tensors: Sequence[Tensor]) -> str:
-    """Shapes of batched Tensors; the number of rows says nothing."""
-    if not tensors:
-        return "nothing"
-    texts = [f"({', '.join(['N', *map(str, t.shape[1:])])})" for t in tensors]
-    return texts[0] if len(texts) == 1 else ", ".join(texts)
-
-
-def _misfit(where: str, model: Module, inputs: Sequence[Tensor], error: Exception) -> str:
-    """Why the model does not take its inputs, in terms of x where that can be told."""
-    width = _width_of_first_layer(model)
-    x = inputs[0]
-    if len(inputs) == 1 and width is not None:
-        if x.ndim == 1:
-            return (
-                f"{where}: x has 1 axis, the model takes rows of {width} columns; "
-                "reshape x to (rows, columns)"
-            )
-        if x.shape[-1] != width:
-            columns = "1 column" if x.shape[-1] == 1 else f"{x.shape[-1]} columns"
-            return f"{where}: x has {columns}, the model takes {width}"
-    return f"{where}: the model does not take x of shape {_shapes(inputs)}: {error}"
-
-
-def _width_of_first_layer(model: Module) -> int | None:
-    """Columns that a model takes whose first module says so, as ``Dense`` does."""
-    while not hasattr(model, "in_features"):
-        first = next(iter(model.children()), None) if type(model).__name__ == "Sequential" else None
-        if first is None:
-            return None
-        model = first
-    width = model.in_features
-    return int(width) if isinstance(width, int | np.integer) else None
-
-
-def argument_range(model: Module) -> tuple[int, int | None]:
-    """How many inputs ``forward`` takes at least and at most (``None``: any number)."""
-    parameters = inspect.signature(model.forward).parameters.values()
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    least = sum(p.default is p.empty for p in positional)
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return least, None
-    return least, len(positional)

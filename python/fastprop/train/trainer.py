@@ -55,7 +55,8 @@ class Trainer:
             function ``(outputs, targets) -> scalar Tensor``; a list of them for several outputs.
         optimizer: One of :mod:`fastprop.optim`, or its name. Without parameters of its own it takes
             the model's.
-        metrics: Names of :mod:`fastprop.metrics`, or objects like those.
+        metrics: Names of :mod:`fastprop.metrics`, or objects like those; a list of them for each
+            of several outputs.
         seed: Of the order of rows and of everything random in the model; the same seed gives the
             same weights, bit by bit, whatever the number of threads.
         threads: Threads of a run; ``None`` takes as many as pay for this model, at most what the
