@@ -199,6 +199,7 @@ def test_a_rare_class_is_found_with_weights_only() -> None:
         ({1: "2"}, TypeError, "of class 1 must be a number, got '2'"),
         ([1.0, 2.0], ValueError, "has weights for 2 classes, y holds 0, 1, 2"),
         ([0, 0, 0], ValueError, "the weights of all classes are zero"),
+        ([1, 1, 1e300], ValueError, "a weight is too large for float32"),
         (3.0, TypeError, "must be 'balanced', a dict or an array, got 3.0"),
     ],
 )
@@ -326,6 +327,9 @@ def test_nothing_left_to_draw_is_an_error() -> None:
     sampler = WeightedSampler([1.0, 0.0, 0.0])
     with pytest.raises(ValueError, match="the weights of all 2 rows to draw from are zero"):
         sampler(1, np.array([1, 2]), 0)
+    huge = WeightedSampler([1e308, 1e308])
+    with pytest.raises(ValueError, match="sum of the weights is too large"):
+        huge(1, np.array([0, 1]), 0)
     with pytest.raises(ValueError, match="one label for each row"):
         WeightedSampler.balanced(np.ones((2, 2)))
 

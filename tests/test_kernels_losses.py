@@ -14,9 +14,12 @@ CASES = {
     "mse": (F.mse_rows, {}),
     "mae": (F.mae_rows, {}),
     "huber": (F.huber_rows, {"delta": 0.6}),
+    "log_cosh": (F.log_cosh_rows, {}),
+    "quantile": (F.quantile_rows, {"q": 0.3}),
     "hinge": (F.hinge_rows, {}),
     "poisson_nll": (F.poisson_nll_rows, {"full": True}),
     "binary_cross_entropy": (F.binary_cross_entropy_rows, {"pos_weight": 2.0}),
+    "binary_focal": (F.binary_focal_rows, {"gamma": 1.5, "alpha": None}),
 }
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
@@ -47,6 +50,54 @@ def test_elementwise_losses(name: str, reduction: str, weighted: bool, dtype: st
             np.testing.assert_allclose(got, wanted, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
         np.testing.assert_array_equal(getattr(kernels, f"{name}_forward")(p, t, **kwargs), value)
         np.testing.assert_array_equal(getattr(kernels, f"{name}_backward")(p, t, **kwargs), dpred)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_kl_div_is_a_sum_over_the_row(reduction: str, dtype: str) -> None:
+    p, t = uniform((5, 3), -3, 0, dtype), uniform((5, 3), 0.1, 1, dtype, seed=1)
+    weight = uniform((5,), 0.1, 2, dtype, seed=2)
+    pred = tensor(p, requires_grad=True)
+    divisor = float(weight.sum()) if reduction == "mean" else 1.0
+    expected = _expected(F.kl_div_rows(pred, t), pred, weight, reduction, divisor)
+    value, dpred = kernels.kl_div(p, t, sample_weight=weight, reduction=reduction)
+    np.testing.assert_allclose(value, expected[0], rtol=TOLERANCE[dtype])
+    np.testing.assert_allclose(dpred, expected[1], rtol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("class_weight", [None, [0.5, 1.0, 2.0, 0.0]])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_focal(reduction: str, class_weight, dtype: str) -> None:
+    x, labels = uniform((9, 4), -4, 4, dtype), np.arange(9) % 3
+    weight = uniform((9,), 0.1, 2, dtype, seed=2)
+    w = None if class_weight is None else np.array(class_weight, dtype)
+    pred = tensor(x, requires_grad=True)
+    rows = F.focal_rows(pred, labels, w, 1.5)
+    divisor = float(weight.sum()) if reduction == "mean" else 1.0
+    expected = _expected(rows, pred, weight, reduction, divisor)
+    kwargs = {"class_weight": class_weight, "gamma": 1.5, "sample_weight": weight}
+    value, dpred = kernels.focal(x, labels, reduction=reduction, **kwargs)
+    for got, wanted in ((value, expected[0]), (dpred, expected[1])):
+        np.testing.assert_allclose(got, wanted, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+    forward = kernels.focal_forward(x, labels, reduction=reduction, **kwargs)
+    np.testing.assert_array_equal(forward, value)
+    backward = kernels.focal_backward(x, labels, reduction=reduction, **kwargs)
+    np.testing.assert_array_equal(backward, dpred)
+
+
+def test_new_options_are_checked() -> None:
+    x, labels = np.ones((3, 2)), np.array([0, 1, 2])
+    for call, message in (
+        (lambda: kernels.quantile(x, x, q=1.5), "quantile: q must be between 0 and 1, got 1.5"),
+        (lambda: kernels.binary_focal(x, x, gamma=-1), "gamma must be 0 or more and finite"),
+        (lambda: kernels.binary_focal(x, x, alpha=2.0), "alpha must be from 0 to 1, or None"),
+        (lambda: kernels.focal(x, labels), "focal: labels must be from 0 to 1, got 0 to 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(TypeError, match="focal: target must be integer labels, got float64"):
+        kernels.focal(x, x)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -130,6 +130,28 @@ def test_multi_output_is_the_weighted_sum(weights) -> None:
         np.testing.assert_allclose(p.data, q.data - 0.1 * q.grad.data, rtol=1e-12)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_losses_of_outputs_are_reported(weighted: bool) -> None:
+    """Unweighted means over all rows, whatever the batches were; the loss is their weighted sum."""
+    x, (labels, y) = two_targets()
+    weight = np.random.default_rng(1).uniform(0, 2, 60) if weighted else None
+    loss = losses.MultiOutput(["cross_entropy", "mse"], [0.5, 2.0])
+    trainer = fp.Trainer(Two(), loss, fp.optim.SGD(lr=0.01))
+    scores, number = Two()(fp.Tensor(x))
+    logs = trainer.evaluate(x, (labels, y), 17, sample_weight=weight)
+    assert list(logs) == ["loss", "loss_0", "loss_1"]
+    want = losses.cross_entropy(scores, labels, sample_weight=weight).item()
+    assert logs["loss_0"] == pytest.approx(want, rel=1e-12)
+    assert logs["loss_1"] == pytest.approx(
+        losses.mse(number, y, sample_weight=weight).item(), rel=1e-12
+    )
+    assert logs["loss"] == pytest.approx(0.5 * logs["loss_0"] + 2 * logs["loss_1"], rel=1e-12)
+    history = trainer.fit(x, (labels, y), validation_split=0.5, sample_weight=weight, epochs=2)
+    total = 0.5 * np.array(history["val_loss_0"]) + 2 * np.array(history["val_loss_1"])
+    np.testing.assert_allclose(history["val_loss"], total, rtol=1e-12)
+    assert len(history["loss_1"]) == 2
+
+
 def test_a_list_of_losses_is_multi_output() -> None:
     x, (labels, y) = two_targets()
 

@@ -390,3 +390,33 @@ def test_bad_values(call: Callable[[], Any], message: str) -> None:
 def test_bad_types(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         call()
+
+
+# -- Compiled functions ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_compiled_step_moves_the_statistics_as_an_eager_one(threads: int) -> None:
+    models = [_network(lambda n: nn.BatchNorm(n, dtype="float64")) for _ in range(2)]
+    optimizers = [optim.SGD(model.parameters(), lr=0.1) for model in models]
+
+    def step(model: nn.Module, optimizer: Any, x: Any, y: Any) -> Tensor:
+        optimizer.zero_grad()
+        loss = F.mean(F.square(model(x) - y))
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    compiled = fp.compile(lambda x, y: step(models[0], optimizers[0], x, y), threads=threads)
+    for seed, rows in enumerate((8, 8, 5, 8)):
+        x, y = uniform((rows, 5), seed=seed), uniform((rows, 2), seed=seed + 9)
+        losses = compiled(x, y), step(models[1], optimizers[1], Tensor(x), Tensor(y))
+        np.testing.assert_allclose(losses[0].item(), losses[1].item(), rtol=1e-12)
+    ours, eager = (model.state_dict() for model in models)
+    for name, array in ours.items():
+        np.testing.assert_allclose(array, eager[name], rtol=1e-11, atol=1e-13, err_msg=name)
+    for model in models:
+        model.eval()
+    predict = fp.compile(models[0], threads=threads)
+    x = uniform((6, 5))
+    np.testing.assert_allclose(predict(x).data, models[1](x).data, rtol=1e-11)

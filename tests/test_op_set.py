@@ -67,7 +67,7 @@ def test_every_op_with_a_derivative_is_in_the_table() -> None:
         first = fp.grad(y, inputs, u, create_graph=True, allow_unused=True)
         for output in [y, *[g for g in first if g is not None]]:
             seen |= {t.op.name for t in topological_order([output]) if t.op is not None}
-    # Losses and prelu have tables of their own; a cast changes the precision; alias and after are aids.
+    # Losses and prelu have tables of their own; a cast changes precision; alias and after are aids.
     losses = ("mse", "mae", "huber", "hinge", "poisson_nll", "binary_cross", "cross_entropy",
               "log_cosh", "quantile", "kl_div", "binary_focal", "focal", "elastic_net")  # fmt: skip
     elsewhere = (*losses, "prelu", "cast", "alias", "after")

@@ -90,6 +90,8 @@ def test_penalties_of_layers_and_of_parameters() -> None:
     first.weight.requires_grad = False
     assert L2(1.0, of=first)(model).item() == 0.0
     first.weight.requires_grad = True
+    by_name = L2(1.0, of=["0", "2.weight"])(model).item()
+    assert by_name == pytest.approx(both)
     x, y = regression(50, "float64")
     trainer = fp.Trainer(model, "mse", "sgd", penalty=[L2(1.0, of=last), L1(1.0, of=bias)])
     plain = fp.Trainer(model, "mse", "sgd").evaluate(x, y)["loss"]
@@ -135,6 +137,7 @@ def test_l1_makes_useless_weights_small() -> None:
         (3, TypeError, "Trainer: penalty must be one of fastprop.regularizers, a function"),
         (L2, TypeError, "Trainer: penalty must be one of"),
         (L2(1.0, of=nn.Dense(2, 2)), ValueError, r"L2 is of a parameter of shape \(2, 2\) that"),
+        (L1(1.0, of="0.wight"), ValueError, "unknown module or parameter '0.wight'; did you mean"),
         (L1(1.0, of=nn.Tanh()), ValueError, r"L1\(1\) finds no parameter with two axes"),
     ],
 )
@@ -158,7 +161,7 @@ def test_a_penalty_is_a_scalar() -> None:
         (lambda: L1(np.nan), ValueError, "L1: l1 must be finite and not negative, got nan"),
         (lambda: ElasticNet(1.0, np.inf), ValueError, "ElasticNet: l2 must be finite"),
         (lambda: L2("1"), TypeError, "L2: l2 must be a number, got '1'"),
-        (lambda: L2(1.0, of="first"), TypeError, "L2: of must be modules or parameters, got str"),
+        (lambda: L2(1.0, of=[1.0]), TypeError, "L2: of must be modules, parameters or their names"),
         (lambda: MaxNorm(0.0), ValueError, "MaxNorm: max_norm must be positive, got 0"),
         (lambda: MaxNorm(-2.0), ValueError, "max_norm must be finite and not negative"),
     ],
@@ -245,6 +248,58 @@ def test_a_vanished_unit_stays_zero() -> None:
     layer.weight.data = np.array([[0.0, 3.0], [0.0, 4.0], [0.0, 0.0]])
     MaxNorm(1.0)(layer)
     np.testing.assert_allclose(layer.weight.data, [[0, 0.6], [0, 0.8], [0, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_by_hand_is_the_same_eager_and_compiled(threads: int) -> None:
+    x, y = classes(48)
+    ends = []
+    for wrap in (lambda f: f, fp.compile(threads=threads)):
+        model = network(2, 9, 3, dtype="float64")
+        optimizer = fp.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
+
+        @wrap
+        def step(x, y, model=model, optimizer=optimizer):
+            loss = losses.focal(model(x), y) + ElasticNet(1e-3, 1e-2)(model)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            MaxNorm(0.7, of="0")(model)
+            return loss
+
+        found = [step(x.astype("float64"), y).item() for _ in range(6)]
+        ends.append((found, [p.data.copy() for p in model.parameters()]))
+    np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=1e-12)
+    for a, b in zip(ends[0][1], ends[1][1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-14)
+    assert np.linalg.norm(ends[1][1][0], axis=0).max() <= 0.7 + 1e-12
+
+
+def test_configs_make_the_same_again() -> None:
+    """With names in the place of objects, so that a file can hold them."""
+    model, other = network(3, 5, 4, 1), network(3, 5, 4, 1)
+    given = [L1(0.1), L2(0.2, of=model[1]), ElasticNet(0.3, 0.4, of=[model[0], model[2].bias])]
+    limits = [MaxNorm(0.5, of="1"), MaxNorm(2.0)]
+    trainer = fp.Trainer(model, "mse", "sgd", penalty=given, constraint=limits)
+    assert trainer.regularization.penalties == given
+    configs = [item.config() for item in (*given, *limits)]
+    assert configs == [
+        {"strength": 0.1},
+        {"strength": 0.2, "of": ["1"]},
+        {"l1": 0.3, "l2": 0.4, "of": ["0", "2.bias"]},
+        {"max_norm": 0.5, "of": ["1"]},
+        {"max_norm": 2.0},
+    ]
+    again = [type(item)(**c) for item, c in zip((*given, *limits), configs, strict=True)]
+    for a, b in zip(given, again, strict=False):
+        assert a(model).item() == b(other).item()
+    twin = fp.Trainer(other, "mse", "sgd", penalty=again[:3], constraint=again[3:])
+    x, y = regression(50)
+    for each in (trainer, twin):
+        each.fit(x, y, epochs=2)
+    assert weights_of(model) == weights_of(other)
+    multi = losses.MultiOutput(["mse", losses.Loss("huber", delta=2.0)], [1.0, 0.5])
+    assert repr(losses.MultiOutput(**multi.config())) == repr(multi)
 
 
 def test_texts() -> None:

@@ -99,7 +99,7 @@ def test_rates_of_the_optimizer():
     assert optimizer.step_scalars(4, 1)[0, 0] == 0.25
     assert repr(optim.Adam(lr=S.Cosine(1e-3, 1000, min_lr=1e-5))) == (
         "Adam(lr=Cosine(lr=0.001, steps=1000, min_lr=1e-05), betas=(0.9, 0.999), eps=1e-08, "
-        "weight_decay=0.0)"
+        "weight_decay=0.0, amsgrad=False)"
     )
 
 

@@ -19,6 +19,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "bindings/tensor_slots.h"
 #include "core/denormals.h"
 #include "program/op.h"
 
@@ -35,21 +36,6 @@ constexpr Py_ssize_t kMaxPlans = 4096;
 /// would take longer than the work.
 constexpr Index kLongWork = 1 << 14;
 
-enum Slot {
-    slot_data,
-    slot_spec,
-    slot_shape,
-    slot_dtype,
-    slot_op,
-    slot_inputs,
-    slot_attrs,
-    slot_requires_grad,
-    slot_grad,
-    slot_hooks,
-    slot_time,
-    slot_scope,
-    kSlots
-};
 constexpr std::array<const char*, kSlots> kSlotNames = {"_data", "spec",   "shape", "dtype",
                                                         "op",    "inputs", "attrs", "requires_grad",
                                                         "grad",  "hooks",  "time",  "scope"};
@@ -58,7 +44,6 @@ constexpr std::array<const char*, kSlots> kSlotNames = {"_data", "spec",   "shap
 /// are not.
 struct Bound {
     PyTypeObject* tensor = nullptr;
-    std::array<Py_ssize_t, kSlots> offset{};
     PyObject* plans = nullptr;      ///< dict: (op, specs, attributes) -> plan
     PyObject* make_plan = nullptr;  ///< (op, specs, attrs) -> plan, or the error users see
     PyObject* grad_enabled = nullptr;
@@ -66,23 +51,21 @@ struct Bound {
     PyObject* scope = nullptr;  ///< what symbolic Tensors are recorded for
     PyObject* no_attrs = nullptr;
     PyObject* no_inputs = nullptr;
-    PyObject* data_name = nullptr;
+    PyObject* observer = nullptr;  ///< called after every op that ran, where there is one
     long long clock = 0;
-    int threads = 1;
+    int threads = 0;  ///< of every op; 0: as many as its plan says
 } bound;
 
-/// A tuple (out, differentiable, attributes, code, view); see Plan in graph/op.py.
-enum PlanField { plan_out, plan_differentiable, plan_attributes, plan_code, plan_view };
+/// A tuple (out, differentiable, attributes, code, view, threads); see Plan in graph/plan.py.
+enum PlanField {
+    plan_out,
+    plan_differentiable,
+    plan_attributes,
+    plan_code,
+    plan_view,
+    plan_threads
+};
 enum SpecField { spec_shape, spec_dtype, spec_batched };
-
-py::object owned(PyObject* object) {
-    if (object == nullptr) throw py::error_already_set();
-    return py::reinterpret_steal<py::object>(object);
-}
-
-PyObject*& slot(PyObject* tensor, Slot which) {
-    return *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(tensor) + bound.offset[which]);
-}
 
 /// Fills a slot of a new Tensor.
 void set(PyObject* tensor, Slot which, PyObject* value) {
@@ -165,7 +148,8 @@ py::object find_plan(const Arguments& call) {
     return plan;
 }
 
-py::array new_array(PyObject* extents, PyObject* type) {
+/// An array of its own, or one on `data`.
+py::array new_array(PyObject* extents, PyObject* type, void* data = nullptr, int flags = 0) {
     Py_intptr_t shape[kMaxRank] = {};
     const Py_ssize_t rank = PyTuple_GET_SIZE(extents);
     require(rank <= kMaxRank, "apply: at most ", kMaxRank, " axes, got ", rank);
@@ -175,7 +159,7 @@ py::array new_array(PyObject* extents, PyObject* type) {
     Py_INCREF(type);  // the call takes a reference
     return py::reinterpret_steal<py::array>(
         owned(numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, type, static_cast<int>(rank), shape,
-                                          nullptr, nullptr, 0, nullptr))
+                                          nullptr, data, flags, nullptr))
             .release());
 }
 
@@ -210,25 +194,39 @@ py::object run_kernel(const Arguments& args, PyObject* plan, PyObject* out_spec)
         const FlushDenormals flush;
         kernel(call, team);
     };
-    if (bound.threads == 1 && elements + out.size() < kLongWork) {
+    const int threads = bound.threads > 0
+                            ? bound.threads
+                            : static_cast<int>(PyLong_AsLong(PyTuple_GET_ITEM(plan, plan_threads)));
+    if (threads == 1 && elements + out.size() < kLongWork) {
         work(Team(0, 1, nullptr));
     } else {
         const py::gil_scoped_release release;
-        run_team(bound.threads, work);
+        run_team(threads, work);
     }
     return std::move(result);
 }
 
-/// The output of an op that is a view, from Tensor.data: of a value that derivatives may need that
-/// is read-only, and so is every view of it.
-py::object run_view(const Arguments& args, PyObject* view) {
-    py::object arrays = owned(PyTuple_New(args.count));
-    for (Py_ssize_t i = 0; i < args.count; ++i) {
-        PyTuple_SET_ITEM(arrays.ptr(), i,
-                         owned(PyObject_GetAttr(args.tensors[i], bound.data_name)).release().ptr());
-    }
-    const py::object named = args.dict();
-    return owned(PyObject_Call(view, arrays.ptr(), named.ptr()));
+/// The output of an op that is a view: the operand's memory under another shape. Of a value that
+/// derivatives may need it is read-only, and so is every view of it.
+py::object run_view(const Arguments& args, PyObject* out_spec) {
+    using Api = py::detail::npy_api;
+    PyObject* array = slot(args.tensors[0], slot_data);
+    const auto* from = py::detail::array_proxy(array);
+    int flags = from->flags & (Api::NPY_ARRAY_ALIGNED_ | Api::NPY_ARRAY_WRITEABLE_);
+    if (is_result(args.tensors[0])) flags &= ~Api::NPY_ARRAY_WRITEABLE_;
+    py::array view = new_array(PyTuple_GET_ITEM(out_spec, spec_shape),
+                               PyTuple_GET_ITEM(out_spec, spec_dtype), from->data, flags);
+    Py_INCREF(array);  // the call takes a reference
+    if (Api::get().PyArray_SetBaseObject_(view.ptr(), array) < 0) throw py::error_already_set();
+    return std::move(view);
+}
+
+/// Calls observer(op, inputs, result); what it raises comes out of `apply`.
+void tell_observer(const Arguments& args, const py::object& result) {
+    const py::object observer = py::reinterpret_borrow<py::object>(bound.observer);
+    const py::object inputs = args.tuple();
+    owned(
+        PyObject_CallFunctionObjArgs(observer.ptr(), args.op, inputs.ptr(), result.ptr(), nullptr));
 }
 
 py::object apply_to(const Arguments& args) {
@@ -249,7 +247,7 @@ py::object apply_to(const Arguments& args) {
     bool differentiable = false;
     bool state = false;
     for (Py_ssize_t i = 0; i < args.count; ++i) {
-        differentiable = differentiable || slot(args.tensors[i], slot_requires_grad) == Py_True;
+        differentiable = differentiable || requires_grad(args.tensors[i]);
         symbolic = symbolic || slot(args.tensors[i], slot_data) == Py_None;
         state = state || is_state(args.tensors[i]);
     }
@@ -258,10 +256,10 @@ py::object apply_to(const Arguments& args) {
         differentiable = PyTuple_GET_ITEM(plan.ptr(), plan_differentiable) == Py_True &&
                          is_true(bound.grad_enabled);
     }
-    PyObject* view = PyTuple_GET_ITEM(plan.ptr(), plan_view);
-    const py::object value = symbolic          ? py::none()
-                             : view == Py_None ? run_kernel(args, plan.ptr(), out)
-                                               : run_view(args, view);
+    const bool view = PyTuple_GET_ITEM(plan.ptr(), plan_view) == Py_True;
+    const py::object value = symbolic ? py::none()
+                             : view   ? run_view(args, out)
+                                      : run_kernel(args, plan.ptr(), out);
     py::object result = owned(bound.tensor->tp_alloc(bound.tensor, 0));
     PyObject* y = result.ptr();
     set(y, slot_data, value.ptr());
@@ -283,6 +281,7 @@ py::object apply_to(const Arguments& args) {
     set(y, slot_grad, Py_None);
     set(y, slot_hooks, Py_None);
     slot(y, slot_time) = owned(PyLong_FromLongLong(++bound.clock)).release().ptr();
+    if (bound.observer != nullptr && !symbolic && !Unobserved::now()) tell_observer(args, result);
     return result;
 }
 
@@ -322,7 +321,7 @@ Py_ssize_t offset_of(const py::type& tensor, const char* name) {
 void bind_tensor(const py::type& tensor, const py::dict& plans, const py::function& make_plan,
                  const py::object& grad_enabled, const py::object& trace, const py::object& scope) {
     for (int i = 0; i < kSlots; ++i)
-        bound.offset[static_cast<std::size_t>(i)] =
+        tensor_offsets[static_cast<std::size_t>(i)] =
             offset_of(tensor, kSlotNames[static_cast<std::size_t>(i)]);
     const auto keep = [](const py::object& object) {
         return py::reinterpret_borrow<py::object>(object).release().ptr();
@@ -335,7 +334,6 @@ void bind_tensor(const py::type& tensor, const py::dict& plans, const py::functi
     bound.scope = keep(scope);
     bound.no_attrs = keep(py::dict());
     bound.no_inputs = keep(py::tuple());
-    bound.data_name = keep(py::str("data"));
 }
 
 }  // namespace
@@ -351,7 +349,20 @@ void bind_eager(py::module_& m) {
         "The next number of the clock that orders results and changes of what they came from.");
     m.def(
         "set_eager_threads", [](int threads) { return std::exchange(bound.threads, threads); },
-        py::arg("threads"), "Threads of every eager op from now on; gives the number before.");
+        py::arg("threads"),
+        "Threads of every eager op from now on, 0 for what its shapes ask for; gives the number "
+        "before.");
+    m.def(
+        "set_observer",
+        [](const py::object& observer) {
+            PyObject* before = bound.observer;
+            bound.observer = observer.is_none() ? nullptr : py::object(observer).release().ptr();
+            return before == nullptr ? py::object(py::none())
+                                     : py::reinterpret_steal<py::object>(before);
+        },
+        py::arg("observer"),
+        "Call observer(op, inputs, result) after every eager op, None for nothing; gives the one "
+        "before.");
     // CPython's table of methods holds functions of any signature under this one type.
     static PyMethodDef method = {
         "apply", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&apply)),

@@ -164,6 +164,13 @@ public:
             const py::gil_scoped_release release;
             result = program_->run(request);
         }
+        if (result.error != nullptr) {
+            try {
+                std::rethrow_exception(result.error);
+            } catch (const py::error_already_set& raised) {
+                error = raised.value();
+            }
+        }
         return {values, results, result.steps, static_cast<int>(result.stop), error};
     }
 

@@ -26,7 +26,9 @@ PYBIND11_MODULE(FASTPROP_MODULE, m) {
     pybind11::register_local_exception_translator(&translate);
     fastprop::bind_config(m);
     fastprop::bind_ops(m);
+    fastprop::bind_host(m);
     fastprop::bind_eager(m);
+    fastprop::bind_backward(m);
     fastprop::bind_form(m);
     fastprop::bind_program(m);
 }

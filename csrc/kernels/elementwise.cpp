@@ -87,6 +87,15 @@ T power(T a, T b) {
     return std::pow(a, b);
 }
 
+/// a^b for integers, by squaring.
+std::int64_t power(std::int64_t a, std::int64_t b) {
+    if (b < 0) return a == 1 ? 1 : a == -1 ? (b % 2 == 0 ? 1 : -1) : 0;
+    std::uint64_t result = 1;
+    for (auto base = static_cast<std::uint64_t>(a); b > 0; b >>= 1, base *= base)
+        if (b % 2 != 0) result *= base;
+    return static_cast<std::int64_t>(result);
+}
+
 /// y[i] = f(a[i or 0], b[i or 0]) on n elements; the strides are 0 or 1.
 template <class T, Binary op>
 void binary_row(const T* a, Index a_stride, const T* b, Index b_stride, T* y, Index n) {
@@ -116,6 +125,11 @@ const T* operand_chunk(const BroadcastPlan& plan, int operand, const T* data, In
     if (plan.is_full(operand)) return data + plan.offset[operand] + begin;
     expand_operand(plan, operand, data, begin, n, buffer);
     return buffer;
+}
+
+void where_chunk(const std::int64_t* c, const std::int64_t* a, const std::int64_t* b,
+                 std::int64_t* y, Index n) {
+    for (Index i = 0; i < n; ++i) y[i] = c[i] != 0 ? a[i] : b[i];
 }
 
 template <class T>
@@ -155,6 +169,21 @@ void binary(const BroadcastPlan& plan, const T* a, const T* b, T* y) {
         binary_row<T, op>(operand_chunk(plan, 0, a, i, n, buffer[0]), 1,
                           operand_chunk(plan, 1, b, i, n, buffer[1]), 1, y + i, n);
     }
+}
+
+void unary_integer(Unary op, const std::int64_t* x, std::int64_t* y, Index n) {
+    const auto with = [&](const auto& f) {
+        for (Index i = 0; i < n; ++i) y[i] = f(x[i]);
+    };
+    // Unsigned: overflow of signed ones is undefined.
+    using U = std::uint64_t;
+    using I = std::int64_t;
+    const auto negative = [](I v) { return static_cast<I>(U(0) - static_cast<U>(v)); };
+    if (op == Unary::neg) with(negative);
+    if (op == Unary::abs) with([&](I v) { return v < 0 ? negative(v) : v; });
+    if (op == Unary::sign) with([](I v) { return I(v > 0) - I(v < 0); });
+    if (op == Unary::square)
+        with([](I v) { return static_cast<I>(static_cast<U>(v) * static_cast<U>(v)); });
 }
 
 void binary_integer(Binary op, const BroadcastPlan& plan, const std::int64_t* a,
@@ -197,8 +226,9 @@ void binary_integer(Binary op, const BroadcastPlan& plan, const std::int64_t* a,
             return with([](I u, I v) { return I(u == v); });
         case Binary::not_equal:
             return with([](I u, I v) { return I(u != v); });
-        case Binary::div:
         case Binary::pow:
+            return with([](I u, I v) { return power(u, v); });
+        case Binary::div:
             return;
     }
 }
@@ -271,6 +301,8 @@ FASTPROP_BINARY(not_equal)
 template void where<float>(const BroadcastPlan&, const float*, const float*, const float*, float*);
 template void where<double>(const BroadcastPlan&, const double*, const double*, const double*,
                             double*);
+template void where<std::int64_t>(const BroadcastPlan&, const std::int64_t*, const std::int64_t*,
+                                  const std::int64_t*, std::int64_t*);
 template void fill<float>(float, float*, Index);
 template void fill<double>(double, double*, Index);
 

@@ -7,6 +7,8 @@
 /// path.
 
 #include <cstdint>
+#include <limits>
+#include <type_traits>
 
 #include "core/tensor_view.h"
 #include "core/types.h"
@@ -65,8 +67,12 @@ void unary(const T* x, T* y, Index n);
 template <class T, Binary op>
 void binary(const BroadcastPlan& plan, const T* a, const T* b, T* y);
 
-/// The same for integers: sums, differences, products (which wrap around), extremes, comparisons.
-/// Division and powers of integers are not there; they would leave y as it is.
+/// neg, abs, sign and square of integers, which wrap around. The others do not exist; they would
+/// leave y as it is.
+void unary_integer(Unary op, const std::int64_t* x, std::int64_t* y, Index n);
+
+/// The same for two: sums, differences, products and powers (which wrap around), extremes,
+/// comparisons. A negative power is rounded toward zero. Division would leave y as it is.
 void binary_integer(Binary op, const BroadcastPlan& plan, const std::int64_t* a,
                     const std::int64_t* b, std::int64_t* y);
 
@@ -77,10 +83,21 @@ void where(const BroadcastPlan& plan, const T* c, const T* a, const T* b, T* y);
 template <class T>
 void fill(T value, T* y, Index n);
 
-/// y = x converted to another element type.
+/// y = x converted to another element type. To integers: rounded toward zero, what is beyond their
+/// range as its end, NaN as 0.
 template <class From, class To>
 void cast(const From* x, To* y, Index n) {
-    for (Index i = 0; i < n; ++i) y[i] = static_cast<To>(x[i]);
+    for (Index i = 0; i < n; ++i) {
+        if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
+            constexpr From limit = static_cast<From>(std::uint64_t{1} << 63);
+            y[i] = x[i] != x[i]    ? To(0)
+                   : x[i] >= limit ? std::numeric_limits<To>::max()
+                   : x[i] < -limit ? std::numeric_limits<To>::min()
+                                   : static_cast<To>(x[i]);
+        } else {
+            y[i] = static_cast<To>(x[i]);
+        }
+    }
 }
 
 }  // namespace fastprop

@@ -1,6 +1,8 @@
 #include "kernels/reduce.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <limits>
 
 #include "kernels/row_reduce.h"
 
@@ -202,6 +204,35 @@ void reduce(Reduction op, const ReductionPlan& plan, const T* x, T* y) {
     }
 }
 
+void reduce_integer(Reduction op, const ReductionPlan& plan, const std::int64_t* x,
+                    std::int64_t* y) {
+    if (plan.kept == 0) return;
+    x += plan.in_offset;
+    y += plan.out_offset;
+    using I = std::int64_t;
+    const auto with = [&](I start, const auto& combine) {
+        if (plan.reduced == 0) return std::fill(y, y + plan.kept, start);
+        Walk kept(plan, plan.count, false);
+        Walk reduced(plan, plan.count, true);
+        do {
+            I total = start;
+            do {
+                total = combine(total, x[kept.offset() + reduced.offset()]);
+            } while (reduced.next());
+            *y++ = total;
+        } while (kept.next());
+    };
+    if (op == Reduction::sum) {  // unsigned: overflow of signed ones is undefined
+        with(0, [](I a, I b) {
+            return static_cast<I>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
+        });
+    } else if (op == Reduction::max) {
+        with(std::numeric_limits<I>::min(), [](I a, I b) { return std::max(a, b); });
+    } else if (op == Reduction::min) {
+        with(std::numeric_limits<I>::max(), [](I a, I b) { return std::min(a, b); });
+    }
+}
+
 template <class T>
 void column_sums(const T* x, Index stride, T* y, Index rows, Index columns) {
     reduce_all_columns<T, SumOf<T>>(x, stride, y, rows, columns, false);
@@ -216,6 +247,10 @@ void argmax_rows(const T* x, std::int64_t* y, Index rows, Index n) {
         while (i + 1 < n && !(nan ? x[i] != x[i] : x[i] == largest)) ++i;
         y[r] = i;
     }
+}
+
+void argmax_rows(const std::int64_t* x, std::int64_t* y, Index rows, Index n) {
+    for (Index r = 0; r < rows; ++r, x += n) y[r] = std::max_element(x, x + n) - x;
 }
 
 template void reduce<float>(Reduction, const ReductionPlan&, const float*, float*);

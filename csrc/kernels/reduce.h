@@ -36,6 +36,11 @@ ReductionPlan plan_reduction(const TensorView& in, unsigned axes, Index out_rows
 template <class T>
 void reduce(Reduction op, const ReductionPlan& plan, const T* x, T* y);
 
+/// The same for integers, which wrap around; not for means. Over nothing: sum 0, max the smallest
+/// and min the largest integer.
+void reduce_integer(Reduction op, const ReductionPlan& plan, const std::int64_t* x,
+                    std::int64_t* y);
+
 /// y[c] = sum over r of x[r * stride + c] for c < columns: rows in order, in blocks of
 /// kColumnBlock whose sums are added in order.
 template <class T>
@@ -46,5 +51,6 @@ constexpr Index kColumnBlock = 256;
 /// y[r] = index of the largest of row r's n elements, the first of several; a NaN is the largest.
 template <class T>
 void argmax_rows(const T* x, std::int64_t* y, Index rows, Index n);
+void argmax_rows(const std::int64_t* x, std::int64_t* y, Index rows, Index n);
 
 }  // namespace fastprop

@@ -58,5 +58,8 @@ template void cumulative_sum<float>(const float*, float*, Range, Index, Range, I
 template void cumulative_sum<double>(const double*, double*, Range, Index, Range, Index, bool);
 template void argsort_rows<float>(const float*, std::int64_t*, Index, Index, bool);
 template void argsort_rows<double>(const double*, std::int64_t*, Index, Index, bool);
+template void argsort_rows<std::int64_t>(const std::int64_t*, std::int64_t*, Index, Index, bool);
+template void cumulative_sum<std::uint64_t>(const std::uint64_t*, std::uint64_t*, Range, Index,
+                                            Range, Index, bool);
 
 }  // namespace fastprop

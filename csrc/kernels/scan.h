@@ -11,7 +11,7 @@ namespace fastprop {
 /// y[o, k, :] = x[o, 0, :] + … + x[o, k, :], one after the other; from the end if `reverse`.
 /// x and y are [outer, extent, inner]; of y only `own` indices of the axis are written. A share of
 /// the axis is summed from its beginning all the same, so that no thread waits for another and all
-/// find the same bits.
+/// find the same bits. Integers wrap around: of type uint64, the bits of signed ones.
 template <class T>
 void cumulative_sum(const T* x, T* y, Range outer, Index extent, Range own, Index inner,
                     bool reverse);

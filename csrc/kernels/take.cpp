@@ -89,5 +89,6 @@ FASTPROP_TAKE(std::uint32_t)
 FASTPROP_TAKE(std::uint64_t)
 FASTPROP_TAKE_ADD(float)
 FASTPROP_TAKE_ADD(double)
+FASTPROP_TAKE_ADD(std::uint64_t)
 
 }  // namespace fastprop

@@ -27,7 +27,8 @@ template <class U>
 void gather(const U* x, const std::int64_t* index, U* y, Index extent, Index count, Index inner,
             Range elements);
 
-/// y[o, index[o, k, i], i] += dy[o, k, i] from zero, k in order; ranges as for take_add.
+/// y[o, index[o, k, i], i] += dy[o, k, i] from zero, k in order; ranges as for take_add. Integers
+/// as uint64, since these wrap around.
 template <class T>
 void scatter_add(const T* dy, const std::int64_t* index, T* y, Range outer, Index extent, Range own,
                  Index count, Index inner);

@@ -41,6 +41,20 @@ void with_storage_type(DType dtype, const F& f) {
     }
 }
 
+/// Refuses a dtype that arithmetic is not done on.
+inline void require_number_type(const char* op, DType dtype) {
+    require(dtype == DType::f32 || dtype == DType::f64 || dtype == DType::i64, op, ": input is ",
+            dtype_name(dtype), ", wants float32, float64 or int64");
+}
+
+/// Calls f(T) for a type that require_number_type lets through.
+template <class F>
+void with_number_type(DType dtype, const F& f) {
+    if (dtype == DType::f32) return f(float{});
+    if (dtype == DType::f64) return f(double{});
+    f(std::int64_t{});
+}
+
 /// Refuses inputs that are not of out[0]'s dtype.
 inline void require_dtype_of_output(const char* op, const Call& call) {
     for (int i = 0; i < call.num_in; ++i) {

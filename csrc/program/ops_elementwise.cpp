@@ -34,6 +34,13 @@ void run_binary(const Call& call, const Team& team) {
     binary<T, op>(plan, input<T>(call, 0), input<T>(call, 1), output<T>(call));
 }
 
+template <Unary op>
+void run_unary_integer(const Call& call, const Team& team) {
+    const Range r = own_elements(call, team);
+    unary_integer(op, input<std::int64_t>(call, 0) + r.begin, output<std::int64_t>(call) + r.begin,
+                  r.size());
+}
+
 template <Binary op>
 void run_integer(const Call& call, const Team& team) {
     const BroadcastPlan plan = plan_broadcast(call.out[0], call.in, 2, own_rows(call, team));
@@ -68,12 +75,14 @@ void run_copy(const Call& call, const Team& team) {
                  static_cast<std::size_t>(r.size()) * size);
 }
 
-bool is_floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
+bool can_be_cast_to(DType dtype) {
+    return dtype == DType::f32 || dtype == DType::f64 || dtype == DType::i64;
+}
 
 void check_cast(const Call& call) {
     require_size_of_output("cast", call, 0);
-    require(is_floating(call.out[0].dtype), "cast: the output is ", dtype_name(call.out[0].dtype),
-            ", wants float32 or float64");
+    require(can_be_cast_to(call.out[0].dtype), "cast: the output is ",
+            dtype_name(call.out[0].dtype), ", wants float32, float64 or int64");
 }
 
 template <class To>
@@ -97,19 +106,31 @@ void run_cast(const Call& call, const Team& team) {
     const Range r = own_elements(call, team);
     if (call.out[0].dtype == DType::f32) {
         cast_to<float>(call, r);
-    } else {
+    } else if (call.out[0].dtype == DType::f64) {
         cast_to<double>(call, r);
+    } else {
+        cast_to<std::int64_t>(call, r);
     }
 }
 
 template <Unary op>
 OpEntry unary_row(const char* name) {
-    return {name, {}, 1, 1, 1, run_unary<float, op>, run_unary<double, op>, check_unary};
+    constexpr bool integers =
+        op == Unary::neg || op == Unary::abs || op == Unary::sign || op == Unary::square;
+    return {name,
+            {},
+            1,
+            1,
+            1,
+            run_unary<float, op>,
+            run_unary<double, op>,
+            check_unary,
+            integers ? run_unary_integer<op> : nullptr};
 }
 
 template <Binary op>
 OpEntry binary_row(const char* name) {
-    constexpr bool integers = op != Binary::div && op != Binary::pow;
+    constexpr bool integers = op != Binary::div;
     return {name,
             {},
             2,
@@ -138,7 +159,15 @@ std::vector<OpEntry> elementwise_ops() {
         binary_row<Binary::less_equal>("less_equal"),
         binary_row<Binary::equal>("equal"),
         binary_row<Binary::not_equal>("not_equal"),
-        {"where", {}, 3, 3, 1, run_where<float>, run_where<double>, check_broadcast},
+        {"where",
+         {},
+         3,
+         3,
+         1,
+         run_where<float>,
+         run_where<double>,
+         check_broadcast,
+         run_where<std::int64_t>},
         unary_row<Unary::neg>("neg"),
         unary_row<Unary::exp>("exp"),
         unary_row<Unary::log>("log"),

@@ -255,19 +255,21 @@ void run_cumsum(const Call& call, const Team& team) {
 }
 
 void check_argsort(const Call& call) {
+    require_number_type("argsort", call.in[0].dtype);
     require(call.out[0].dtype == DType::i64, "argsort: the output is ",
             dtype_name(call.out[0].dtype), ", wants int64");
     require(call.in[0].rank >= 2, "argsort: rank is ", call.in[0].rank, ", wants at least 2");
     require_shape_but("argsort", call.in[0], call.out[0], -1);
 }
 
-template <class T>
 void run_argsort(const Call& call, const Team& team) {
     const Range r = own_elements(call, team);
     const Index n = call.in[0].last();
     if (r.empty()) return;
-    argsort_rows(input<T>(call, 0) + r.begin, output<std::int64_t>(call) + r.begin, r.size() / n, n,
-                 call.attr(0) != 0);
+    with_number_type(call.in[0].dtype, [&](auto element) {
+        argsort_rows(input<decltype(element)>(call, 0) + r.begin,
+                     output<std::int64_t>(call) + r.begin, r.size() / n, n, call.attr(0) != 0);
+    });
 }
 
 std::vector<std::string> slice_attributes() {
@@ -309,7 +311,8 @@ std::vector<OpEntry> index_ops() {
          1,
          run_scatter_add<float>,
          run_scatter_add<double>,
-         check_scatter_add},
+         check_scatter_add,
+         run_scatter_add<std::uint64_t>},
         {"cumsum",
          {"axis", "reverse"},
          1,
@@ -317,15 +320,9 @@ std::vector<OpEntry> index_ops() {
          1,
          run_cumsum<float>,
          run_cumsum<double>,
-         check_cumsum},
-        {"argsort",
-         {"descending"},
-         1,
-         1,
-         1,
-         run_argsort<float>,
-         run_argsort<double>,
-         check_argsort},
+         check_cumsum,
+         run_cumsum<std::uint64_t>},
+        {"argsort", {"descending"}, 1, 1, 1, run_argsort, run_argsort, check_argsort},
     };
 }
 

@@ -47,9 +47,17 @@ void run_reduction(const Call& call, const Team& team) {
     reduce(op, plan, input<T>(call, 0), output<T>(call));
 }
 
+template <Reduction op>
+void run_integer_reduction(const Call& call, const Team& team) {
+    const ReductionPlan plan =
+        plan_reduction(call.in[0], reduced_axes(call), call.out[0].rows(), own_rows(call, team));
+    reduce_integer(op, plan, input<std::int64_t>(call, 0), output<std::int64_t>(call));
+}
+
 void check_argmax(const Call& call) {
     const TensorView& x = call.in[0];
     require(x.rank >= 1 && (x.last() > 0 || x.outer() == 0), "argmax: x has no elements in a row");
+    require_number_type("argmax", x.dtype);
     require(call.out[0].dtype == DType::i64, "argmax: the output is ",
             dtype_name(call.out[0].dtype), ", wants int64");
     require(call.out[0].size() == x.outer(), "argmax: the output has ", call.out[0].size(),
@@ -57,10 +65,15 @@ void check_argmax(const Call& call) {
 }
 
 template <class T>
-void run_argmax(const Call& call, const Team& team) {
-    const Range r = own_elements(call, team);
+void argmax_of(const Call& call, Range r) {
     const Index n = call.in[0].last();
     argmax_rows(input<T>(call, 0) + r.begin * n, output<std::int64_t>(call) + r.begin, r.size(), n);
+}
+
+void run_argmax(const Call& call, const Team& team) {
+    with_number_type(call.in[0].dtype, [&](auto element) {
+        argmax_of<decltype(element)>(call, own_elements(call, team));
+    });
 }
 
 // ---- layout ------------------------------------------------------------------------------------
@@ -127,8 +140,16 @@ void run_transpose(const Call& call, const Team& team) {
 
 template <Reduction op>
 OpEntry reduction_row(const char* name) {
-    return {name,           {"axes"}, 1, 1, 1, run_reduction<float, op>, run_reduction<double, op>,
-            check_reduction};
+    constexpr bool integers = op != Reduction::mean;
+    return {name,
+            {"axes"},
+            1,
+            1,
+            1,
+            run_reduction<float, op>,
+            run_reduction<double, op>,
+            check_reduction,
+            integers ? run_integer_reduction<op> : nullptr};
 }
 
 }  // namespace
@@ -139,7 +160,7 @@ std::vector<OpEntry> reduction_ops() {
         reduction_row<Reduction::mean>("mean"),
         reduction_row<Reduction::max>("max"),
         reduction_row<Reduction::min>("min"),
-        {"argmax", {}, 1, 1, 1, run_argmax<float>, run_argmax<double>, check_argmax},
+        {"argmax", {}, 1, 1, 1, run_argmax, run_argmax, check_argmax},
         {"broadcast_to", {}, 1, 1, 1, run_broadcast_to, run_broadcast_to, check_broadcast_to},
         {"broadcast_mean",
          {},

@@ -3,67 +3,194 @@
 /// state, read and written. Attribute `scalars` is the place of the op's first number in
 /// StepContext::scalars, which holds what changes from step to step.
 
-#include "kernels/update.h"
+#include "kernels/update_adam.h"
+#include "kernels/update_adaptive.h"
+#include "kernels/update_average.h"
+#include "kernels/update_lamb.h"
+#include "kernels/update_sgd.h"
+#include "kernels/update_sign.h"
 
-#include "program/op.h"
+#include "program/operands.h"
 
 namespace fastprop {
 namespace {
 
-/// The elements of this thread's rows of the weight.
-Range elements_of(const TensorView& weight, const Team& team) {
-    const Range rows = team.slice(weight.rows());
-    const Index row_size = weight.row_size();
-    return {rows.begin * row_size, rows.end * row_size};
-}
-
-const double* step_scalars(const Call& call) { return call.step->scalars + call.index_attr(0); }
-
+/// What a thread updates: its elements of all operands, and the step's numbers.
 template <class T>
-T* state(const Call& call, int i, Range part) {
-    return call.has_out(i) ? call.out[i].as<T>() + part.begin : nullptr;
+class Part {
+public:
+    Part(const Call& call, const Team& team)
+        : call_(call),
+          range_(own_elements(call, team)),
+          scalars_(call.step->scalars + call.index_attr(0)) {}
+
+    bool empty() const { return range_.empty(); }
+    Index size() const { return range_.size(); }
+    double scalar(int i) const { return scalars_[i]; }
+    const T* in(int i) const { return input<T>(call_, i) + range_.begin; }
+    /// nullptr if it is not given.
+    T* out(int i) const { return call_.has_out(i) ? output<T>(call_, i) + range_.begin : nullptr; }
+
+private:
+    const Call& call_;
+    Range range_;
+    const double* scalars_;
+};
+
+/// The kernel that calls f(part, call) on each thread's part.
+template <class T, void (*f)(const Part<T>&, const Call&)>
+void on_part(const Call& call, const Team& team) {
+    const Part<T> part(call, team);
+    if (!part.empty()) f(part, call);
 }
 
 /// sgd_update(g) -> w[, buf]; scalars: learning rate, gradient factor.
 template <class T>
-void sgd_kernel(const Call& call, const Team& team) {
-    const Range part = elements_of(call.out[0], team);
-    if (part.empty()) return;
-    const double* scalars = step_scalars(call);
+void sgd(const Part<T>& part, const Call& call) {
     SgdOptions options;
     options.momentum = call.attr(1);
     options.nesterov = call.attr(2) != 0.0;
     options.weight_decay = call.attr(3);
-    sgd_update(call.in[0].as<T>() + part.begin, state<T>(call, 0, part), state<T>(call, 1, part),
-               part.size(), scalars[0], scalars[1], options);
+    sgd_update(part.in(0), part.out(0), part.out(1), part.size(), part.scalar(0), part.scalar(1),
+               options);
 }
 
-/// adam_update(g) -> w, m, v; scalars: learning rate, learning rate / (1 - beta1^t),
-/// 1 / sqrt(1 - beta2^t).
-template <class T, bool decoupled>
-void adam_kernel(const Call& call, const Team& team) {
-    const Range part = elements_of(call.out[0], team);
-    if (part.empty()) return;
-    const double* scalars = step_scalars(call);
+AdamOptions adam_options(const Call& call, bool decoupled) {
     AdamOptions options;
     options.beta1 = call.attr(1);
     options.beta2 = call.attr(2);
     options.eps = call.attr(3);
     options.weight_decay = call.attr(4);
     options.decoupled = decoupled;
-    adam_update(call.in[0].as<T>() + part.begin, state<T>(call, 0, part), state<T>(call, 1, part),
-                state<T>(call, 2, part), part.size(), {scalars[0], scalars[1], scalars[2]},
-                options);
+    return options;
 }
 
-void check_update(const Call& call, Index scalars) {
+/// adam_update(g) -> w, m, v[, largest]; scalars: learning rate, learning rate / (1 - beta1^t),
+/// 1 / sqrt(1 - beta2^t).
+template <class T, bool decoupled>
+void adam(const Part<T>& part, const Call& call) {
+    adam_update(part.in(0), part.out(0), part.out(1), part.out(2), part.out(3), part.size(),
+                {part.scalar(0), part.scalar(1), part.scalar(2)}, adam_options(call, decoupled));
+}
+
+/// adamax_update(g) -> w, m, u; scalars: learning rate / (1 - beta1^t).
+template <class T>
+void adamax(const Part<T>& part, const Call& call) {
+    adamax_update(part.in(0), part.out(0), part.out(1), part.out(2), part.size(), part.scalar(0),
+                  adam_options(call, false));
+}
+
+/// nadam_update(g) -> w, m, v; scalars: the four of NadamStep.
+template <class T>
+void nadam(const Part<T>& part, const Call& call) {
+    nadam_update(part.in(0), part.out(0), part.out(1), part.out(2), part.size(),
+                 {part.scalar(0), part.scalar(1), part.scalar(2), part.scalar(3)},
+                 adam_options(call, call.attr(5) != 0.0));
+}
+
+/// radam_update(g) -> w, m, v; scalars: the three of RadamStep.
+template <class T>
+void radam(const Part<T>& part, const Call& call) {
+    radam_update(part.in(0), part.out(0), part.out(1), part.out(2), part.size(),
+                 {part.scalar(0), part.scalar(1), part.scalar(2) != 0.0},
+                 adam_options(call, call.attr(5) != 0.0));
+}
+
+/// rmsprop_update(g) -> w, square, buf, mean; scalars: learning rate. Without momentum there is no
+/// buf, without attribute `centered` no mean.
+template <class T>
+void rmsprop(const Part<T>& part, const Call& call) {
+    RmspropOptions options;
+    options.alpha = call.attr(1);
+    options.eps = call.attr(2);
+    options.weight_decay = call.attr(3);
+    options.momentum = call.attr(4);
+    const bool momentum = options.momentum != 0.0, centered = call.attr(5) != 0.0;
+    rmsprop_update(part.in(0), part.out(0), part.out(1), momentum ? part.out(2) : nullptr,
+                   centered ? part.out(momentum ? 3 : 2) : nullptr, part.size(), part.scalar(0),
+                   options);
+}
+
+/// adagrad_update(g) -> w, sum; scalars: learning rate / (1 + (t - 1) lr_decay).
+template <class T>
+void adagrad(const Part<T>& part, const Call& call) {
+    adagrad_update(part.in(0), part.out(0), part.out(1), part.size(), part.scalar(0), call.attr(2),
+                   call.attr(1));
+}
+
+/// adadelta_update(g) -> w, square, moves; scalars: learning rate.
+template <class T>
+void adadelta(const Part<T>& part, const Call& call) {
+    const AdadeltaOptions options = {call.attr(1), call.attr(2), call.attr(3)};
+    adadelta_update(part.in(0), part.out(0), part.out(1), part.out(2), part.size(), part.scalar(0),
+                    options);
+}
+
+/// lion_update(g) -> w, m; scalars: learning rate.
+template <class T>
+void lion(const Part<T>& part, const Call& call) {
+    const LionOptions options = {call.attr(1), call.attr(2), call.attr(3)};
+    lion_update(part.in(0), part.out(0), part.out(1), part.size(), part.scalar(0), options);
+}
+
+/// rprop_update(g) -> w, previous, size; no scalars.
+template <class T>
+void rprop(const Part<T>& part, const Call& call) {
+    const RpropOptions options = {call.attr(1), call.attr(2), call.attr(3), call.attr(4)};
+    rprop_update(part.in(0), part.out(0), part.out(1), part.out(2), part.size(), options);
+}
+
+/// lamb_direction(g, w) -> r, m, v, squares [1, 2, rows]: the rows' sums of w^2, then those of r^2;
+/// scalars: 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t).
+template <class T>
+void direction(const Call& call, const Team& team) {
+    const Part<T> part(call, team);
+    if (part.empty()) return;
+    const Range own = own_rows(call, team);
+    T* squares = output<T>(call, 3) + own.begin;
+    const LambRows<T> rows = {part.in(0),
+                              part.in(1),
+                              part.out(0),
+                              part.out(1),
+                              part.out(2),
+                              squares,
+                              squares + call.out[0].rows(),
+                              own.size(),
+                              call.out[0].row_size()};
+    const LambOptions options = {call.attr(1), call.attr(2), call.attr(3), call.attr(4)};
+    lamb_direction(rows, part.scalar(0), part.scalar(1), options);
+}
+
+/// lamb_update(r, squares) -> w; scalars: learning rate.
+template <class T>
+void lamb(const Part<T>& part, const Call& call) {
+    const Index rows = call.out[0].rows();
+    const T* squares = input<T>(call, 1);
+    lamb_update(part.in(0), part.out(0), part.size(), part.scalar(0), lamb_norm(squares, rows),
+                lamb_norm(squares + rows, rows));
+}
+
+/// average_update(w) -> average; scalars: the share of w.
+template <class T>
+void average(const Part<T>& part, const Call&) {
+    average_update(part.in(0), part.out(0), part.size(), part.scalar(0));
+}
+
+/// `states` arrays beside the weight must be there, all of its size, and `scalars` numbers.
+template <int states, int scalars>
+void check_update(const Call& call) {
     const TensorView& weight = call.out[0];
-    require(call.in[0].dtype == weight.dtype && call.in[0].size() == weight.size(),
-            "update: the gradient has ", call.in[0].size(), " ", dtype_name(call.in[0].dtype),
-            ", the weight ", weight.size(), " ", dtype_name(weight.dtype));
+    const auto same = [&](const TensorView& view) {
+        return view.dtype == weight.dtype && view.size() == weight.size();
+    };
+    require(same(call.in[0]), "update: the gradient has ", call.in[0].size(), " ",
+            dtype_name(call.in[0].dtype), ", the weight ", weight.size(), " ",
+            dtype_name(weight.dtype));
     for (int i = 1; i < call.num_out; ++i)
-        require(!call.out[i].present() || call.out[i].size() == weight.size(), "update: state ", i,
-                " has ", call.out[i].size(), " elements, the weight ", weight.size());
+        require(!call.out[i].present() || same(call.out[i]), "update: state ", i, " has ",
+                call.out[i].size(), " elements, the weight ", weight.size());
+    for (int i = 1; i <= states; ++i)
+        require(weight.size() == 0 || call.has_out(i), "update: state ", i, " is missing");
     // A Program brings the numbers of its steps later; they are not there yet when it is built.
     const Index first = call.index_attr(0);
     require(first >= 0, "update: attribute scalars is negative");
@@ -73,35 +200,101 @@ void check_update(const Call& call, Index scalars) {
 }
 
 void check_sgd(const Call& call) {
-    check_update(call, 2);
-    require(call.attr(1) == 0.0 || call.out[0].size() == 0 || call.has_out(1),
-            "sgd_update: momentum needs its buffer");
+    if (call.attr(1) == 0.0)
+        check_update<0, 2>(call);
+    else
+        check_update<1, 2>(call);
 }
 
-void check_adam(const Call& call) {
-    check_update(call, 3);
-    require(call.out[0].size() == 0 || (call.has_out(1) && call.has_out(2)),
-            "adam_update: the moments m and v are missing");
+void check_rmsprop(const Call& call) {
+    check_update<1, 1>(call);
+    const int states = 1 + (call.attr(4) != 0.0 ? 1 : 0) + (call.attr(5) != 0.0 ? 1 : 0);
+    require(call.out[0].size() == 0 || call.has_out(states),
+            "rmsprop_update: the buffers of momentum or mean are missing");
+}
+
+void require_squares(const TensorView& squares, const TensorView& weight) {
+    require(weight.size() == 0 || squares.present(), "lamb: the sums of squares are missing");
+    require(squares.size() == 2 * weight.rows() && squares.dtype == weight.dtype,
+            "lamb: ", squares.size(), " sums of squares for ", weight.rows(), " rows");
+}
+
+void check_direction(const Call& call) {
+    require(call.num_out == 4, "lamb_direction: wants 4 outputs, got ", call.num_out);
+    Call arrays = call;
+    arrays.num_out = 3;
+    check_update<2, 2>(arrays);
+    require_sizes_of_output("lamb_direction", call);
+    require_squares(call.out[3], call.out[0]);
+}
+
+void check_lamb(const Call& call) {
+    check_update<0, 1>(call);
+    require_squares(call.in[1], call.out[0]);
+}
+
+using Names = std::vector<std::string>;
+
+Names with(Names names, const Names& more) {
+    names.insert(names.end(), more.begin(), more.end());
+    return names;
 }
 
 }  // namespace
 
+#define FASTPROP_UPDATE(f) on_part<float, f<float>>, on_part<double, f<double>>
+#define FASTPROP_ADAM(decoupled) \
+    on_part<float, adam<float, decoupled>>, on_part<double, adam<double, decoupled>>
+
 std::vector<OpEntry> update_ops() {
-    const std::vector<std::string> adam = {"scalars", "beta1", "beta2", "eps", "weight_decay"};
+    const Names adam_names = {"scalars", "beta1", "beta2", "eps", "weight_decay"};
+    const Names decoupled_names = with(adam_names, {"decoupled_weight_decay"});
+    const Names rmsprop_names = {"scalars", "alpha", "eps", "weight_decay", "momentum", "centered"};
+    const Names rprop_names = {"scalars", "eta_minus", "eta_plus", "smallest", "largest"};
     return {
         {"sgd_update",
          {"scalars", "momentum", "nesterov", "weight_decay"},
          1,
          1,
          2,
-         sgd_kernel<float>,
-         sgd_kernel<double>,
+         FASTPROP_UPDATE(sgd),
          check_sgd},
-        {"adam_update", adam, 1, 1, 3, adam_kernel<float, false>, adam_kernel<double, false>,
-         check_adam},
-        {"adamw_update", adam, 1, 1, 3, adam_kernel<float, true>, adam_kernel<double, true>,
-         check_adam},
+        {"adam_update", adam_names, 1, 1, 4, FASTPROP_ADAM(false), check_update<2, 3>},
+        {"adamw_update", adam_names, 1, 1, 4, FASTPROP_ADAM(true), check_update<2, 3>},
+        {"adamax_update", adam_names, 1, 1, 3, FASTPROP_UPDATE(adamax), check_update<2, 1>},
+        {"nadam_update", decoupled_names, 1, 1, 3, FASTPROP_UPDATE(nadam), check_update<2, 4>},
+        {"radam_update", decoupled_names, 1, 1, 3, FASTPROP_UPDATE(radam), check_update<2, 3>},
+        {"rmsprop_update", rmsprop_names, 1, 1, 4, FASTPROP_UPDATE(rmsprop), check_rmsprop},
+        {"adagrad_update",
+         {"scalars", "eps", "weight_decay"},
+         1,
+         1,
+         2,
+         FASTPROP_UPDATE(adagrad),
+         check_update<1, 1>},
+        {"adadelta_update",
+         {"scalars", "rho", "eps", "weight_decay"},
+         1,
+         1,
+         3,
+         FASTPROP_UPDATE(adadelta),
+         check_update<2, 1>},
+        {"lion_update",
+         {"scalars", "beta1", "beta2", "weight_decay"},
+         1,
+         1,
+         2,
+         FASTPROP_UPDATE(lion),
+         check_update<1, 1>},
+        {"rprop_update", rprop_names, 1, 1, 3, FASTPROP_UPDATE(rprop), check_update<2, 0>},
+        {"lamb_direction", adam_names, 2, 2, 4, direction<float>, direction<double>,
+         check_direction},
+        {"lamb_update", {"scalars"}, 2, 2, 1, FASTPROP_UPDATE(lamb), check_lamb},
+        {"average_update", {"scalars"}, 1, 1, 1, FASTPROP_UPDATE(average), check_update<0, 1>},
     };
 }
+
+#undef FASTPROP_ADAM
+#undef FASTPROP_UPDATE
 
 }  // namespace fastprop

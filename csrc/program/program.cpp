@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "core/denormals.h"
+#include "program/host_call.h"
 #include "program/profile.h"
 
 namespace fastprop {
@@ -256,10 +257,11 @@ RunResult Program::run(const RunRequest& request) {
         run_team(request.threads, [&](const Team& team) { loop(team, session, NoStopwatch()); });
     }
 
-    RunResult result{steps, session.stop};
+    RunResult result{steps, session.stop, take_host_error()};
     const Index stop_after = session.stop_after.load();
     if (stop_after != kNever) result.steps = stop_after + 1;
     if (session.stop == Stop::nonfinite) result.steps = session.bad_step.load();
+    if (result.error != nullptr) result.stop = Stop::interrupt;
     return result;
 }
 
@@ -323,7 +325,7 @@ bool Program::passes_guard(const Team& team, Session& session, Index step) const
         return session.bad_step.load() != step;
     }
     const double loss = scalar_value(scalars_[0]);
-    const bool finite = std::isfinite(loss);
+    const bool finite = std::isfinite(loss) && !host_failed();
     if (!finite) {
         double* values = session.request.values + step * static_cast<Index>(scalars_.size());
         std::fill_n(values, scalars_.size(), std::numeric_limits<double>::quiet_NaN());
@@ -355,6 +357,7 @@ bool Program::record(Session& session, Index step) const {
     const RunRequest& request = session.request;
     double* values = request.values + step * static_cast<Index>(scalars_.size());
     for (const TensorView& scalar : scalars_) *values++ = scalar_value(scalar);
+    if (host_failed()) return false;
     if (request.interrupted) {
         const auto now = Clock::now();
         if (now >= session.next_poll) {

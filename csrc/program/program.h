@@ -4,6 +4,7 @@
 /// runs it.
 
 #include <atomic>
+#include <exception>
 #include <functional>
 #include <string>
 #include <vector>
@@ -65,6 +66,7 @@ enum class Stop : std::uint8_t { done, nonfinite, interrupt };
 struct RunResult {
     Index steps = 0;         ///< complete steps
     Stop stop = Stop::done;  ///< nonfinite: `values` has the loss of one step more
+    std::exception_ptr error;  ///< what a function of the host has thrown; stop is interrupt then
 };
 
 class Program {

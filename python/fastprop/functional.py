@@ -105,6 +105,17 @@ from fastprop.graph.ops_elementwise import (
 )
 from fastprop.graph.ops_index import concatenate, gather, scatter_add, take
 from fastprop.graph.ops_linear import dense, matmul
+from fastprop.graph.ops_logic import (
+    all,
+    any,
+    isfinite,
+    isinf,
+    isnan,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+)
 from fastprop.graph.ops_order import argsort, cumsum, sort, topk
 from fastprop.graph.ops_products import dot, einsum, outer
 from fastprop.graph.ops_random import alpha_dropout, dropout, gaussian_noise
@@ -120,6 +131,9 @@ __all__ = [
     "reciprocal", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "sin", "cos", "tan",
     "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "erf", "copy", "clip",
     "greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "where",
+    # masks
+    "logical_and", "logical_or", "logical_xor", "logical_not", "any", "all", "isnan", "isinf",
+    "isfinite",
     # reductions and shapes
     "sum", "mean", "max", "min", "argmax", "argmin", "prod", "var", "std", "norm", "logsumexp",
     "broadcast_to", "reshape", "transpose", "cast", "stop_gradient", "permute", "squeeze",

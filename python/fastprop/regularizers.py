@@ -2,9 +2,10 @@ r"""Penalties on weights, which a Trainer adds to the loss, and constraints, whi
 
 ``Trainer(model, loss, optimizer, penalty=L2(1e-4), constraint=MaxNorm(3.0))``. Both concern the
 weights of the whole model, that is every parameter with two axes or more that is not frozen; biases
-and the scales of normalizations are left alone. ``of=`` names modules or parameters instead:
+and the scales of normalizations are left alone. ``of=`` picks modules or parameters instead, as
+objects or by their names in the model:
 
-``penalty=[L2(1e-4, of=model[0]), L1(1e-5, of=model[2])]``
+``penalty=[L2(1e-4, of=model[0]), L1(1e-5, of="2.weight")]``
 
 A penalty is part of the loss and of its gradient, so it is in the losses that are reported;
 decoupled weight decay (``optim.AdamW``) is not. A function ``model -> scalar Tensor`` of your own
@@ -24,9 +25,10 @@ from fastprop.graph.op import grad_mode
 from fastprop.graph.parameter import Parameter
 from fastprop.graph.tensor import Tensor
 from fastprop.nn import Module
-from fastprop.registry import type_name
+from fastprop.registry import lookup, type_name
 
-Of = Module | Parameter | Sequence[Module | Parameter] | None
+Item = Module | Parameter | str
+Of = Item | Sequence[Item] | None
 
 __all__ = ["ElasticNet", "L1", "L2", "MaxNorm"]
 
@@ -35,33 +37,39 @@ class _OfWeights:
     """What penalties and constraints share: which weights they are about.
 
     Attributes:
-        of: The modules and parameters, or ``None`` for the model.
+        of: Modules, parameters and names of such in the model; or ``None`` for all of it.
     """
 
     def __init__(self, of: Of) -> None:
-        self.of: tuple[Module | Parameter, ...] | None = None
+        self.of: tuple[Item, ...] | None = None
+        self._names: list[str] | None = None  # of those in `of`, in the model that it is used for
         if of is not None:
-            self.of = (of,) if isinstance(of, Module | Parameter) else tuple(of)
+            self.of = (of,) if isinstance(of, Module | Parameter | str) else tuple(of)
             for item in self.of:
-                if not isinstance(item, Module | Parameter):
+                if not isinstance(item, Module | Parameter | str):
                     raise TypeError(
-                        f"{type_name(self)}: of must be modules or parameters, "
+                        f"{type_name(self)}: of must be modules, parameters or their names, "
                         f"got {type_name(item)}"
                     )
 
     def weights(self, model: Module) -> list[Parameter]:
-        """The parameters of `model` that are meant and not frozen, each once."""
+        """The parameters of `model` that are meant and not frozen, each once.
+
+        Raises:
+            ValueError: A name that is not the model's.
+        """
         found = {id(p): p for p in self._candidates(model) if p.requires_grad}
         return list(found.values())
 
     def _candidates(self, model: Module) -> Iterator[Parameter]:
         for item in (model,) if self.of is None else self.of:
-            if isinstance(item, Parameter):
-                yield item
+            given = _named(type_name(self), model, item) if isinstance(item, str) else item
+            if isinstance(given, Parameter):
+                yield given
             else:
-                yield from (p for p in item.parameters() if p.ndim >= 2)
+                yield from (p for p in given.parameters() if p.ndim >= 2)
 
-    def check(self, where: str, model: Module) -> None:
+    def bind(self, where: str, model: Module) -> None:
         """Refuse what is not about `model`.
 
         Raises:
@@ -77,6 +85,22 @@ class _OfWeights:
                     f"{where}: {type_name(self)} is of a parameter of shape {parameter.shape} that "
                     "is not the model's"
                 )
+        names = {id(item): name for name, item in _items(model).items()}
+        if self.of is not None:
+            self._names = [i if isinstance(i, str) else names[id(i)] for i in self.of]
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that make one like this, with names for `of` once a Trainer has it."""
+        return {} if self.of is None else {"of": self._names or list(self.of)}
+
+
+def _items(model: Module) -> dict[str, Module | Parameter]:
+    """Modules and parameters by their names."""
+    return {**dict(model.named_modules()), **dict(model.named_parameters())}
+
+
+def _named(where: str, model: Module, name: str) -> Module | Parameter:
+    return lookup(where, "module or parameter", name, _items(model))
 
 
 class ElasticNet(_OfWeights):
@@ -85,11 +109,11 @@ class ElasticNet(_OfWeights):
     Args:
         l1: :math:`\lambda_1`, 0 or more.
         l2: :math:`\lambda_2`, 0 or more; its gradient is :math:`2 \lambda_2 w`.
-        of: Modules or parameters; ``None`` for the model.
+        of: Modules, parameters, or their names; ``None`` for the model.
 
     Raises:
         ValueError: A strength that is negative or not finite.
-        TypeError: A strength that is no number, or an `of` that is neither.
+        TypeError: A strength that is no number, or another `of`.
     """
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, of: Of = None) -> None:
@@ -107,6 +131,9 @@ class ElasticNet(_OfWeights):
             total = part if total is None else total + part
         return Tensor(np.zeros((), model.parameter_dtype())) if total is None else total
 
+    def config(self) -> dict[str, Any]:
+        return {"l1": self.l1, "l2": self.l2, **super().config()}
+
     def __repr__(self) -> str:
         return f"{type_name(self)}(l1={self.l1:g}, l2={self.l2:g})"
 
@@ -116,15 +143,18 @@ class L1(ElasticNet):
 
     Args:
         strength: :math:`\lambda`, 0 or more.
-        of: Modules or parameters; ``None`` for the model.
+        of: Modules, parameters, or their names; ``None`` for the model.
 
     Raises:
         ValueError: A strength that is negative or not finite.
-        TypeError: A strength that is no number, or an `of` that is neither.
+        TypeError: A strength that is no number, or another `of`.
     """
 
     def __init__(self, strength: float = 0.01, of: Of = None) -> None:
         super().__init__(l1=strength, of=of)
+
+    def config(self) -> dict[str, Any]:
+        return {"strength": self.l1, **_OfWeights.config(self)}
 
     def __repr__(self) -> str:
         return f"L1({self.l1:g})"
@@ -137,15 +167,18 @@ class L2(ElasticNet):
 
     Args:
         strength: :math:`\lambda`, 0 or more.
-        of: Modules or parameters; ``None`` for the model.
+        of: Modules, parameters, or their names; ``None`` for the model.
 
     Raises:
         ValueError: A strength that is negative or not finite.
-        TypeError: A strength that is no number, or an `of` that is neither.
+        TypeError: A strength that is no number, or another `of`.
     """
 
     def __init__(self, strength: float = 0.01, of: Of = None) -> None:
         super().__init__(l2=strength, of=of)
+
+    def config(self) -> dict[str, Any]:
+        return {"strength": self.l2, **_OfWeights.config(self)}
 
     def __repr__(self) -> str:
         return f"L2({self.l2:g})"
@@ -160,11 +193,11 @@ class MaxNorm(_OfWeights):
 
     Args:
         max_norm: :math:`c`, positive.
-        of: Modules or parameters; ``None`` for the model.
+        of: Modules, parameters, or their names; ``None`` for the model.
 
     Raises:
         ValueError: A norm that is not positive and finite.
-        TypeError: A norm that is no number, or an `of` that is neither.
+        TypeError: A norm that is no number, or another `of`.
     """
 
     def __init__(self, max_norm: float = 3.0, of: Of = None) -> None:
@@ -180,6 +213,9 @@ class MaxNorm(_OfWeights):
                 norms = F.norm(weight, axis=tuple(range(weight.ndim - 1)), keepdims=True)
                 least = float(np.finfo(weight.dtype).tiny)
                 assign(weight, weight * F.minimum(self.max_norm / F.maximum(norms, least), 1.0))
+
+    def config(self) -> dict[str, Any]:
+        return {"max_norm": self.max_norm, **super().config()}
 
     def __repr__(self) -> str:
         return f"MaxNorm({self.max_norm:g})"

@@ -191,7 +191,21 @@ std::vector<OpCase> remaining_cases() {
     for (const Shape& x : kMatrices) {
         for (const char* op : {"adam_update", "adamw_update"})
             cases.push_back({op, {x}, {x, x, x}, {0, 0.9, 0.999, 1e-8, 0.01}});
+        cases.push_back({"adam_update", {x}, {x, x, x, x}, {0, 0.9, 0.999, 1e-8, 0.01}});
+        cases.push_back({"adamax_update", {x}, {x, x, x}, {0, 0.9, 0.999, 1e-8, 0.01}});
+        for (const char* op : {"nadam_update", "radam_update"})
+            cases.push_back({op, {x}, {x, x, x}, {0, 0.9, 0.999, 1e-8, 0.01, 1}});
         cases.push_back({"sgd_update", {x}, {x, x}, {0, 0.9, 1, 0.01}});
+        cases.push_back({"rmsprop_update", {x}, {x, x}, {0, 0.9, 1e-8, 0.01, 0, 0}});
+        cases.push_back({"rmsprop_update", {x}, {x, x, x, x}, {0, 0.9, 1e-8, 0.01, 0.9, 1}});
+        cases.push_back({"adagrad_update", {x}, {x, x}, {0, 1e-10, 0.01}});
+        cases.push_back({"adadelta_update", {x}, {x, x, x}, {0, 0.9, 1e-6, 0.01}});
+        cases.push_back({"lion_update", {x}, {x, x}, {0, 0.9, 0.99, 0.01}});
+        cases.push_back({"rprop_update", {x}, {x, x, x}, {0, 0.5, 1.2, 1e-6, 50}});
+        cases.push_back(
+            {"lamb_direction", {x, x}, {x, x, x, {1, 2, x[0]}}, {0, 0.9, 0.999, 1e-8, 0.01}});
+        cases.push_back({"lamb_update", {x, {1, 2, x[0]}}, {x}, {0}});
+        cases.push_back({"average_update", {x}, {x}, {0}});
         cases.push_back({"mixup", {x}, {x}, {1, 2, 3, 4, 0.4}});
         cases.push_back({"random_uniform", {}, {x}, {1, 2, 3, 4, -1, 1}});
         cases.push_back({"random_normal", {}, {x}, {1, 2, 3, 4, 0, 1}});
@@ -236,10 +250,10 @@ OpArrays<T>::OpArrays(const OpCase& c) : case_(c) {
 
 template <class T>
 void OpArrays<T>::run(int threads) {
-    const double scalars[] = {1e-3, 1e-2, 0.8};
+    const double scalars[] = {1e-3, 1e-2, 0.8, 1.5};
     StepContext step;
     step.scalars = scalars;
-    step.num_scalars = 3;
+    step.num_scalars = 4;
     run_op(case_.op, in_views_, out_views_, case_.attrs, threads, &step);
 }
 

@@ -56,6 +56,13 @@ class Program:
         Run whole steps with the GIL released. Returns the recorded outputs [steps, n], the per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), and the exception of an interrupt. To `profile` [threads, instructions + 2, 2] it adds nanoseconds.
         """
 
+def accumulate(
+    name: str, outputs: list, seeds: list, targets: typing.Any, free: bool, within: bool
+) -> tuple:
+    """
+    One pass back: derivatives by the targets (None: by all leaves) as a dict by id, where None is zero, and the leaves that were reached, in order.
+    """
+
 def activation_info() -> list[tuple[str, bool]]:
     """
     Name of every activation in the order of its code, and whether its derivative is taken from its output (else from its input).
@@ -74,6 +81,17 @@ def apply(op: typing.Any, *inputs: typing.Any, **attrs: typing.Any) -> typing.An
 def available_threads() -> int:
     """
     Threads this process may use: FASTPROP_NUM_THREADS, or the smallest of OMP_NUM_THREADS, the CPU affinity and the cgroup's quota.
+    """
+
+def bind_backward(
+    freed: typing.Any,
+    call_hooks: typing.Any,
+    differentiate: typing.Any,
+    freed_error: typing.Any,
+    changed_error: typing.Any,
+) -> None:
+    """
+    Tell `accumulate` the op of a freed node, and the functions of Python that it calls.
     """
 
 def bind_tensor(
@@ -149,9 +167,24 @@ def permutation(
     A random order of range(n) that depends on the arguments alone.
     """
 
+def set_backward_observer(observer: typing.Any) -> typing.Any:
+    """
+    Call observer(node, position, dy, dx) after every derivative rule of a pass, None for nothing; gives the one before.
+    """
+
 def set_eager_threads(threads: typing.SupportsInt | typing.SupportsIndex) -> int:
     """
-    Threads of every eager op from now on; gives the number before.
+    Threads of every eager op from now on, 0 for what its shapes ask for; gives the number before.
+    """
+
+def set_observer(observer: typing.Any) -> typing.Any:
+    """
+    Call observer(op, inputs, result) after every eager op, None for nothing; gives the one before.
+    """
+
+def set_host_function(function: collections.abc.Callable) -> None:
+    """
+    What the op host_call calls: function(slot, inputs, output), with arrays over memory that is valid during the call only.
     """
 
 level: str

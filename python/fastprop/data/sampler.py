@@ -14,7 +14,9 @@ from fastprop.random import SAMPLE, SHUFFLE, fill
 
 Rows = NDArray[np.int64]
 Sampler = Callable[[int, Rows, int], Rows]
-"""``sampler(epoch, rows, seed)``: the rows of that epoch, in order, taken from `rows`."""
+"""``sampler(epoch, rows, seed)``: the rows of that epoch, in order, taken from `rows`.
+
+It must depend on nothing else: an epoch is drawn again where training goes back or is resumed."""
 
 
 class RowOrder:
@@ -132,7 +134,10 @@ class WeightedSampler:
                 f"WeightedSampler: {len(self.weights)} weights, but row {rows.max()} is among the "
                 "rows to draw from; give one weight for each row of x"
             )
-        cumulative = np.cumsum(self.weights[rows])
+        with np.errstate(over="ignore"):
+            cumulative = np.cumsum(self.weights[rows])
+        if not np.isfinite(cumulative[-1]):
+            raise ValueError("WeightedSampler: the sum of the weights is too large for float64")
         if not cumulative[-1] > 0:
             raise ValueError(
                 f"WeightedSampler: the weights of all {len(rows)} rows to draw from are zero"

@@ -9,12 +9,12 @@ Rules are ops themselves, so a derivative can be differentiated again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastprop import _core
 from fastprop.graph.hooks import call_hooks
 from fastprop.graph.op import Op, grad_mode
 from fastprop.graph.ops_elementwise import copy
@@ -22,8 +22,6 @@ from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.scope import current_scope, differentiate, scoped
 from fastprop.graph.tensor import Tensor, as_tensor
 from fastprop.graph.trace import current_trace
-
-_time = attrgetter("time")
 
 
 def topological_order(outputs: Sequence[Tensor]) -> list[Tensor]:
@@ -145,14 +143,15 @@ def backward(
         for leaf in found.leaves:
             if trace is not None and not leaf.symbolic:
                 trace.watch_gradient(leaf)
-            d = _result(found, leaf)
+            d = found.values[id(leaf)]
             if d is None:
-                continue
+                d = _zeros(leaf)
             if leaf.grad is not None:
                 leaf.grad = leaf.grad + d
                 continue
-            leaf.grad = copy(d) if _memory(d) in taken else d
-            taken.add(_memory(d))
+            owner = _memory(d)
+            leaf.grad = copy(d) if owner in taken else d
+            taken.add(owner)
 
 
 def _memory(tensor: Tensor) -> int:
@@ -187,27 +186,16 @@ def _seed(name: str, output: Tensor, gradient: Tensor | None) -> Tensor:
     return gradient
 
 
-class Derivatives:
-    """Derivatives by Tensors, by their id, while a pass goes on; ``None`` is zero.
+class Derivatives(NamedTuple):
+    """What a pass has found.
 
     Attributes:
-        values: The derivatives.
+        values: Derivatives by Tensors, by their id; ``None`` is zero.
         leaves: The leaves that were reached, in the order of the pass.
     """
 
-    def __init__(self) -> None:
-        self.values: dict[int, Tensor | None] = {}
-        self.leaves: list[Tensor] = []
-
-    def add(self, tensor: Tensor, value: Tensor | None) -> None:
-        key = id(tensor)
-        if key not in self.values:
-            self.values[key] = value
-            if tensor.op is None:
-                self.leaves.append(tensor)
-        elif value is not None:
-            known = self.values[key]
-            self.values[key] = value if known is None else known + value
+    values: dict[int, Tensor | None]
+    leaves: list[Tensor]
 
 
 def _freed(dy: Tensor, y: Tensor, *inputs: Tensor) -> Tensor:
@@ -218,31 +206,6 @@ FREED = Op("freed", lambda name, specs, attrs: specs[0], (_freed,))
 """The op of a result whose history a backward pass has given back."""
 
 
-def _nodes(outputs: Sequence[Tensor], ends: set[int]) -> list[Tensor]:
-    """Results of ops that derivatives go through, the latest first: users before what they use.
-
-    Nothing behind a Tensor whose id is in `ends`, nor that itself.
-    """
-    found = (t for t in outputs if id(t) not in ends)
-    seen = {id(t): t for t in found if t.op is not None and t.requires_grad}
-    stack = list(seen.values())
-    while stack:
-        for x in stack.pop().inputs:
-            if x.requires_grad and x.op is not None and id(x) not in seen and id(x) not in ends:
-                seen[id(x)] = x
-                stack.append(x)
-    return sorted(seen.values(), key=_time, reverse=True)
-
-
-def _on_a_path(nodes: Sequence[Tensor], targets: Sequence[Tensor]) -> set[int]:
-    """The targets, and every node that was computed from one."""
-    wanted = {id(t) for t in targets}
-    for node in reversed(nodes):
-        if any(id(x) in wanted and x.requires_grad for x in node.inputs):
-            wanted.add(id(node))
-    return wanted
-
-
 def _accumulate(
     name: str,
     outputs: Sequence[Tensor],
@@ -251,44 +214,13 @@ def _accumulate(
     free: bool,
     within: bool = False,
 ) -> Derivatives:
-    """One pass back: derivatives by the targets, or by all leaves; or `within` the targets only."""
-    kept = {id(t) for t in targets or ()}
-    nodes = _nodes(outputs, kept if within else set())
-    wanted = None if targets is None else _on_a_path(nodes, targets)
-    found = Derivatives()
-    add, values = found.add, found.values
-    for output, seed in zip(outputs, seeds, strict=True):
-        add(output, seed)
-    for node in nodes:
-        key, op, inputs = id(node), node.op, node.inputs
-        if key not in values or op is None or (wanted is not None and key not in wanted):
-            continue
-        if op is FREED:
-            raise _freed_error(name, node)
-        if node.hooks:
-            _call_hooks(found, node)
-        dy = values[key] if key in kept else values.pop(key)
-        if node.scope is not None:
-            differentiate(node.scope)
-        # An op may have more rules than inputs, if some of these may be left out.
-        for x, vjp in zip(inputs, op.vjps):  # noqa: B905
-            if x.requires_grad and (wanted is None or id(x) in wanted):
-                if x.op is None and x.time > node.time:
-                    raise RuntimeError(
-                        f"{name}: a Tensor of shape {x.shape} was changed in place after "
-                        f"{op.name} had used it; differentiate first, then change it"
-                    )
-                add(x, None if dy is None or vjp is None else vjp(dy, node, *inputs))
-        if free and node._data is not None:
-            node.op, node.inputs, node.attrs = FREED, (), {}
-    for leaf in found.leaves:
-        if leaf.hooks:
-            _call_hooks(found, leaf)
-    if any(id(t) not in values for t in targets or ()):
-        for node in nodes:
-            if node.op is FREED:  # what was there cannot be told
-                raise _freed_error(name, node)
-    return found
+    """One pass back: derivatives by the targets, or by all leaves; or `within` the targets only.
+
+    Nodes are taken the latest first, so that everything that used one has been there before. The
+    walk itself is in csrc/bindings/bind_backward.cpp.
+    """
+    found = _core.accumulate(name, list(outputs), list(seeds), targets, free, within)
+    return Derivatives(*found)
 
 
 def _freed_error(name: str, node: Tensor) -> RuntimeError:
@@ -298,11 +230,15 @@ def _freed_error(name: str, node: Tensor) -> RuntimeError:
     )
 
 
-def _call_hooks(found: Derivatives, tensor: Tensor) -> None:
-    """The derivative by a Tensor, now that it is complete, as its hooks leave it."""
-    dy = found.values[id(tensor)]
-    if dy is not None:
-        found.values[id(tensor)] = call_hooks(tensor, dy)
+def _changed_error(name: str, leaf: Tensor, node: Tensor) -> RuntimeError:
+    assert node.op is not None
+    return RuntimeError(
+        f"{name}: a Tensor of shape {leaf.shape} was changed in place after {node.op.name} had "
+        "used it; differentiate first, then change it"
+    )
+
+
+_core.bind_backward(FREED, call_hooks, differentiate, _freed_error, _changed_error)
 
 
 def _result(found: Derivatives, target: Tensor) -> Tensor | None:
@@ -310,7 +246,11 @@ def _result(found: Derivatives, target: Tensor) -> Tensor | None:
     if id(target) not in found.values:
         return None
     d = found.values[id(target)]
-    return broadcast_to(Tensor(np.zeros((), target.dtype)), target) if d is None else d
+    return _zeros(target) if d is None else d
+
+
+def _zeros(like: Tensor) -> Tensor:
+    return broadcast_to(Tensor(np.zeros((), like.dtype)), like)
 
 
 def depends_on_others(output: Tensor, places: Sequence[Tensor]) -> bool:

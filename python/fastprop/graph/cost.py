@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from fastprop import _core
-from fastprop.graph.ir import Instruction, Value
+from fastprop.graph.ir import ALONE, BATCH, Instruction
 from fastprop.graph.schedule import Schedule
 
 # Nanoseconds, as measured on 2-core x86-64 machines; a factor of two either way changes little.
@@ -45,7 +47,7 @@ def predicted_ns(schedule: Schedule, capacity: int) -> dict[int, float]:
         time = schedule.barriers * _NS_PER_BARRIER * math.log2(2 * threads)
         time += shared * _NS_PER_SHARED_BYTE * (threads - 1) / threads
         for item, ns in zip(schedule.instructions, work, strict=True):
-            extent = capacity if item.key < 0 else item.key
+            extent = {BATCH: capacity, ALONE: 1}.get(item.key, item.key)
             time += max(ns / min(threads, max(extent, 1)), _NS_PER_INSTRUCTION)
         times[threads] = time
     return times
@@ -54,22 +56,27 @@ def predicted_ns(schedule: Schedule, capacity: int) -> dict[int, float]:
 def instruction_ns(item: Instruction) -> float:
     """Predicted time on one thread."""
     values = [v for v in (*item.inputs, *item.outputs) if v is not None and v.source is None]
-    moved = sum(v.nbytes for v in values) * _NS_PER_BYTE
-    return _NS_PER_INSTRUCTION + max(moved, product_flops(item) * _NS_PER_PRODUCT_FLOP)
+    return _NS_PER_INSTRUCTION + kernel_ns(sum(v.nbytes for v in values), product_flops(item))
 
 
 def product_flops(item: Instruction) -> float:
-    """2 m k n of a product with all rows, else 0; for packed operands from the row-major ones."""
-    if not item.name.startswith(_PRODUCTS):
-        return 0.0
-    out, x = item.outputs[0], item.inputs[0]
-    if x is None or item.name == "dense_backward_bias":
-        return 0.0
-    if item.name.startswith("dense_backward_weights"):
-        return 2.0 * _elements(x) * out.shape[-1]
-    depth = x.shape[-2] if item.attrs.get("transpose_a") else x.shape[-1]
-    return 2.0 * _elements(out) * depth
+    """2 m k n of a product with all rows, else 0."""
+    x = item.inputs[0] if item.inputs else None
+    return kernel_flops(item.name, () if x is None else x.shape, item.outputs[0].shape, item.attrs)
 
 
-def _elements(value: Value) -> int:
-    return math.prod(value.shape)
+def kernel_ns(moved_bytes: int, flops: float) -> float:
+    """Predicted time of a kernel: to move its bytes or to multiply, whichever is longer."""
+    return max(moved_bytes * _NS_PER_BYTE, flops * _NS_PER_PRODUCT_FLOP)
+
+
+def kernel_flops(
+    name: str, x: tuple[int, ...], out: tuple[int, ...], attrs: Mapping[str, Any]
+) -> float:
+    """2 m k n of a product with all rows, from the shapes of its first operand and its result;
+    else 0. For packed operands from the row-major ones."""
+    if not name.startswith(_PRODUCTS) or not x or name == "dense_backward_bias":
+        return 0.0
+    if name.startswith("dense_backward_weights"):
+        return 2.0 * math.prod(x) * out[-1]
+    return 2.0 * math.prod(out) * (x[-2] if attrs.get("transpose_a") else x[-1])

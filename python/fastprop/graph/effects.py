@@ -53,22 +53,22 @@ def effect(
     """
     if _suppressed.get():
         return
-    attrs = dict(attrs or {})
     trace = current_trace()
     if trace is not None:
+        attrs = dict(attrs or {})
         if isinstance(numbers, int):
             attrs["scalars"] = float(numbers)
         trace.effects.append(Effect(name, tuple(inputs), tuple(outputs), attrs, now()))
     else:
         assert not isinstance(numbers, int)
         code, names = kernel(name)
-        values = {"scalars": 0.0, **attrs}
-        encoded = [float(values[key]) for key in names]
+        values = attrs or {}
+        encoded = [values.get(key, 0.0) if key == "scalars" else values[key] for key in names]
         arrays = [t._data if isinstance(t, Tensor) else t for t in outputs]
-        _core.execute(code, [t.data for t in inputs], arrays, encoded, list(numbers))
+        _core.execute(code, [t._data for t in inputs], arrays, encoded, numbers)
     for output in outputs:
         if isinstance(output, Tensor):
-            output.mark_changed()
+            output.time = now()
 
 
 def assign(target: Tensor, value: Tensor) -> None:

@@ -63,8 +63,13 @@ def elementwise(name: str, specs: Sequence[Spec], attrs: Attrs) -> Spec:
     return Spec(shape, dtype, batched)
 
 
+def number_dtype(name: str, specs: Sequence[Spec]) -> np.dtype[Any]:
+    """The one dtype that all operands share: a floating one, or int64."""
+    return INT64 if all(s.dtype == INT64 for s in specs) else float_dtype(name, specs)
+
+
 def arithmetic(name: str, specs: Sequence[Spec], attrs: Attrs) -> Spec:
-    """Output of an op on two broadcast operands of one dtype, which may be int64."""
+    """Output of an op on broadcast operands of one dtype, which may be int64."""
     if all(spec.dtype == INT64 for spec in specs):
         shape, batched = broadcast_shapes(name, specs)
         return Spec(shape, INT64, batched)
@@ -101,7 +106,7 @@ def reduction(keepdims_attr: str = "keepdims") -> Callable[[str, Sequence[Spec],
 
     def infer(name: str, specs: Sequence[Spec], attrs: Attrs) -> Spec:
         (x,) = specs
-        dtype = float_dtype(name, specs)
+        dtype = x.dtype if x.dtype == INT64 else float_dtype(name, specs)
         mask = int(attrs["axes"])
         if attrs[keepdims_attr]:
             shape = tuple(1 if mask >> i & 1 else n for i, n in enumerate(x.shape))

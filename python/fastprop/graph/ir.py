@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 BATCH = -1
 """Slice key of batched values; other values are keyed by the extent of their first axis."""
 
+ALONE = -2
+"""Slice key of an instruction that one thread does for all."""
+
 
 class Value:
     """A contiguous array inside a Program.

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprop.graph.autodiff import topological_order
-from fastprop.graph.ir import Instruction, Value, instruction
+from fastprop.graph.ir import ALONE, Instruction, Value, instruction
 from fastprop.graph.op import Op, kernel_attributes
 from fastprop.graph.ops_shape import AFTER
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect
+
+HOST = "host_call"
 
 _time = attrgetter("time")
 
@@ -70,7 +72,7 @@ class Lowering:
     def _lower(self, tensor: Tensor) -> Value:
         assert tensor.op is not None
         inputs = [self.value(t) for t in tensor.inputs]
-        if tensor.op.view is not None:
+        if tensor.op.view:
             view = Value(
                 tensor.shape, tensor.dtype, tensor.batched, alias=inputs[0], scope=tensor.scope
             )
@@ -86,8 +88,11 @@ class Lowering:
             return known
         out = Value(tensor.shape, tensor.dtype, tensor.batched, scope=tensor.scope)
         own = own_inputs(tensor.op, inputs, out, attrs)
+        key = ALONE if tensor.op.name == HOST else out.key
         self.instructions.append(
-            instruction(tensor.op.name, inputs, [out], attrs, own=own, inplace=tensor.op.inplace)
+            instruction(
+                tensor.op.name, inputs, [out], attrs, own=own, key=key, inplace=tensor.op.inplace
+            )
         )
         self._known[identity] = out
         return out

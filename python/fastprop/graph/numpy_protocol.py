@@ -9,61 +9,61 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fastprop import functional
+from fastprop.graph.numpy_functions import FUNCTIONS
 from fastprop.graph.tensor import Tensor
 
 _UFUNCS = {
     "absolute": "abs", "add": "add", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin",
     "arcsinh": "asinh", "arctan": "atan", "arctanh": "atanh", "cos": "cos", "cosh": "cosh",
     "divide": "div", "equal": "equal", "exp": "exp", "expm1": "expm1", "fabs": "abs",
-    "greater": "greater", "greater_equal": "greater_equal", "less": "less",
-    "less_equal": "less_equal", "log": "log", "log1p": "log1p", "matmul": "matmul",
+    "greater": "greater", "greater_equal": "greater_equal", "isfinite": "isfinite",
+    "isinf": "isinf", "isnan": "isnan", "less": "less", "less_equal": "less_equal", "log": "log",
+    "log1p": "log1p", "logical_and": "logical_and", "logical_not": "logical_not",
+    "logical_or": "logical_or", "logical_xor": "logical_xor", "matmul": "matmul",
     "maximum": "maximum", "minimum": "minimum", "multiply": "mul", "negative": "neg",
     "not_equal": "not_equal", "power": "pow", "float_power": "pow", "reciprocal": "reciprocal",
     "sign": "sign", "sin": "sin", "sinh": "sinh", "sqrt": "sqrt", "square": "square",
     "subtract": "sub", "tan": "tan", "tanh": "tanh",
 }  # fmt: skip
 
-# NumPy's functions whose leading arguments ours share.
-_FUNCTIONS: dict[Any, str] = {
-    np.argsort: "argsort", np.clip: "clip", np.concatenate: "concatenate", np.cumsum: "cumsum",
-    np.dot: "dot", np.einsum: "einsum", np.expand_dims: "unsqueeze", np.flip: "flip",
-    np.max: "max", np.mean: "mean", np.min: "min", np.outer: "outer",
-    np.prod: "prod", np.reshape: "reshape", np.squeeze: "squeeze", np.stack: "stack",
-    np.std: "std", np.sum: "sum", np.take: "take", np.transpose: "transpose", np.tril: "tril",
-    np.triu: "triu", np.var: "var", np.where: "where",
-}  # fmt: skip
+_MASKS = {"bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "xor", "invert": "invert"}
+"""Operators on masks: NumPy's array on the left hands them to us."""
 
-_REDUCTIONS = {"max", "mean", "min", "prod", "std", "sum", "var"}
+_REDUCTIONS = {"all", "any", "max", "mean", "min", "prod", "std", "sum", "var"}
 """What follows their axis differs, so it must be named."""
 
 
 def call_ufunc(ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
     ours = _UFUNCS.get(ufunc.__name__)
-    if method == "__call__" and ours is not None and not options:
-        return getattr(functional, ours)(*inputs)
+    if method == "__call__" and not options:
+        if ours is not None:
+            return getattr(functional, ours)(*inputs)
+        if ufunc.__name__ in _MASKS:
+            operator = _MASKS[ufunc.__name__]
+            if isinstance(inputs[0], Tensor):
+                return getattr(inputs[0], f"__{operator}__")(*inputs[1:])
+            return getattr(inputs[1], f"__r{operator}__")(inputs[0])
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
     _refuse_out(name, options.get("out", ()))
     return getattr(ufunc, method)(*_constants(name, inputs), **_constants(name, options))
 
 
 def call_function(function: Any, args: Any, options: Any) -> Any:
-    ours = _FUNCTIONS.get(function)
+    ours = FUNCTIONS.get(function)
+    name = function.__name__
     if ours is not None:
-        if ours in _REDUCTIONS and len(args) > 2:
-            raise TypeError(f"np.{ours}: on Tensors, pass what follows the axis by name")
+        if name in _REDUCTIONS and len(args) > 2:
+            raise TypeError(f"np.{name}: on Tensors, pass what follows the axis by name")
         try:
-            return getattr(functional, ours)(*args, **options)
+            return ours(*args, **options)
         except TypeError as error:
             if "argument" not in str(error):  # it was called right, and refused its operands
                 raise
             raise TypeError(
-                f"np.{function.__name__}: not with these arguments on Tensors ({error}); "
-                f"use fp.functional.{ours}"
+                f"np.{name}: not with these arguments on Tensors ({error}); "
+                f"use fp.functional.{ours.__name__}"
             ) from None
-    name = function.__name__
     _refuse_out(name, options.get("out"))
     return function(*_constants(name, args), **_constants(name, options))
 
@@ -90,6 +90,8 @@ def _constants(name: str, value: Any) -> Any:
 
 
 # What they give has no derivative anyway.
-_VALUES_ONLY = {"shape", "ndim", "size", "result_type", "array_repr", "array_str", "zeros_like",
-             "ones_like", "empty_like", "full_like", "allclose", "array_equal", "isclose",
-             "isfinite", "isnan", "isinf"}  # fmt: skip
+_VALUES_ONLY = {
+    "shape", "ndim", "size", "result_type", "array_repr", "array_str", "zeros_like", "ones_like",
+    "empty_like", "full_like", "allclose", "array_equal", "isclose", "isin", "nonzero", "argwhere",
+    "count_nonzero", "iscomplexobj", "isrealobj",
+}  # fmt: skip

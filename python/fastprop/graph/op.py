@@ -7,21 +7,15 @@ ops on Tensors themselves, so the same rule serves both, and every order.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastprop import _core
-from fastprop.graph.scope import SCOPE
-from fastprop.graph.trace import TRACE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fastprop.graph.tensor import Tensor
 
 Vjp = Callable[..., "Tensor | None"]
@@ -52,7 +46,8 @@ class Op:
             holds for the inputs at these positions only (a weight is always read whole); a function
             of the kernel's attributes if it depends on these.
         inplace: True if the kernel may write its output over its last input of the same shape.
-        view: A NumPy function that gives the output without computing (``reshape``); no kernel.
+        view: True if the output is its input's memory under another shape (``reshape``); no
+            kernel.
     """
 
     __slots__ = ("attributes", "code", "infer", "inplace", "name", "rowwise", "view", "vjps")
@@ -64,7 +59,7 @@ class Op:
         vjps: tuple[Vjp | None, ...] = (),
         rowwise: Rowwise = False,
         inplace: bool = False,
-        view: Callable[..., np.ndarray[Any, Any]] | None = None,
+        view: bool = False,
         attributes: tuple[str, ...] = (),
         code: int = -1,
     ) -> None:
@@ -87,53 +82,41 @@ def register(
     *vjps: Vjp | None,
     rowwise: Rowwise = False,
     inplace: bool = False,
-    view: Callable[..., np.ndarray[Any, Any]] | None = None,
+    view: bool = False,
 ) -> Op:
     """Add an op to the table; unless it is a view, the C++ table must know the name."""
     if name in OPS:
         raise ValueError(f"register: op {name!r} exists already")
-    if view is not None:
+    if view:
         op = Op(name, infer, vjps, True, inplace, view)
     else:
         code, attributes = _core.op_info(name)
-        op = Op(name, infer, vjps, rowwise, inplace, None, tuple(attributes), code)
+        op = Op(name, infer, vjps, rowwise, inplace, False, tuple(attributes), code)
     OPS[name] = op
     return op
 
 
-_grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+GRAD_ENABLED: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 
 
-@contextmanager
-def grad_mode(enabled: bool) -> Iterator[None]:
+class grad_mode:
     """Record derivatives inside the block, or do not."""
-    token = _grad_enabled.set(enabled)
-    try:
-        yield
-    finally:
-        _grad_enabled.reset(token)
+
+    __slots__ = ("_enabled", "_tokens")
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self._tokens: list[Token[bool]] = []  # a block may be entered inside itself
+
+    def __enter__(self) -> None:
+        self._tokens.append(GRAD_ENABLED.set(self._enabled))
+
+    def __exit__(self, *error: object) -> None:
+        GRAD_ENABLED.reset(self._tokens.pop())
 
 
 def is_grad_enabled() -> bool:
-    return _grad_enabled.get()
-
-
-class Plan(NamedTuple):
-    """What an op does with operands of certain shapes and dtypes, worked out once; C++ reads it.
-
-    Attributes:
-        out: The output.
-        differentiable: Whether a derivative can be recorded.
-        attributes: The kernel's attributes as the bytes of doubles.
-        code: The kernel's number in the op table.
-        view: The NumPy function that gives the output where there is no kernel.
-    """
-
-    out: Spec
-    differentiable: bool
-    attributes: bytes
-    code: int
-    view: Callable[..., np.ndarray[Any, Any]] | None
+    return GRAD_ENABLED.get()
 
 
 def kernel_attributes(op: Op, attrs: dict[str, Any]) -> dict[str, float]:
@@ -142,19 +125,6 @@ def kernel_attributes(op: Op, attrs: dict[str, Any]) -> dict[str, float]:
         name: float(attrs[name] if name in attrs else attrs[name[:-1]][int(name[-1])])
         for name in op.attributes
     }
-
-
-def _plan(op: Op, specs: Sequence[Spec], attrs: dict[str, Any]) -> Plan:
-    """Shape inference, with its errors."""
-    out = op.infer(op.name, specs, attrs)
-    values = kernel_attributes(op, attrs).values()
-    encoded = struct.pack(f"{len(values)}d", *values)
-    return Plan(out, bool(op.vjps) and out.dtype.kind == "f", encoded, op.code, op.view)
-
-
-def bind_tensor(tensor_type: type[Tensor]) -> None:
-    """Tell :func:`apply` the class of its results, which is defined in terms of it."""
-    _core.bind_tensor(tensor_type, {}, _plan, _grad_enabled, TRACE, SCOPE)
 
 
 apply: Callable[..., Tensor] = _core.apply

@@ -16,7 +16,7 @@ from fastprop.graph.op import Op, Spec, apply, register
 from fastprop.graph.ops_elementwise import abs as absolute
 from fastprop.graph.ops_elementwise import exp, less, less_equal, minimum, sign, square, where
 from fastprop.graph.ops_reduction import sum_to
-from fastprop.graph.ops_shape import reshape
+from fastprop.graph.ops_shape import as_floating, reshape
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 from fastprop.registry import lookup
 
@@ -27,7 +27,7 @@ KINDS = {name: kind for kind, (name, _) in enumerate(INFO)}
 
 
 def _forward(x: TensorLike, name: str, p0: float = 0.0, p1: float = 0.0) -> Tensor:
-    return apply(_ACTIVATION, as_tensor(x), kind=KINDS[name], p0=float(p0), p1=float(p1))
+    return apply(_ACTIVATION, as_floating(x), kind=KINDS[name], p0=float(p0), p1=float(p1))
 
 
 def _backward(h: Tensor, dy: Tensor, attrs: dict[str, Any]) -> Tensor:
@@ -129,10 +129,7 @@ def elementwise(name: str, formula: str, source: str) -> Callable[[TensorLike], 
         x: Tensor, array or number; float32 or float64.
 
     Returns:
-        Tensor of the shape and dtype of `x`.
-
-    Raises:
-        TypeError: `x` is not of a floating dtype.
+        Tensor of the shape and dtype of `x` (of integers, float32).
     """
     return function
 

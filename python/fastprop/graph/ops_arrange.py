@@ -179,7 +179,7 @@ def _triangle(name: str, x: TensorLike, diagonal: int, keep: Any) -> Tensor:
     if x.ndim < 2:
         raise ValueError(f"{name}: expects matrices [..., m, n], got shape {x.shape}")
     mask = keep(np.ones(x.shape[-2:], x.dtype), diagonal)
-    return where(Tensor(mask), x, 0.0)
+    return where(Tensor(mask), x, 0)
 
 
 def diagonal(x: TensorLike) -> Tensor:

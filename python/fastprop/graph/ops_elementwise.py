@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,13 +20,10 @@ from fastprop.graph.tensor import Tensor, TensorLike, as_tensor, constant
 _UNARY_DOC = """{summary}, element by element.
 
     Args:
-        x: Tensor, array or number; float32 or float64.
+        x: Tensor, array or number; {dtypes}.
 
     Returns:
-        Tensor of the shape and dtype of `x`.
-
-    Raises:
-        TypeError: `x` is not of a floating dtype.
+        Tensor of the shape and dtype of `x`{note}.
     """
 _BINARY_DOC = """{summary}, element by element.
 
@@ -37,42 +35,57 @@ _BINARY_DOC = """{summary}, element by element.
         Tensor of the broadcast shape.{note}
 
     Raises:
-        TypeError: The dtypes differ or are not floating ones.
+        TypeError: One is float32, the other float64.
         ValueError: The shapes do not broadcast.
     """
 
 
 def unary(name: str, summary: str, vjp: Vjp | None) -> Callable[[TensorLike], Tensor]:
     """Register an op of one operand; gives the function that users call."""
-    op = register(name, infer.elementwise, vjp, rowwise=True, inplace=True)
+    integers = name in _OF_INTEGERS
+    shapes = infer.arithmetic if integers else infer.elementwise
+    op = register(name, shapes, vjp, rowwise=True, inplace=True)
 
     def function(x: TensorLike) -> Tensor:
-        return apply(op, as_tensor(x))
+        if not isinstance(x, Tensor):
+            x = as_tensor(x)
+        if x.dtype.kind == "i" and not integers:
+            x = cast(x, _F32)
+        return apply(op, x)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = _UNARY_DOC.format(summary=summary)
+    function.__doc__ = _UNARY_DOC.format(
+        summary=summary,
+        dtypes="float32, float64 or int64",
+        note="" if integers else " (of integers, float32)",
+    )
     return function
 
 
 _F32 = np.dtype(np.float32)
-_FLOATING = {"div", "pow"}
-"""Ops of two operands that integers do not have."""
+_FLOATS = (_F32, np.dtype(np.float64))
+_OF_INTEGERS = {"neg", "abs", "sign", "square", "copy"}
+"""Ops of one operand that integers have, too."""
 
 
 def binary(
     name: str, summary: str, *vjps: Vjp, note: str = ""
 ) -> Callable[[TensorLike, TensorLike], Tensor]:
     """Register an op of two operands; its rules need not care for broadcasting."""
-    shapes = infer.elementwise if name in _FLOATING else infer.arithmetic
+    shapes = infer.elementwise if name == "div" else infer.arithmetic
     op = register(name, shapes, *_summed(vjps), rowwise=True, inplace=True)
 
     def function(x: TensorLike, y: TensorLike) -> Tensor:
-        if isinstance(x, Tensor):  # the usual pairs without a detour
+        # The usual pairs without a detour, which would take as long as the op.
+        if isinstance(x, Tensor):
+            dtype = x.dtype
             if isinstance(y, Tensor):
-                if x.dtype is y.dtype and x.dtype.kind == "f":
+                if dtype is y.dtype and dtype in _FLOATS:
                     return apply(op, x, y)
-            elif (type(y) is float or type(y) is int) and x.dtype.kind == "f":
-                return apply(op, x, constant(y, x.dtype))
+            elif (type(y) is float or type(y) is int) and dtype in _FLOATS:
+                return apply(op, x, constant(y, dtype))
+        elif isinstance(y, Tensor) and (type(x) is float or type(x) is int) and y.dtype in _FLOATS:
+            return apply(op, constant(x, y.dtype), y)
         operands = as_operands(x, y)
         if name == "div" and operands[0].dtype.kind == "i":
             operands = [cast(t, _F32) for t in operands]
@@ -84,7 +97,7 @@ def binary(
     function.__doc__ = _BINARY_DOC.format(
         summary=summary,
         note=f" {note}" if note else "",
-        dtypes="float32 or float64" if name in _FLOATING else "float32, float64 or int64",
+        dtypes="float32, float64 or int64",
     )
     return function
 
@@ -95,7 +108,8 @@ def _summed(vjps: Sequence[Vjp]) -> list[Vjp]:
     def wrap(position: int, vjp: Vjp) -> Vjp:
         def rule(dy: Tensor, z: Tensor, *inputs: Tensor) -> Tensor | None:
             d = vjp(dy, z, *inputs)
-            return None if d is None else sum_to(d, inputs[position])
+            x = inputs[position]
+            return d if d is None or d.spec is x.spec else sum_to(d, x)
 
         return rule
 
@@ -105,19 +119,22 @@ def _summed(vjps: Sequence[Vjp]) -> list[Vjp]:
 def as_operands(*values: TensorLike) -> list[Tensor]:
     """Tensors of the values, by the one rule for dtypes that differ.
 
-    Python numbers, NumPy scalars and lists take the dtype of what they meet; int64 gives way to a
-    floating dtype (and to float32 beside a number that is not an integer); float32 and float64 do
-    not mix, which the op's own inference refuses.
+    Python numbers, NumPy scalars, lists and boolean arrays take the dtype of what they meet; int64
+    gives way to a floating dtype (and to float32 beside a number that is not an integer); float32
+    and float64 do not mix, which the op's own inference refuses.
     """
-    if all(isinstance(v, Tensor) and v.dtype is _F32 for v in values):
+    for v in values:
+        if not isinstance(v, Tensor) or v.dtype is not _F32:
+            break
+    else:
         return list(values)  # type: ignore[arg-type]
     like: Tensor | None = None
     fractions = False
     for v in values:
-        if isinstance(v, Tensor | np.ndarray):
+        if isinstance(v, Tensor) or (isinstance(v, np.ndarray) and v.dtype.kind != "b"):
             if like is None or (like.dtype.kind != "f" and v.dtype.kind == "f"):
                 like = as_tensor(v)
-        elif not isinstance(v, int | np.integer):
+        elif not isinstance(v, int | np.integer | np.bool_ | np.ndarray):
             fractions = True
     if like is None:
         return [as_tensor(v) for v in values]
@@ -136,7 +153,7 @@ def clip(x: TensorLike, low: TensorLike | None = None, high: TensorLike | None =
     """`x` where it lies between `low` and `high`, else the bound; ``None`` is no bound.
 
     Raises:
-        TypeError: The dtypes differ or are not floating ones.
+        TypeError: One is float32, the other float64.
         ValueError: The shapes do not broadcast.
     """
     y = as_tensor(x)
@@ -166,7 +183,7 @@ _SQRT_PI = math.sqrt(math.pi)
 _BOOLEAN = "1 where it holds, else 0, in the operands' dtype (of integers, float32)."
 
 # name               the op       what it is                     dx = vjp(dy, y, x)
-_neg = unary("neg", "-x", lambda dy, y, x: -dy)
+neg = unary("neg", "-x", lambda dy, y, x: -dy)
 exp = unary("exp", "e to the power of x", lambda dy, y, x: dy * y)
 log = unary("log", "Natural logarithm of x", lambda dy, y, x: dy / x)
 sqrt = unary("sqrt", "Square root of x", lambda dy, y, x: dy * (0.5 / y))
@@ -222,7 +239,7 @@ not_equal = binary("not_equal", "x != y", note=_BOOLEAN)
 
 _WHERE = register(
     "where",
-    infer.elementwise,
+    infer.arithmetic,
     None,
     lambda dy, z, c, x, y: sum_to(where(c, dy, 0), x),
     lambda dy, z, c, x, y: sum_to(where(c, 0, dy), y),
@@ -236,38 +253,56 @@ def _share(winner: Tensor, loser: Tensor) -> Tensor:
     return 0.5 * (greater(winner, loser) + greater_equal(winner, loser))
 
 
-def neg(x: TensorLike) -> Tensor:
-    x = as_tensor(x)
-    return sub(0, x) if x.dtype.kind == "i" else _neg(x)
-
-
-neg.__doc__ = _neg.__doc__
-
-
 def pow(x: TensorLike, y: TensorLike) -> Tensor:
-    return square(x) if isinstance(y, int | float) and y == 2 else _pow(x, y)
+    """`x` to the power of `y`, element by element; integers to integers are integers.
+
+    Args:
+        x: Tensor, array or number; float32, float64 or int64 (where powers wrap around).
+        y: The same, of the same dtype; the shapes broadcast as in NumPy.
+
+    Returns:
+        Tensor of the broadcast shape.
+
+    Raises:
+        TypeError: One is float32, the other float64.
+        ValueError: The shapes do not broadcast, or integers have a negative power.
+    """
+    if isinstance(y, int | float) and y == 2 and not (type(y) is float and _is_integer(x)):
+        return square(x)
+    if _is_integer(x) and _is_integer(y) and np.any(np.less(_values(y), 0)):
+        raise ValueError("pow: integers have no negative powers; convert x with astype")
+    return _pow(x, y)
 
 
-pow.__doc__ = _pow.__doc__
+def _is_integer(x: TensorLike) -> bool:
+    return isinstance(x, int | np.integer) or (
+        isinstance(x, Tensor | np.ndarray) and x.dtype.kind in "iu"
+    )
+
+
+def _values(x: TensorLike) -> Any:
+    return 0 if isinstance(x, Tensor) and x.symbolic else np.asarray(x)
 
 
 def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
     """`x` where the condition is not zero, else `y`; the three broadcast.
 
     Args:
-        condition: Tensor or array; booleans and integers are converted to the dtype of `x` and `y`.
-        x: Tensor, array or number; float32 or float64.
+        condition: Tensor or array of any dtype.
+        x: Tensor, array or number; float32, float64 or int64.
         y: The same, of the same dtype.
 
     Raises:
-        TypeError: The dtypes of `x` and `y` differ or are not floating ones.
+        TypeError: One of `x` and `y` is float32, the other float64.
         ValueError: The shapes do not broadcast.
     """
     if isinstance(condition, Tensor) and not isinstance(x, Tensor) and not isinstance(y, Tensor):
         like = condition if condition.dtype.kind == "f" else None
         x, y = as_tensor(x, like=like), as_tensor(y, like=like)
     x, y = as_operands(x, y)
-    chosen = as_tensor(condition, like=x)
-    if chosen.dtype.kind == "i":
+    chosen = condition if isinstance(condition, Tensor) else as_tensor(condition, like=x)
+    if chosen.dtype != x.dtype:
+        if x.dtype.kind == "i":  # 0.5 is not zero
+            chosen = not_equal(chosen, 0)
         chosen = cast(chosen, x.dtype)
     return apply(_WHERE, chosen, x, y)

@@ -101,7 +101,7 @@ def _infer_scatter(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec
     if source.shape != index.shape:
         raise ValueError(f"{name}: source has shape {source.shape}, the index {index.shape}")
     shape = (*source.shape[:axis], attrs["n"], *source.shape[axis + 1 :])
-    return Spec(shape, infer.float_dtype(name, [source]), source.batched and axis != 0)
+    return Spec(shape, infer.number_dtype(name, [source]), source.batched and axis != 0)
 
 
 def _fits_index(name: str, x: Spec, index: Spec, axis: int) -> None:
@@ -320,7 +320,7 @@ def scatter_add(x: TensorLike, axis: int, index: TensorLike, source: TensorLike)
     What falls on one place is added in the order of the index, so results are reproducible.
 
     Args:
-        x: float32 or float64.
+        x: float32, float64 or int64 (where sums wrap around).
         axis: The axis that is indexed (1 in the example).
         index: int64, of the shape of `x` outside of the axis.
         source: Of the shape of `index` and the dtype of `x`.

@@ -145,7 +145,9 @@ def dense(x: TensorLike, W: TensorLike, b: TensorLike | None = None) -> Tensor:
         TypeError: The dtypes differ or are not floating ones.
         ValueError: The shapes do not fit.
     """
-    x, W, *rest = as_operands(x, W) if b is None else as_operands(x, W, b)
-    matrix = reshape(x, (1, *x.shape)) if x.ndim == 1 else x
-    y = apply(_DENSE, matrix, W, *rest, activation=0, p0=0.0, p1=0.0)
-    return y if matrix is x else reshape(y, y.shape[1:])
+    operands = as_operands(x, W) if b is None else as_operands(x, W, b)
+    if len(operands[0].shape) != 1:
+        return apply(_DENSE, *operands, activation=0, p0=0.0, p1=0.0)
+    operands[0] = reshape(operands[0], (1, *operands[0].shape))
+    y = apply(_DENSE, *operands, activation=0, p0=0.0, p1=0.0)
+    return reshape(y, y.shape[1:])

@@ -15,12 +15,12 @@ def _infer_cumsum(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
     (x,) = specs
     if x.batched and attrs["axis"] == 0:
         raise ValueError(f"{name}: the batch axis of {x.shape} cannot be summed along")
-    return Spec(x.shape, infer.float_dtype(name, specs), x.batched)
+    return Spec(x.shape, infer.number_dtype(name, specs), x.batched)
 
 
 def _infer_argsort(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
     (x,) = specs
-    infer.float_dtype(name, specs)
+    infer.number_dtype(name, specs)
     return Spec(x.shape, infer.INT64, x.batched)
 
 
@@ -38,7 +38,6 @@ def cumsum(x: TensorLike, axis: int) -> Tensor:
     r"""Running sum along an axis, :math:`y_k = x_0 + … + x_k`, added one after the other.
 
     Raises:
-        TypeError: `x` is not of a floating dtype.
         ValueError: `axis` is out of range.
     """
     x = as_tensor(x)
@@ -49,7 +48,6 @@ def argsort(x: TensorLike, axis: int = -1, descending: bool = False) -> Tensor:
     """Indices that sort `x` along an axis, int64. Equal elements stay in order, NaN is the largest.
 
     Raises:
-        TypeError: `x` is not of a floating dtype.
         ValueError: `axis` is out of range.
     """
     x = as_tensor(x)
@@ -73,7 +71,6 @@ def topk(x: TensorLike, k: int, axis: int = -1, largest: bool = True) -> tuple[T
     """The `k` largest (or smallest) elements along an axis, in order, and their indices.
 
     Raises:
-        TypeError: `x` is not of a floating dtype.
         ValueError: `axis` is out of range, or `k` is not from 0 to the axis's extent.
     """
     x = as_tensor(x)

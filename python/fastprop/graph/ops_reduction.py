@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
+
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
-from fastprop.graph.ops_shape import broadcast_axes, infer_broadcast, reshape
+from fastprop.graph.ops_shape import broadcast_axes, cast, infer_broadcast, reshape
 from fastprop.graph.tensor import Axis, Tensor, TensorLike, as_tensor
 
 
@@ -35,9 +37,13 @@ def reduce_mask(axes: Sequence[int]) -> int:
 
 def _kept(value: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """`value`, of the reduction's shape, with the reduced axes put back as extents of 1."""
-    mask = y.attrs["axes"]
-    shape = tuple(1 if mask >> i & 1 else n for i, n in enumerate(x.shape))
+    shape = _kept_shape(x.shape, y.attrs["axes"])
     return value if value.shape == shape else reshape(value, shape)
+
+
+@lru_cache(maxsize=4096)
+def _kept_shape(shape: tuple[int, ...], mask: int) -> tuple[int, ...]:
+    return tuple(1 if mask >> i & 1 else n for i, n in enumerate(shape))
 
 
 def _extreme_vjp(dy: Tensor, y: Tensor, x: Tensor) -> Tensor:
@@ -60,9 +66,14 @@ def _infer_nonempty(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spe
     return out
 
 
+def _infer_mean(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
+    infer.float_dtype(name, specs)
+    return _infer_nonempty(name, specs, attrs)
+
+
 def _infer_argmax(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
     (x,) = specs
-    infer.float_dtype(name, specs)
+    infer.number_dtype(name, specs)
     if not x.shape or x.shape[-1] == 0:
         raise ValueError(f"{name}: shape {x.shape} has nothing along its last axis")
     if x.batched and len(x.shape) == 1:
@@ -72,6 +83,7 @@ def _infer_argmax(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
 
 def _infer_broadcast_mean(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
     out = infer_broadcast(name, specs, attrs)
+    infer.float_dtype(name, specs)
     if len(specs[0].shape) != len(out.shape):
         raise ValueError(f"{name}: {specs[0].shape} and {out.shape} must have as many axes")
     return out
@@ -91,7 +103,7 @@ _SUM = register(
 # The number of rows may change from step to step, so it is the kernel that divides by it.
 _MEAN = register(
     "mean",
-    _infer_nonempty,
+    _infer_mean,
     lambda dy, y, x: _repeat(_BROADCAST_MEAN, _kept(dy, y, x), x),
     rowwise=True,
 )
@@ -105,10 +117,12 @@ def _repeat(op: Op, dy: Tensor, x: Tensor) -> Tensor:
 
 
 def _reduce(op: Op, x: TensorLike, axis: Axis, keepdims: bool) -> Tensor:
-    x = as_tensor(x)
-    axes = tuple(axis) if isinstance(axis, list) else axis
-    mask = _mask_of(op.name, axes, len(x.shape))
-    return apply(op, x, axes=mask, keepdims=bool(keepdims))
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    if isinstance(axis, list):
+        axis = tuple(axis)
+    mask = _mask_of(op.name, axis, len(x.shape))
+    return apply(op, x, axes=mask, keepdims=keepdims is True or bool(keepdims))
 
 
 @lru_cache(maxsize=4096, typed=True)
@@ -120,7 +134,7 @@ def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     r"""Sum over axes, :math:`y = \sum_i x_i`.
 
     Args:
-        x: Tensor of float32 or float64.
+        x: Tensor of float32, float64 or int64 (whose sum wraps around).
         axis: One axis, several, or ``None`` for all.
         keepdims: Keep the summed axes with extent 1.
 
@@ -131,7 +145,14 @@ def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    r"""Mean over axes, :math:`y = \frac{1}{n} \sum_i x_i`. Arguments as for :func:`sum`."""
+    r"""Mean over axes, :math:`y = \frac{1}{n} \sum_i x_i`; of integers float32.
+
+    Arguments as for :func:`sum`; the axes must not be empty.
+    """
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    if x.dtype.kind == "i":  # summed in float64, where integers up to 2^53 are exact
+        return cast(_reduce(_MEAN, cast(x, np.float64), axis, keepdims), np.float32)
     return _reduce(_MEAN, x, axis, keepdims)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from fastprop.graph import infer
 from fastprop.graph.op import Spec, apply, register
-from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
+from fastprop.graph.tensor import DTYPES, Tensor, TensorLike, as_tensor
 
 MAX_AXES = 8
 """Axes of an array that a kernel can take."""
@@ -27,7 +28,7 @@ def _infer_cast(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
 def infer_broadcast(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
     """Output of `broadcast_to`: the shape in ``attrs``, batched as ``attrs`` says."""
     (x,) = specs
-    out = Spec(tuple(attrs["shape"]), infer.float_dtype(name, specs), bool(attrs["batched"]))
+    out = Spec(tuple(attrs["shape"]), x.dtype, bool(attrs["batched"]))
     try:
         fits = np.broadcast_shapes(x.shape, out.shape) == out.shape
     except ValueError:
@@ -62,16 +63,11 @@ _RESHAPE = register(
     "reshape",
     infer.reshape,
     lambda dy, y, x: reshape(dy, x.shape),
-    view=lambda x, shape: x.reshape(shape),
+    view=True,
 )
-_ALIAS = register("alias", _same, lambda dy, y, x: dy, view=lambda x: x)
-_STOP = register("stop_gradient", _same, view=lambda x: x)
-AFTER = register(
-    "after",
-    _same,
-    lambda dy, y, x, *waits: dy,
-    view=lambda x, *waits: x,
-)
+_ALIAS = register("alias", _same, lambda dy, y, x: dy, view=True)
+_STOP = register("stop_gradient", _same, view=True)
+AFTER = register("after", _same, lambda dy, y, x, *waits: dy, view=True)
 _TRANSPOSE = register(
     "transpose",
     infer.transpose,
@@ -91,12 +87,13 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     Raises:
         ValueError: The number of elements would change.
     """
-    x = as_tensor(x)
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
     wanted = (shape,) if isinstance(shape, int | np.integer) else tuple(map(int, shape))
     if -1 in wanted:
         if wanted.count(-1) > 1:
             raise ValueError(f"reshape: shape {wanted} may have one -1")
-        rest = int(np.prod([n for n in wanted if n != -1], dtype=np.int64))
+        rest = -math.prod(wanted)
         if rest == 0 or x.size % rest:
             raise ValueError(f"reshape: cannot reshape {x.shape} to {wanted}")
         wanted = tuple(x.size // rest if n == -1 else n for n in wanted)
@@ -107,7 +104,7 @@ def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
     """Axes in another order; without `axes`, reversed.
 
     Args:
-        x: Tensor of float32 or float64 with up to eight axes.
+        x: Tensor of any dtype with up to eight axes.
         axes: Axis *i* of the result is axis ``axes[i]`` of `x`.
 
     Raises:
@@ -136,12 +133,20 @@ def after(x: Tensor, waits: Sequence[Tensor]) -> Tensor:
 
 
 def cast(x: TensorLike, dtype: DTypeLike) -> Tensor:
-    """`x` as float32 or float64.
+    """`x` as float32, float64 or int64, which ends derivatives.
+
+    To integers numbers are rounded toward zero; beyond their range they become its end, NaN 0.
 
     Raises:
         TypeError: Another dtype is asked for.
     """
     x, wanted = as_tensor(x), np.dtype(dtype)
-    if wanted not in (np.float32, np.float64):
-        raise TypeError(f"cast: dtype must be float32 or float64, got {wanted}")
+    if wanted not in DTYPES:
+        raise TypeError(f"cast: dtype must be float32, float64 or int64, got {wanted}")
     return x if x.dtype == wanted else apply(_CAST, x, dtype=wanted)
+
+
+def as_floating(x: TensorLike) -> Tensor:
+    """`x` as a Tensor, integers as float32."""
+    x = as_tensor(x)
+    return cast(x, np.float32) if x.dtype.kind == "i" else x

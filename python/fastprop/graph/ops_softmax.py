@@ -8,8 +8,8 @@ from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
 from fastprop.graph.ops_elementwise import exp
 from fastprop.graph.ops_reduction import sum as reduce_sum
-from fastprop.graph.ops_shape import reshape, transpose
-from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
+from fastprop.graph.ops_shape import as_floating, reshape, transpose
+from fastprop.graph.tensor import Tensor, TensorLike
 
 
 def _infer(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
@@ -46,7 +46,7 @@ _LOG_SOFTMAX_BACKWARD: Op = register(  # dx = dy - exp(y) sum(dy)
 
 
 def _along(op: Op, x: TensorLike, axis: int) -> Tensor:
-    x = as_tensor(x)
+    x = as_floating(x)
     (last,) = infer.normalize_axes(op.name, axis, x.ndim)
     if x.batched and last == 0:
         raise ValueError(

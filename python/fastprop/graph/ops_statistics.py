@@ -20,11 +20,12 @@ from fastprop.graph.ops_elementwise import (
     pow,
     sqrt,
     square,
+    sub,
     where,
 )
 from fastprop.graph.ops_index import part
 from fastprop.graph.ops_reduction import _ARGMAX, max, mean, sum
-from fastprop.graph.ops_shape import reshape, stop_gradient, transpose
+from fastprop.graph.ops_shape import as_floating, reshape, stop_gradient, transpose
 from fastprop.graph.tensor import Axis, Tensor, TensorLike, as_tensor
 
 
@@ -32,7 +33,7 @@ def var(x: TensorLike, axis: Axis = None, keepdims: bool = False, ddof: int = 0)
     r"""Variance along axes, :math:`\frac{1}{n - d} \sum_i (x_i - \bar x)^2`.
 
     Args:
-        x: float32 or float64.
+        x: Any dtype; the result for integers is float32.
         axis: One axis, several, or ``None`` for all.
         keepdims: Keep the axes with extent 1.
         ddof: What is taken off the number of elements: 0 as in NumPy; PyTorch's default is 1.
@@ -41,7 +42,7 @@ def var(x: TensorLike, axis: Axis = None, keepdims: bool = False, ddof: int = 0)
         ValueError: There are no more than `ddof` elements, or an axis is out of range; or the batch
             of a Program, whose size may change, with another `ddof` than 0.
     """
-    x = as_tensor(x)
+    x = as_floating(x)
     axes = infer.normalize_axes("var", axis, x.ndim)
     n = math.prod(x.shape[a] for a in axes)
     if n <= ddof:
@@ -61,7 +62,7 @@ def norm(x: TensorLike, ord: float = 2, axis: Axis = None, keepdims: bool = Fals
     r"""Norm of the elements along axes, :math:`\left(\sum_i |x_i|^p\right)^{1/p}`.
 
     Args:
-        x: float32 or float64; all the axes count as one vector.
+        x: Any dtype (integers as float32); all the axes count as one vector.
         ord: The p: 2, 1, another positive number, or ``inf`` for the largest absolute value.
         axis: One axis, several, or ``None`` for all.
         keepdims: Keep the axes with extent 1.
@@ -72,7 +73,7 @@ def norm(x: TensorLike, ord: float = 2, axis: Axis = None, keepdims: bool = Fals
     Raises:
         ValueError: `ord` is not positive, or an axis is out of range.
     """
-    x = as_tensor(x)
+    x = as_floating(x)
     if not ord > 0:
         raise ValueError(f"norm: ord must be positive, got {ord}")
     if ord == math.inf:
@@ -97,14 +98,14 @@ def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tenso
     r"""Logarithm of a sum of exponentials, :math:`\log \sum_i e^{x_i}`, without overflow.
 
     Args:
-        x: float32 or float64.
+        x: Any dtype; integers as float32.
         axis: One axis, several, or ``None`` for all; they must not be empty.
         keepdims: Keep the axes with extent 1.
 
     Raises:
         ValueError: An axis is empty or out of range.
     """
-    x = as_tensor(x)
+    x = as_floating(x)
     axes = infer.normalize_axes("logsumexp", axis, x.ndim)
     top = stop_gradient(max(x, axes, keepdims=True))
     # An infinite one would give inf - inf; left out, it comes out of exp or log as it should.
@@ -119,7 +120,7 @@ def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     The derivatives are right where factors are zero, too, since nothing is divided.
 
     Args:
-        x: float32 or float64.
+        x: Any dtype.
         axis: One axis, several, or ``None`` for all; a product of nothing is 1.
         keepdims: Keep the axes with extent 1.
 
@@ -127,7 +128,6 @@ def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         ValueError: An axis is out of range, repeated, or the batch axis of a Program.
     """
     x = as_tensor(x)
-    infer.float_dtype("prod", [x.spec])
     axes = infer.normalize_axes("prod", axis, x.ndim)
     if x.batched and 0 in axes:
         raise ValueError(f"prod: the batch axis of {x.shape} cannot be multiplied along")
@@ -159,7 +159,7 @@ def argmax(x: TensorLike, axis: int | None = -1) -> Tensor:
     """Index of the largest element along an axis (the first of equal ones), as int64.
 
     Args:
-        x: float32 or float64.
+        x: Any dtype.
         axis: Which axis, the last one by default; None for `x` flattened.
 
     Raises:
@@ -176,4 +176,6 @@ def argmax(x: TensorLike, axis: int | None = -1) -> Tensor:
 
 def argmin(x: TensorLike, axis: int | None = -1) -> Tensor:
     """Index of the smallest element along an axis; otherwise as :func:`argmax`."""
-    return argmax(neg(x), axis)
+    x = as_tensor(x)
+    # The smallest integer has no negative one.
+    return argmax(sub(-1, x) if x.dtype.kind == "i" else neg(x), axis)

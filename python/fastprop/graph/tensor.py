@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastprop.graph.hooks import RETAIN, Hook, HookHandle, keep_gradient
-from fastprop.graph.op import Op, Spec, bind_tensor, grad_mode, now
+from fastprop.graph.op import Op, Spec, grad_mode, now
+from fastprop.graph.plan import bind_tensor
 from fastprop.graph.scope import Scope, current_scope
 from fastprop.graph.tensor_methods import TensorMethods
 from fastprop.graph.trace import no_value
@@ -314,8 +315,8 @@ def tensor(data: ArrayLike, requires_grad: bool = False, dtype: DTypeLike | None
     """Make a Tensor from an array, a list or a number.
 
     Python floats and lists become float32; NumPy float32, float64 and int64 arrays are kept,
-    without a copy where they are contiguous; other integers and booleans become int64, float16
-    float32.
+    without a copy where they are contiguous; other integers become int64, float16 float32, and
+    booleans ones and zeros of float32, as comparisons give them.
 
     Raises:
         TypeError: Complex, object or string data, or an integer Tensor that requires a gradient.
@@ -344,7 +345,7 @@ def as_supported_array(name: str, data: Any, dtype: DTypeLike | None = None) -> 
     ):
         wanted = array.dtype
     else:
-        wanted = np.dtype(np.float32 if array.dtype.kind == "f" else np.int64)
+        wanted = np.dtype(np.int64 if array.dtype.kind in "iu" else np.float32)
     return np.require(array, dtype=wanted, requirements="C")
 
 
@@ -352,7 +353,7 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     """`value` as a Tensor; numbers and arrays of numbers take the dtype of `like`."""
     if isinstance(value, Tensor):
         return value
-    if like is None or isinstance(value, np.ndarray):
+    if like is None or (isinstance(value, np.ndarray) and value.dtype.kind != "b"):
         return Tensor(value)
     if type(value) is float or type(value) is int:
         return constant(value, like.dtype)

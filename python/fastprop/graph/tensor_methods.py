@@ -99,6 +99,35 @@ class TensorMethods:
 
     __hash__ = object.__hash__
 
+    # -- masks ------------------------------------------------------------------------------------
+
+    def __and__(self, other: TensorLike) -> Tensor:
+        return _F.logical_and(_mask("&", self), _mask("&", other))
+
+    def __rand__(self, other: TensorLike) -> Tensor:
+        return _F.logical_and(_mask("&", other), _mask("&", self))
+
+    def __or__(self, other: TensorLike) -> Tensor:
+        return _F.logical_or(_mask("|", self), _mask("|", other))
+
+    def __ror__(self, other: TensorLike) -> Tensor:
+        return _F.logical_or(_mask("|", other), _mask("|", self))
+
+    def __xor__(self, other: TensorLike) -> Tensor:
+        return _F.logical_xor(_mask("^", self), _mask("^", other))
+
+    def __rxor__(self, other: TensorLike) -> Tensor:
+        return _F.logical_xor(_mask("^", other), _mask("^", self))
+
+    def __invert__(self) -> Tensor:
+        return _F.logical_not(_mask("~", self))
+
+    def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return _F.any(self, axis, keepdims)
+
+    def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return _F.all(self, axis, keepdims)
+
     # -- parts ------------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Tensor:
@@ -137,6 +166,51 @@ class TensorMethods:
     def cos(self) -> Tensor:
         return _F.cos(self)
 
+    def log1p(self) -> Tensor:
+        return _F.log1p(self)
+
+    def expm1(self) -> Tensor:
+        return _F.expm1(self)
+
+    def rsqrt(self) -> Tensor:
+        return _F.rsqrt(self)
+
+    def reciprocal(self) -> Tensor:
+        return _F.reciprocal(self)
+
+    def sign(self) -> Tensor:
+        return _F.sign(self)
+
+    def tan(self) -> Tensor:
+        return _F.tan(self)
+
+    def asin(self) -> Tensor:
+        return _F.asin(self)
+
+    def acos(self) -> Tensor:
+        return _F.acos(self)
+
+    def atan(self) -> Tensor:
+        return _F.atan(self)
+
+    def sinh(self) -> Tensor:
+        return _F.sinh(self)
+
+    def cosh(self) -> Tensor:
+        return _F.cosh(self)
+
+    def asinh(self) -> Tensor:
+        return _F.asinh(self)
+
+    def acosh(self) -> Tensor:
+        return _F.acosh(self)
+
+    def atanh(self) -> Tensor:
+        return _F.atanh(self)
+
+    def erf(self) -> Tensor:
+        return _F.erf(self)
+
     def tanh(self) -> Tensor:
         return _F.tanh(self)
 
@@ -158,11 +232,20 @@ class TensorMethods:
     def clip(self, low: TensorLike | None = None, high: TensorLike | None = None) -> Tensor:
         return _F.clip(self, low, high)
 
+    def maximum(self, other: TensorLike) -> Tensor:
+        return _F.maximum(self, other)
+
+    def minimum(self, other: TensorLike) -> Tensor:
+        return _F.minimum(self, other)
+
     def matmul(self, other: TensorLike) -> Tensor:
         return _F.matmul(self, other)
 
     def dot(self, other: TensorLike) -> Tensor:
         return _F.dot(self, other)
+
+    def outer(self, other: TensorLike) -> Tensor:
+        return _F.outer(self, other)
 
     # -- reductions -------------------------------------------------------------------------------
 
@@ -228,6 +311,12 @@ class TensorMethods:
     def flip(self, axis: int | Sequence[int] | None = None) -> Tensor:
         return _F.flip(self, axis)
 
+    def tril(self, diagonal: int = 0) -> Tensor:
+        return _F.tril(self, diagonal)
+
+    def triu(self, diagonal: int = 0) -> Tensor:
+        return _F.triu(self, diagonal)
+
     @property
     def T(self) -> Tensor:
         """Axes in reverse order."""
@@ -267,6 +356,16 @@ class TensorMethods:
         from fastprop.graph.numpy_protocol import call_function
 
         return call_function(function, args, options)
+
+
+def _mask(operator: str, value: Any) -> Any:
+    """An operand of ``& | ^ ~``, which are for masks; of integers they would be other functions."""
+    if getattr(value, "dtype", None) is not None and value.dtype.kind not in "fb":
+        raise TypeError(
+            f"Tensor {operator}: for masks, which comparisons give; got {value.dtype}. Compare it "
+            "with a number, or use fp.logical_and, logical_or, logical_xor, logical_not"
+        )
+    return value
 
 
 _COMPARABLE = (TensorMethods, int, float, np.ndarray, np.generic, list)

@@ -10,198 +10,46 @@ Each loss is three functions: ``<loss>`` gives (value, gradient), ``<loss>_forwa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastprop.graph.op import OPS, Spec
-from fastprop.kernels._call import (
-    Array,
-    check_overlap,
-    destination,
-    execute,
-    index_operand,
-    operands,
-    spec_of,
+from fastprop.graph.loss_rows import check_focal
+from fastprop.kernels._call import Array, execute, index_operand, operands
+from fastprop.kernels._losses import (
+    LossCall,
+    Value,
+    check,
+    check_options,
+    divisor_of,
+    family,
+    make_loss,
+    reduced,
+    row_weight,
 )
 
-Value = float | Array
-REDUCTIONS = ("mean", "sum", "none")
+
+def _class_operands(
+    name: str, pred: ArrayLike, target: ArrayLike, class_weight: ArrayLike | None
+) -> tuple[Array, Array, list[Array]]:
+    """Logits, labels or probabilities, and the class weights if there are any."""
+    named = {"pred": pred}
+    by_label = np.asarray(target).dtype.kind in "iu"
+    if not by_label:
+        named["target"] = target
+    p, *probabilities = operands(name, **named)
+    if p.ndim != 2:
+        raise ValueError(f"{name}: pred must have the shape [rows, classes], got {p.shape}")
+    t = index_operand(name, "target", target) if by_label else probabilities[0]
+    if class_weight is None:
+        return p, t, []
+    return p, t, [np.ascontiguousarray(class_weight, dtype=p.dtype)]
 
 
-class Loss(NamedTuple):
-    """The three functions of one loss."""
-
-    both: Callable[..., tuple[Value, Array]]
-    forward: Callable[..., Value]
-    backward: Callable[..., Array]
-
-
-class _Call(NamedTuple):
-    """One evaluation: which rows count how much, and what the kernel is given."""
-
-    name: str
-    op: str
-    inputs: list[Array]
-    aux: list[Array]
-    attrs: Mapping[str, Any]
-    row_weight: Array
-    divisor: float
-    reduction: str
-
-
-def _row_weight(name: str, sample_weight: ArrayLike | None, pred: Array) -> Array:
-    if sample_weight is None:
-        return np.ones(pred.shape[:1], pred.dtype)
-    weight = np.asarray(sample_weight, dtype=pred.dtype)
-    if weight.shape != pred.shape[:1]:
+def _check_labels(name: str, labels: Array, classes: int) -> None:
+    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(
-            f"{name}: sample_weight must have shape {pred.shape[:1]}, got {weight.shape}"
+            f"{name}: labels must be from 0 to {classes - 1}, got {labels.min()} to {labels.max()}"
         )
-    if not (np.isfinite(weight).all() and (weight >= 0).all()):
-        raise ValueError(f"{name}: sample_weight must be finite and not negative")
-    return weight
-
-
-def _divisor(name: str, reduction: str, weights: Array) -> float:
-    if reduction not in REDUCTIONS:
-        raise ValueError(
-            f"{name}: reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}"
-        )
-    if reduction != "mean":
-        return 1.0
-    total = float(np.sum(weights, dtype=np.float64))
-    if total == 0:
-        raise ValueError(f"{name}: the mean of no rows, or of rows that all weigh 0, is undefined")
-    return total
-
-
-def _forward(c: _Call) -> Array:
-    """The rows' losses, with shapes and dtypes checked."""
-    spec = _check(c)
-    rows = np.empty(spec.shape, spec.dtype)
-    execute(c.op, [*c.inputs, *c.aux], [rows], dict(c.attrs))
-    return rows
-
-
-def _check(c: _Call) -> Spec:
-    return OPS[c.op].infer(c.name, [spec_of(a) for a in (*c.inputs, *c.aux)], dict(c.attrs))
-
-
-def _reduced(c: _Call, rows: Array) -> Value:
-    weighted = rows * c.row_weight
-    if c.reduction == "none":
-        return weighted
-    return float(np.sum(weighted, dtype=np.float64)) / c.divisor
-
-
-def _gradient(c: _Call, out: Any, fused: bool) -> tuple[Array, Array]:
-    """Losses of the rows (if fused) and the gradient."""
-    spec = _check(c)
-    pred = c.inputs[0]
-    dpred = destination(c.name, "out", out, spec_of(pred))
-    if out is not None:
-        check_overlap(c.name, "out", dpred, [*c.inputs, *c.aux])
-    g_rows = (c.row_weight / c.divisor).astype(pred.dtype, copy=False)
-    rows = np.empty(spec.shape, spec.dtype)
-    outputs = [rows, dpred] if fused else [dpred]
-    op = f"{c.op}_{'fused' if fused else 'backward'}"
-    execute(op, [*c.inputs, g_rows, *c.aux], outputs, dict(c.attrs))
-    return rows, dpred
-
-
-_DOC = """{summary}: {what}.
-
-    .. math:: {formula}
-
-    Args:
-        pred: {pred}, float32 or float64.
-        target: {target}.{options}
-        sample_weight: Weight of each row, ``[rows]``.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"``.{out}
-
-    Returns:
-        {returns}
-
-    Raises:
-        TypeError: The dtypes differ or are not floating ones.
-        ValueError: The shapes do not fit, or an option is out of range.
-    """
-_OUT = "\n        out: Array of the shape of `pred` for the gradient."
-
-
-def _family(
-    loss: str, prepare: Callable[..., _Call], texts: Mapping[str, str], options: Mapping[str, str]
-) -> Loss:
-    """The three functions of a loss from `prepare`, which checks and arranges the operands."""
-
-    def both(pred: ArrayLike, target: ArrayLike, *, out: Any = None, **kwargs: Any) -> Any:
-        c = prepare(loss, pred, target, **kwargs)
-        rows, dpred = _gradient(c, out, fused=True)
-        return _reduced(c, rows), dpred
-
-    def forward(pred: ArrayLike, target: ArrayLike, **kwargs: Any) -> Value:
-        c = prepare(f"{loss}_forward", pred, target, **kwargs)
-        return _reduced(c, _forward(c))
-
-    def backward(pred: ArrayLike, target: ArrayLike, *, out: Any = None, **kwargs: Any) -> Array:
-        c = prepare(f"{loss}_backward", pred, target, **kwargs)
-        return _gradient(c, out, fused=False)[1]
-
-    listed = "".join(f"\n        {name}: {text}" for name, text in options.items())
-    for function, name, what, returns, out in (
-        (
-            both,
-            loss,
-            "value and gradient in one pass",
-            "The value and the gradient by `pred`.",
-            _OUT,
-        ),
-        (forward, f"{loss}_forward", "the value", "The value; an array for ``'none'``.", ""),
-        (backward, f"{loss}_backward", "the gradient", "The gradient by `pred`.", _OUT),
-    ):
-        function.__name__ = function.__qualname__ = name
-        function.__doc__ = _DOC.format(**texts, what=what, returns=returns, out=out, options=listed)
-    return Loss(both, forward, backward)
-
-
-def _elementwise(op: str, options: Mapping[str, Any], aux_name: str | None) -> Callable[..., _Call]:
-    """Arranges the operands of a loss that is a mean over elements."""
-
-    def prepare(
-        name: str,
-        pred: ArrayLike,
-        target: ArrayLike,
-        *,
-        sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
-        **given: Any,
-    ) -> _Call:
-        aux = given.pop(aux_name, None) if aux_name else None
-        _check_options(name, given, options)
-        named = {"pred": pred, "target": target}
-        if aux_name and aux is not None:
-            named[aux_name] = np.asarray(aux, dtype=np.asarray(pred).dtype)
-        p, t, *rest = operands(name, **named)
-        if p.ndim == 0:
-            raise ValueError(f"{name}: pred must have a first axis of rows, got a scalar")
-        rest = [np.atleast_1d(a) for a in rest]
-        weight = _row_weight(name, sample_weight, p)
-        divisor = _divisor(name, reduction, weight)
-        attrs = {**options, **given, "mean": reduction != "sum"}
-        return _Call(name, op, [p, t], rest, attrs, weight, divisor, reduction)
-
-    return prepare
-
-
-def _check_options(name: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    for option, value in given.items():
-        if option not in known:
-            raise TypeError(f"{name}: unexpected argument {option!r}")
-        if option in ("delta", "eps") and not value > 0:
-            raise ValueError(f"{name}: {option} must be positive, got {value}")
 
 
 def _prepare_cross_entropy(
@@ -213,23 +61,14 @@ def _prepare_cross_entropy(
     label_smoothing: float = 0.0,
     sample_weight: ArrayLike | None = None,
     reduction: str = "mean",
-) -> _Call:
+) -> LossCall:
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"{name}: label_smoothing must be from 0 to 1, got {label_smoothing}")
-    named = {"pred": pred}
-    by_label = np.asarray(target).dtype.kind in "iu"
-    if not by_label:
-        named["target"] = target
-    p, *probabilities = operands(name, **named)
-    if p.ndim != 2:
-        raise ValueError(f"{name}: pred must have the shape [rows, classes], got {p.shape}")
-    t = index_operand(name, "target", target) if by_label else probabilities[0]
-    aux = []
-    if class_weight is not None:
-        aux = [np.ascontiguousarray(class_weight, dtype=p.dtype)]
+    p, t, aux = _class_operands(name, pred, target, class_weight)
+    by_label = t.dtype.kind == "i"
     attrs = {"label_smoothing": float(label_smoothing)}
-    weight = _row_weight(name, sample_weight, p)
-    c = _Call(
+    weight = row_weight(name, sample_weight, p)
+    c = LossCall(
         name,
         "cross_entropy" if by_label else "cross_entropy_probs",
         [p, t],
@@ -239,46 +78,58 @@ def _prepare_cross_entropy(
         1.0,
         reduction,
     )
-    _check(c)
-    if by_label and t.size and not (t.min() >= 0 and t.max() < p.shape[1]):
-        raise ValueError(
-            f"{name}: labels must be from 0 to {p.shape[1] - 1}, got {t.min()} to {t.max()}"
-        )
+    check(c)
+    if by_label:
+        _check_labels(name, t, p.shape[1])
     # With labels a row counts as much as its class weighs, as in PyTorch.
     counted = weight * aux[0][t] if by_label and aux else weight
-    return c._replace(divisor=_divisor(name, reduction, counted))
+    return c._replace(divisor=divisor_of(name, reduction, counted))
 
 
-def _loss(
+def _prepare_focal(
     name: str,
-    summary: str,
-    formula: str,
-    options: Mapping[str, tuple[Any, str]] | None = None,
-    aux: tuple[str, str] | None = None,
-) -> Loss:
-    """An elementwise loss; `options` are name: (default, text)."""
-    known = options or {}
-    texts = {"summary": summary, "formula": formula, "pred": "``[rows, ...]``"}
-    texts["target"] = "The same shape and dtype"
-    listed = {o: f"{text} (default {default})." for o, (default, text) in known.items()}
-    if aux:
-        listed = {aux[0]: aux[1], **listed}
-    defaults = {o: default for o, (default, _) in known.items()}
-    return _family(name, _elementwise(name, defaults, aux[0] if aux else None), texts, listed)
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    class_weight: ArrayLike | None = None,
+    gamma: float = 2.0,
+    sample_weight: ArrayLike | None = None,
+    reduction: str = "mean",
+) -> LossCall:
+    check_focal(name, gamma)
+    p, t, aux = _class_operands(name, pred, target, class_weight)
+    if t.dtype.kind == "f":
+        raise TypeError(f"{name}: target must be integer labels, got {t.dtype}")
+    weight = row_weight(name, sample_weight, p)
+    divisor = divisor_of(name, reduction, weight)
+    c = LossCall(name, "focal", [p, t], aux, {"gamma": float(gamma)}, weight, divisor, reduction)
+    check(c)
+    _check_labels(name, t, p.shape[1])
+    return c
 
 
-mse, mse_forward, mse_backward = _loss("mse", "Squared error", r"\ell = (y - t)^2")
-mae, mae_forward, mae_backward = _loss("mae", "Absolute error", r"\ell = |y - t|")
-huber, huber_forward, huber_backward = _loss(
+mse, mse_forward, mse_backward = make_loss("mse", "Squared error", r"\ell = (y - t)^2")
+mae, mae_forward, mae_backward = make_loss("mae", "Absolute error", r"\ell = |y - t|")
+huber, huber_forward, huber_backward = make_loss(
     "huber",
     "Huber's loss",
     r"\ell = d^2 / 2 \text{ where } |d| \le \delta, \text{ else } \delta (|d| - \delta / 2)",
     {"delta": (1.0, "Where the square turns into a line")},
 )
-hinge, hinge_forward, hinge_backward = _loss(
+log_cosh, log_cosh_forward, log_cosh_backward = make_loss(
+    "log_cosh", "Logarithm of the hyperbolic cosine", r"\ell = \ln \cosh(y - t)"
+)
+quantile, quantile_forward, quantile_backward = make_loss(
+    "quantile",
+    "Pinball loss",
+    r"\ell = \max(q (t - y), (q - 1) (t - y))",
+    aux=("q", "The quantile (default 0.5): one number, or one for each index of the last axis."),
+    aux_default=0.5,
+)
+hinge, hinge_forward, hinge_backward = make_loss(
     "hinge", "Hinge loss, for targets of -1 and 1", r"\ell = \max(0, 1 - t y)"
 )
-poisson_nll, poisson_nll_forward, poisson_nll_backward = _loss(
+poisson_nll, poisson_nll_forward, poisson_nll_backward = make_loss(
     "poisson_nll",
     "Negative log-likelihood of counts",
     r"\ell = e^y - t y \text{ or } y - t \log(y + \epsilon)",
@@ -288,13 +139,29 @@ poisson_nll, poisson_nll_forward, poisson_nll_backward = _loss(
         "eps": (1e-8, "Added to the rate"),
     },
 )
-binary_cross_entropy, binary_cross_entropy_forward, binary_cross_entropy_backward = _loss(
+binary_cross_entropy, binary_cross_entropy_forward, binary_cross_entropy_backward = make_loss(
     "binary_cross_entropy",
     "Binary cross-entropy of logits",
     r"\ell = w t \log(1 + e^{-y}) + (1 - t) \log(1 + e^y)",
     aux=("pos_weight", "Weight of positives: one number, or one for each index of the last axis."),
 )
-cross_entropy, cross_entropy_forward, cross_entropy_backward = _family(
+kl_div, kl_div_forward, kl_div_backward = make_loss(
+    "kl_div",
+    "Kullback-Leibler divergence of logarithms of probabilities, summed over a row",
+    r"\ell = t (\log t - y)",
+    {"log_target": (False, "The targets are logarithms as well")},
+    sums=True,
+)
+binary_focal, binary_focal_forward, binary_focal_backward = make_loss(
+    "binary_focal",
+    "Focal loss of logits",
+    r"\ell = -\alpha t (1 - p)^\gamma \log p - (1 - \alpha) (1 - t) p^\gamma \log(1 - p)",
+    {
+        "gamma": (2.0, "How much less a well predicted element counts"),
+        "alpha": (0.25, "Weight of positives; ``None``: all weigh 1"),
+    },
+)
+cross_entropy, cross_entropy_forward, cross_entropy_backward = family(
     "cross_entropy",
     _prepare_cross_entropy,
     {
@@ -307,6 +174,20 @@ cross_entropy, cross_entropy_forward, cross_entropy_backward = _family(
         "class_weight": "Weights of the classes, ``[classes]``; with labels the mean divides by "
         "the sum of the rows' class weights.",
         "label_smoothing": "From 0 to 1 (default 0).",
+    },
+)
+focal, focal_forward, focal_backward = family(
+    "focal",
+    _prepare_focal,
+    {
+        "summary": "Focal loss of softmax of logits",
+        "formula": r"\ell = -w_t (1 - p_t)^\gamma \log p_t, \; p = \mathrm{softmax}(y)",
+        "pred": "``[rows, classes]``",
+        "target": "Integer labels ``[rows]``",
+    },
+    {
+        "class_weight": "Weights of the classes, ``[classes]``.",
+        "gamma": "How much less a well predicted row counts (default 2).",
     },
 )
 
@@ -342,15 +223,15 @@ def gaussian_nll(
         ValueError: The shapes do not fit, or `eps` is not positive.
     """
     name = "gaussian_nll"
-    _check_options(name, {"eps": eps}, {"eps": eps})
+    check_options(name, {"eps": eps}, {"eps": eps})
     p, t, v = operands(name, pred=pred, target=target, var=var)
     if p.ndim == 0 or p.shape != t.shape or v.shape not in (p.shape, (*p.shape[:-1], 1)):
         raise ValueError(f"{name}: pred {p.shape}, target {t.shape} and var {v.shape} do not fit")
-    weight = _row_weight(name, sample_weight, p)
-    divisor = _divisor(name, reduction, weight)
+    weight = row_weight(name, sample_weight, p)
+    divisor = divisor_of(name, reduction, weight)
     attrs = {"mean": reduction != "sum", "full": bool(full), "eps": float(eps)}
     rows, dpred, dvar = np.empty(p.shape[:1], p.dtype), np.empty_like(p), np.empty_like(v)
     g_rows = (weight / divisor).astype(p.dtype, copy=False)
     execute("gaussian_nll_fused", [p, t, g_rows, v], [rows, dpred, dvar], attrs)
-    c = _Call(name, "gaussian_nll", [p, t], [v], attrs, weight, divisor, reduction)
-    return _reduced(c, rows), dpred, dvar
+    c = LossCall(name, "gaussian_nll", [p, t], [v], attrs, weight, divisor, reduction)
+    return reduced(c, rows), dpred, dvar

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastprop import functional as F
 from fastprop.graph.tensor import Tensor
 from fastprop.losses import classification, embedding, regression
 from fastprop.losses.targets import check_known, converted, rule_of
@@ -231,7 +232,11 @@ class MultiOutput:
     needs_targets = True
 
     def __call__(self, pred: Any, target: Any, sample_weight: Any = None) -> Tensor:
-        """The weighted sum of the mean losses of a batch.
+        """The weighted sum of the mean losses of a batch; see :meth:`parts`."""
+        return self.total(self.parts(pred, target, sample_weight))
+
+    def parts(self, pred: Any, target: Any, sample_weight: Any = None) -> list[Tensor]:
+        """The mean loss of each output of a batch.
 
         Args:
             pred: The model's outputs.
@@ -251,13 +256,21 @@ class MultiOutput:
             [v] if len(self.losses) == 1 and not isinstance(v, tuple | list) else v
             for v in (pred, target)
         )
+        each = zip(self.losses, pred, target, strict=True)
+        return [F.reshape(loss(p, t, sample_weight), ()) for loss, p, t in each]
+
+    def total(self, parts: Sequence[Tensor]) -> Tensor:
+        """The weighted sum of what :meth:`parts` gave."""
         total: Tensor | None = None
-        for loss, weight, p, t in zip(self.losses, self.weights, pred, target, strict=True):
-            part = loss(p, t, sample_weight)
-            part = part if weight == 1 else weight * part
-            total = part if total is None else total + part
+        for weight, part in zip(self.weights, parts, strict=True):
+            weighted = part if weight == 1 else weight * part
+            total = weighted if total is None else total + weighted
         assert total is not None
         return total
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that make one like this."""
+        return {"losses": list(self.losses), "weights": list(self.weights)}
 
     def __repr__(self) -> str:
         return f"MultiOutput({self.losses}, weights={self.weights})"

@@ -78,14 +78,16 @@ class Module:
             TypeError: An array is complex or holds objects or strings.
             ValueError: The inputs do not fit the module.
         """
-        values = [self._as_input(value) for value in inputs]
-        named = {name: self._as_input(value) for name, value in options.items()}
+        if not (len(inputs) == 1 and isinstance(inputs[0], Tensor)):
+            inputs = tuple([self._as_input(value) for value in inputs])
+        if options:
+            options = {name: self._as_input(value) for name, value in options.items()}
         trace = current_trace()
         if trace is None:
-            return self.forward(*values, **named)
+            return self.forward(*inputs, **options)
         trace.modes[id(self)] = (self, self.training)
         with scoped(Scope(self, "forward")):
-            return self.forward(*values, **named)
+            return self.forward(*inputs, **options)
 
     def _as_input(self, value: Any) -> Any:
         if isinstance(value, Tensor) or not hasattr(value, "__array__"):

@@ -4,11 +4,30 @@ from collections.abc import Callable
 
 from fastprop.optim import schedules
 from fastprop.optim.adam import Adam, AdamW
+from fastprop.optim.adam_variants import Adamax, NAdam, RAdam
+from fastprop.optim.adaptive import Adadelta, Adagrad, RMSprop
+from fastprop.optim.average import EMA, SWA
+from fastprop.optim.groups import ParamGroup
+from fastprop.optim.lamb import LAMB
 from fastprop.optim.optimizer import Optimizer
 from fastprop.optim.sgd import SGD
+from fastprop.optim.sign import Lion, Rprop
 from fastprop.registry import lookup
 
-OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
+    "sgd": SGD,
+    "rmsprop": RMSprop,
+    "adagrad": Adagrad,
+    "adadelta": Adadelta,
+    "adam": Adam,
+    "adamw": AdamW,
+    "adamax": Adamax,
+    "nadam": NAdam,
+    "radam": RAdam,
+    "lion": Lion,
+    "lamb": LAMB,
+    "rprop": Rprop,
+}
 
 
 def get(optimizer: str | Optimizer, where: str = "optim.get") -> Optimizer:
@@ -28,4 +47,24 @@ def get(optimizer: str | Optimizer, where: str = "optim.get") -> Optimizer:
     )
 
 
-__all__ = ["Optimizer", "SGD", "Adam", "AdamW", "OPTIMIZERS", "get", "schedules"]
+__all__ = [
+    "Optimizer",
+    "ParamGroup",
+    "SGD",
+    "RMSprop",
+    "Adagrad",
+    "Adadelta",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "NAdam",
+    "RAdam",
+    "Lion",
+    "LAMB",
+    "Rprop",
+    "EMA",
+    "SWA",
+    "OPTIMIZERS",
+    "get",
+    "schedules",
+]

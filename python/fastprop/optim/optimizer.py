@@ -1,10 +1,8 @@
-"""What all optimizers share: parameters, state, the learning rate."""
+"""What all optimizers share: parameters in groups, state, the numbers of a step."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,87 +12,134 @@ from fastprop.graph.effects import Numbers, effect
 from fastprop.graph.storage import flat_views
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Trace, current_trace, forget_gradient
+from fastprop.optim.groups import Parameters, ParamGroup, split_groups
+from fastprop.optim.hyper import HasHyper, LearningRate, Rate, check_number
 from fastprop.optim.schedules import Schedule
+from fastprop.optim.state import checked_state, saved_state
 from fastprop.registry import type_name
-
-LearningRate = float | Schedule | Callable[[int], float]
 
 _BLOCK_STEPS = 256  # whose numbers are computed together, where the step alone decides
 
 
-class Optimizer:
+class Optimizer(HasHyper):
     """Base of all optimizers. The arithmetic is one op of the C++ table that updates in place.
 
     Args:
-        params: Tensors to train, as ``model.parameters()`` gives them; None if a Trainer will bind
-            them.
-        lr: Learning rate, a Schedule, or a function of the step (counted from 0) that gives it.
+        params: Tensors to train, as ``model.parameters()`` gives them, or groups of them, as
+            ``[{"params": [...], "lr": 0.1}, …]``; None if a Trainer will bind the model's.
+        hyper: The hyper-parameters; a group has those that it does not give itself from here.
 
     Attributes:
         op: Name of the update op.
-        state_names: Names of the arrays that it keeps for each parameter.
-        parameters: The Tensors, in the order in which they were given.
+        hyper_parameters: Names of the hyper-parameters, which are attributes too.
+        full_batch: The rule makes sense only where every step sees all rows.
+        defaults: Hyper-parameters of the groups that have no others.
+        param_groups: The :class:`ParamGroup` objects; one without parameters before they are bound.
+        parameters: The Tensors of all groups, in the order in which they were given.
         state: For each name, one array for each parameter.
     """
 
     op: ClassVar[str] = ""
-    hyper_parameters: ClassVar[tuple[str, ...]] = ("lr",)
+    full_batch: ClassVar[bool] = False
 
-    def __init__(self, params: Iterable[Tensor] | None, lr: LearningRate) -> None:
-        self.lr = lr
+    lr = Rate()
+
+    def __init__(self, params: Parameters | None, **hyper: Any) -> None:
+        super().__init__(**hyper)
+        self.param_groups: list[ParamGroup] = [ParamGroup(self, [], {})]
         self.parameters: list[Tensor] = []
         self.state: dict[str, list[NDArray[Any]]] = {}
+        self._group_of: list[int] = []
         self._steps: list[int] = []
         self._most_steps = 0
-        self._hyper = attrgetter(*self.hyper_parameters)
-        self._block: tuple[Any, int, NDArray[np.float64]] = (None, 0, np.empty((0, 0)))
+        self._attributes: tuple[int, tuple[dict[str, float], ...]] = (-1, ())
+        self._block: tuple[int, int, NDArray[np.float64]] = (-1, 0, np.empty((0, 0)))
         if params is not None:
             self.bind(params)
 
     # -- what each optimizer defines ---
 
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Names of the arrays kept for each parameter, in the op's order."""
+    def _state_names(self, group: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the arrays kept for each parameter of a group, in the op's order."""
         return ()
 
-    def attributes(self) -> dict[str, float]:
-        """The op's attributes: all hyper-parameters that do not change from step to step."""
-        raise NotImplementedError(f"{type_name(self)}: define attributes(self)")
+    def _state_like(self, name: str) -> list[NDArray[Any]]:
+        """Arrays of the shapes and dtypes of such state: one for each parameter."""
+        return [p.data for p in self.parameters]
 
-    def _scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What changes from step to step, float64 [len(steps), k].
+    def _initial_state(self, name: str, group: Mapping[str, Any]) -> float:
+        """What the elements of such an array start as."""
+        return 0.0
 
-        A function of its arguments and the hyper-parameters alone.
+    def _scalars(
+        self, group: Mapping[str, Any], steps: NDArray[np.int64], rates: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """What changes from step to step, float64 [len(steps), k]; here the learning rate.
+
+        A function of its arguments alone. The number of columns does not depend on the group.
         """
-        raise NotImplementedError(f"{type_name(self)}: define _scalars(self, steps, rates)")
+        return np.array(rates).reshape(-1, 1)
 
-    # -- the learning rate ---
+    def _update(
+        self, i: int, gradient: Tensor, attributes: dict[str, float], numbers: Numbers
+    ) -> None:
+        """Overwrite parameter `i` and its state, at once or as an effect of the traced step.
 
-    @property
-    def lr(self) -> LearningRate:
-        """Learning rate, Schedule or function of the step. May be assigned at any time."""
-        return self._lr
+        Args:
+            i: Position in :attr:`parameters`.
+            gradient: Its gradient.
+            attributes: The op's attributes.
+            numbers: What :meth:`_scalars` gives for the step, or where that will be.
+        """
+        outputs: list[Tensor | NDArray[Any]] = [self.parameters[i], *self.state_of(i)]
+        effect(self.op, [gradient], outputs, attributes, numbers)
 
-    @lr.setter
-    def lr(self, value: LearningRate) -> None:
-        if isinstance(value, type):
-            name = value.__name__
-            raise TypeError(f"{type_name(self)}: lr is the class {name}; write {name}(…)")
-        self._lr: LearningRate = value if callable(value) else self._check("lr", value)
+    # -- hyper-parameters ---
+
+    def _others(self) -> Iterable[dict[str, Any]]:
+        return [group.own for group in self.param_groups]
+
+    def attributes(self) -> tuple[dict[str, float], ...]:
+        """For each group the op's attributes: what does not change from step to step."""
+        known, found = self._attributes
+        if known != self._revision:
+            found = tuple(self._attributes_of(group) for group in self.param_groups)
+            self._attributes = (self._revision, found)
+        return found
+
+    def _attributes_of(self, group: ParamGroup) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for name in self.hyper_parameters:
+            values.update(self._hyper(name).attributes(group[name]))
+        return values
+
+    def _attributes_for(self, i: int) -> dict[str, float]:
+        """Those for parameter `i`: biases and parameters of norms may be spared weight decay."""
+        values = self.attributes()[self._group_of[i]]
+        if self.parameters[i].ndim > 1 or values.get("decay_bias_and_norm", 1.0):
+            return values
+        return {**values, "weight_decay": 0.0}
+
+    # -- the numbers of a step ---
 
     def learning_rates(self, first_step: int, count: int) -> NDArray[np.float64]:
         """Learning rates of the steps ``first_step, …, first_step + count - 1``.
 
+        Those of the groups without a rate of their own.
+
         Raises:
             ValueError: The Schedule or function of the step gives a negative or non-finite rate.
         """
-        if isinstance(self._lr, Schedule):
-            return self._lr.rates(np.arange(first_step, first_step + count, dtype=np.int64))
-        if not callable(self._lr):
-            return np.full(count, self._lr)
+        return self._rates(self.lr, first_step, count)
+
+    def _rates(self, lr: LearningRate, first_step: int, count: int) -> NDArray[np.float64]:
+        if isinstance(lr, Schedule):
+            return lr.rates(np.arange(first_step, first_step + count, dtype=np.int64))
+        if not callable(lr):
+            return np.full(count, lr)
         steps = range(first_step, first_step + count)
-        return np.array([self._check(f"lr({t})", self._lr(t)) for t in steps], dtype=np.float64)
+        where = type_name(self)
+        return np.array([check_number(where, f"lr({t})", lr(t)) for t in steps], dtype=np.float64)
 
     def step_scalars(
         self, first_step: int, count: int, learning_rates: NDArray[np.float64] | None = None
@@ -107,13 +152,11 @@ class Optimizer:
             learning_rates: Their learning rates; :meth:`learning_rates` if left out.
 
         Returns:
-            Array float64 ``[count, k]``; read-only.
+            Array float64 ``[count, k]``, the groups' numbers one behind the other; read-only.
         """
         if learning_rates is None:
             own_rates = type(self).learning_rates is not Optimizer.learning_rates
-            # Any other function may look at the clock.
-            known = isinstance(self._lr, Schedule) or not callable(self._lr)
-            if known and not own_rates:
+            if not own_rates and all(_known(group["lr"]) for group in self.param_groups):
                 return self._from_block(first_step, count)
             learning_rates = self.learning_rates(first_step, count)
         rates = np.asarray(learning_rates, dtype=np.float64)
@@ -122,51 +165,81 @@ class Optimizer:
                 f"{type_name(self)}.step_scalars: {count} steps but learning rates of shape "
                 f"{rates.shape}"
             )
-        scalars = self._scalars(np.arange(first_step, first_step + count, dtype=np.int64), rates)
+        steps = np.arange(first_step, first_step + count, dtype=np.int64)
+        parts = []
+        for group in self.param_groups:
+            own = group.own.get("lr")
+            its = rates if own is None else self._rates(own, first_step, count)
+            parts.append(self._scalars(group, steps, its))
+        scalars = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         scalars.flags.writeable = False
         return scalars
 
     def _from_block(self, first_step: int, count: int) -> NDArray[np.float64]:
         """Rows of a block of steps: NumPy takes as long for one as for a hundred (Adam: 25 µs)."""
-        hyper, (known, start, block) = self._hyper(self), self._block
+        revision, start, block = self._block
         begin = first_step - start
-        if known != hyper or begin < 0 or begin + count > len(block):
+        if revision != self._revision or begin < 0 or begin + count > len(block):
             rates = self.learning_rates(first_step, max(count, _BLOCK_STEPS))
             block, begin = self.step_scalars(first_step, len(rates), rates), 0
-            self._block = (hyper, first_step, block)
+            self._block = (self._revision, first_step, block)
         return block[begin : begin + count]
 
     # -- parameters and state ---
 
-    def bind(self, params: Iterable[Tensor]) -> None:
+    def bind(self, params: Parameters) -> None:
         """Take on parameters, with all state at zero. Binding the same ones again changes nothing.
 
         Raises:
             TypeError: Something that is no Tensor, or has no gradient.
-            ValueError: No parameters, one of them twice, or others than those bound before.
+            ValueError: No parameters, one of them twice, or others than those bound before; a group
+                with an unknown hyper-parameter or one out of its range.
         """
         name = type_name(self)
-        if isinstance(params, Tensor):
-            raise TypeError(f"{name}: params must be a list of Tensors, got one; write [tensor]")
-        if not isinstance(params, Iterable) or isinstance(params, str | Mapping):
-            raise TypeError(f"{name}: params must be a list of Tensors, got {type_name(params)}")
-        new = list(params)
-        _check_parameters(name, new)
+        groups = split_groups(name, params)
+        new = [p for tensors, _ in groups for p in tensors]
         if self.parameters:
             if [id(p) for p in new] != [id(p) for p in self.parameters]:
                 raise ValueError(f"{name}: has other parameters already; make one for each model")
             self._add_state()
             return
+        checked = []
+        for tensors, own in groups:
+            own = self._checked(name, own)
+            self._check_together({**self.defaults, **own})
+            checked.append(ParamGroup(self, tensors, own))
         self.parameters = new
+        self._set_groups(checked)
         self._steps = [0] * len(new)
         self._most_steps = 0
         self._add_state()
 
+    def _set_groups(self, groups: list[ParamGroup]) -> None:
+        self.param_groups = groups
+        self._group_of = [k for k, group in enumerate(groups) for _ in group.params]
+        self._revision += 1
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Names of the arrays in :attr:`state`: those that any group needs."""
+        names = [name for group in self.param_groups for name in self._state_names(group)]
+        return tuple(dict.fromkeys(names))
+
+    def state_of(self, i: int) -> list[NDArray[Any]]:
+        """The arrays that the op updates along with parameter `i`."""
+        group = self.param_groups[self._group_of[i]]
+        return [self.state[name][i] for name in self._state_names(group)]
+
     def _add_state(self) -> None:
-        """Zeroed arrays for names that have none: at first, or where momentum comes in later."""
-        for key in self.state_names:
-            if key not in self.state:
-                self.state[key] = flat_views([p.data for p in self.parameters])
+        """Arrays for names that have none: at first, or where momentum comes in later."""
+        for name in self.state_names:
+            if name not in self.state:
+                arrays = flat_views(self._state_like(name))
+                for array, group in zip(arrays, self._group_of, strict=False):
+                    start = self._initial_state(name, self.param_groups[group])
+                    if start:
+                        array[...] = start
+                self.state[name] = arrays
 
     @property
     def steps(self) -> int:
@@ -190,33 +263,39 @@ class Optimizer:
             RuntimeError: There are no parameters yet.
             ValueError: A gradient has not its parameter's shape or dtype; nothing is updated then.
         """
-        name = type_name(self)
-        if not self.parameters:
-            raise RuntimeError(
-                f"{name}.step: no parameters; pass them, as {name}(model.parameters())"
-            )
+        self._check_bound()
         self._add_state()
         trace = current_trace()
         if trace is not None:
             if all(p.grad is None for p in self.parameters):
                 raise RuntimeError(
-                    f"{name}.step: no parameter has a gradient yet in the function that is being "
-                    "traced; call backward() before step()"
+                    f"{type_name(self)}.step: no parameter has a gradient yet in the function that "
+                    "is being traced; call backward() before step()"
                 )
             for parameter in self.parameters:
                 trace.watch_gradient(parameter).used = True
             self.record(trace, [p.grad for p in self.parameters])
-            return
+        else:
+            self._step_now()
+
+    def _check_bound(self) -> None:
+        if not self.parameters:
+            name = type_name(self)
+            raise RuntimeError(
+                f"{name}.step: no parameters; pass them, as {name}(model.parameters())"
+            )
+
+    def _step_now(self) -> None:
         due = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         gradients = [self._gradient(i) for i in due]
-        rate = self.learning_rates(self.steps, 1) if callable(self._lr) else None
-        attributes = self.attributes()
-        scalars_of: dict[int, list[float]] = {}  # by the step, which most parameters share
+        rate = None if _known(self.lr) else self.learning_rates(self.steps, 1)
+        numbers: dict[int, list[float]] = {}  # by the step, which most parameters share
         for i, gradient in zip(due, gradients, strict=True):
             step = self._steps[i]
-            if step not in scalars_of:
-                scalars_of[step] = self.step_scalars(step, 1, rate)[0].tolist()
-            self._update(i, gradient, attributes, scalars_of[step])
+            if step not in numbers:
+                numbers[step] = self.step_scalars(step, 1, rate)[0].tolist()
+            first, end = self._numbers_of(i, len(numbers[step]))
+            self._update(i, gradient, self._attributes_for(i), numbers[step][first:end])
             self._steps[i] += 1
         self._most_steps = max(self._steps)
 
@@ -227,17 +306,20 @@ class Optimizer:
             trace: The trace that is being recorded.
             gradients: One for each of :attr:`parameters`, or ``None``.
         """
-        numbers, attributes = trace.step_numbers(self), self.attributes()
+        start = trace.step_numbers(self)
+        self._record(gradients, start, trace.width - start)
+
+    def _record(self, gradients: Sequence[Tensor | None], start: int, width: int) -> None:
         for i, gradient in enumerate(gradients):
             if gradient is not None:
-                self._update(i, gradient, attributes, numbers)
+                first, _ = self._numbers_of(i, width)
+                self._update(i, gradient, self._attributes_for(i), start + first)
 
-    def _update(
-        self, i: int, gradient: Tensor, attributes: dict[str, float], numbers: Numbers
-    ) -> None:
-        """Overwrite parameter `i` and its state."""
-        arrays = [self.state[key][i] for key in self.state_names]
-        effect(self.op, [gradient], [self.parameters[i], *arrays], attributes, numbers)
+    def _numbers_of(self, i: int, width: int) -> tuple[int, int]:
+        """Where in a row of a step's numbers those of parameter `i` begin and end."""
+        width //= len(self.param_groups)
+        first = width * self._group_of[i]
+        return first, first + width
 
     def _gradient(self, i: int) -> Tensor:
         parameter = self.parameters[i]
@@ -252,116 +334,43 @@ class Optimizer:
 
     # -- saving ---
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that is needed to go on: ``{"type", "hyper_parameters", "steps", "state"}``.
+    def config(self) -> dict[str, Any]:
+        """The arguments, parameters aside, that make an optimizer like this one."""
+        return dict(self.defaults)
 
-        Arrays are copies. A Schedule or function of the step is left out.
+    def state_dict(self, copy: bool = True) -> dict[str, Any]:
+        """Everything that is needed to go on:
+        ``{"type", "hyper_parameters", "param_groups", "steps", "state"}``.
+
+        Schedules and functions of the step are left out.
+
+        Args:
+            copy: Arrays are copies; else the arrays themselves, which training goes on to change.
         """
-        hyper = {key: getattr(self, key) for key in self.hyper_parameters}
-        if callable(hyper["lr"]):
-            del hyper["lr"]
-        state = {
-            key: [a.copy() for a in self.state[key]] for key in self.state_names if self.parameters
-        }
-        return {
-            "type": type_name(self),
-            "hyper_parameters": hyper,
-            "steps": list(self._steps),
-            "state": state,
-        }
+        return saved_state(self, copy)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what :meth:`state_dict` gave; all of it is checked before anything changes.
+
+        Where all parameters are in one plain group, groups are made as they were saved.
 
         Raises:
             ValueError: State of another optimizer, or of other parameters.
             RuntimeError: There are no parameters yet.
         """
-        where = f"{type_name(self)}.load_state_dict"
-        if not self.parameters:
-            raise RuntimeError(f"{where}: no parameters yet; bind them first")
-        try:
-            kind, hyper, steps, state = (
-                saved[key] for key in ("type", "hyper_parameters", "steps", "state")
-            )
-        except (KeyError, TypeError, IndexError):
-            raise ValueError(f"{where}: expects what state_dict gave") from None
-        if kind != type_name(self):
-            raise ValueError(f"{where}: this is the state of {kind}")
-        unknown = set(hyper) - set(self.hyper_parameters)
-        if unknown:
-            raise ValueError(f"{where}: unknown hyper-parameters {sorted(unknown)}")
-        current = {key: getattr(self, key) for key in self.hyper_parameters}
-        like = type(self)(None, **{**current, **hyper})
-        arrays = self._checked_state(where, like.state_names, steps, state)
-        for key in self.hyper_parameters:
-            setattr(self, key, getattr(like, key))
-        # Arrays are written into, not replaced: a Program may hold them.
-        self._add_state()
-        for key, values in arrays.items():
-            for mine, value in zip(self.state[key], values, strict=True):
-                mine[...] = value
-        self._steps = [int(n) for n in steps]
-        self._most_steps = max(self._steps)
-
-    def _checked_state(
-        self, where: str, names: tuple[str, ...], steps: Any, state: Mapping[str, Any]
-    ) -> dict[str, list[NDArray[Any]]]:
-        if set(state) != set(names):
-            raise ValueError(f"{where}: expects the arrays {sorted(names)}, got {sorted(state)}")
-        if len(steps) != len(self.parameters) or any(int(n) < 0 for n in steps):
-            raise ValueError(
-                f"{where}: expects a count of steps for each of {len(self.parameters)} parameters"
-            )
-        checked = {}
-        for key in names:
-            values = [np.asarray(a) for a in state[key]]
-            shapes = [a.shape for a in values]
-            wanted = [p.shape for p in self.parameters]
-            if shapes != wanted:
-                raise ValueError(f"{where}: {key} has shapes {shapes}, the parameters {wanted}")
-            checked[key] = [
-                np.array(a, dtype=p.dtype) for a, p in zip(values, self.parameters, strict=True)
-            ]
-        return checked
-
-    # -- checks and printing ---
-
-    def _check(self, name: str, value: Any, upper: float = math.inf) -> float:
-        """`value` as a float in [0, upper).
-
-        Raises:
-            TypeError: It is no number.
-            ValueError: It is outside, or NaN.
-        """
-        if isinstance(value, bool | np.bool_):
-            raise TypeError(f"{type_name(self)}: {name} must be a number, got {value}")
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise TypeError(f"{type_name(self)}: {name} must be a number, got {value!r}") from None
-        if not 0.0 <= number < upper:
-            wanted = "a finite number, not negative" if upper == math.inf else f"in [0, {upper:g})"
-            raise ValueError(f"{type_name(self)}: {name} must be {wanted}, got {number}")
-        return number
+        checked_state(self, saved)()
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{key}={getattr(self, key)!r}" for key in self.hyper_parameters)
-        return f"{type_name(self)}({settings})"
+        settings = [
+            f"{name}={self.defaults[name]!r}"
+            for name in self.hyper_parameters
+            if name != "decay_bias_and_norm" or not self.defaults[name]
+        ]
+        if len(self.param_groups) > 1:
+            settings.append(f"groups=[{'; '.join(map(repr, self.param_groups))}]")
+        return f"{type_name(self)}({', '.join(settings)})"
 
 
-def _check_parameters(name: str, parameters: list[Any]) -> None:
-    if not parameters:
-        raise ValueError(f"{name}: got no parameters")
-    seen: set[int] = set()
-    for i, parameter in enumerate(parameters):
-        if not isinstance(parameter, Tensor):
-            raise TypeError(f"{name}: params[{i}] must be a Tensor, got {type_name(parameter)}")
-        if not parameter.requires_grad or parameter.op is not None:
-            raise TypeError(
-                f"{name}: params[{i}] of shape {parameter.shape} is not a parameter: "
-                "it was computed, or does not require a gradient"
-            )
-        if id(parameter) in seen:
-            raise ValueError(f"{name}: params[{i}] of shape {parameter.shape} is there twice")
-        seen.add(id(parameter))
+def _known(lr: LearningRate) -> bool:
+    """Whether the step alone decides: a function other than a Schedule may look at the clock."""
+    return isinstance(lr, Schedule) or not callable(lr)

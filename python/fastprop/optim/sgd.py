@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprop.graph.tensor import Tensor
-from fastprop.optim.optimizer import LearningRate, Optimizer
+from fastprop.optim.groups import Parameters
+from fastprop.optim.hyper import Flag, LearningRate, Number
+from fastprop.optim.optimizer import Optimizer
 
 
 class SGD(Optimizer):
@@ -21,16 +22,19 @@ class SGD(Optimizer):
         w &\leftarrow w - \gamma\, b, \text{ or } w - \gamma\, (g + \mu b) \text{ with Nesterov}
 
     Args:
-        params: Tensors to train; None if a Trainer will bind them.
+        params: Tensors to train, or groups of them; None if a Trainer will bind them.
         lr: Learning rate :math:`\gamma`, a Schedule, or a function of the step.
-        momentum: :math:`\mu`.
+        momentum: :math:`\mu`, in [0, 1).
         dampening: :math:`\tau`.
         weight_decay: :math:`\lambda`, an L2 penalty of :math:`\lambda/2\, |w|^2`.
         nesterov: Look ahead; wants momentum and no dampening.
+        decay_bias_and_norm: False spares parameters of at most one axis (biases, scales and shifts
+            of normalization) the weight decay.
 
     Raises:
-        ValueError: A number that is negative or not finite; Nesterov without momentum or with
-            dampening; no parameters, or one of them twice.
+        ValueError: A number out of its range; Nesterov without momentum or with dampening; no
+            parameters, or one of them twice.
+        TypeError: Something that is no number or no parameter.
 
     Polyak, "Some methods of speeding up the convergence of iteration methods", 1964; Sutskever,
     Martens, Dahl & Hinton, "On the importance of initialization and momentum in deep learning",
@@ -38,49 +42,49 @@ class SGD(Optimizer):
     """
 
     op = "sgd_update"
-    hyper_parameters: ClassVar[tuple[str, ...]] = (
-        "lr",
-        "momentum",
-        "dampening",
-        "weight_decay",
-        "nesterov",
-    )
+
+    momentum = Number(1.0)
+    dampening = Number()
+    weight_decay = Number()
+    nesterov = Flag()
+    decay_bias_and_norm = Flag()
 
     def __init__(
         self,
-        params: Iterable[Tensor] | None = None,
+        params: Parameters | None = None,
         lr: LearningRate = 1e-3,
         momentum: float = 0.0,
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        *,
+        decay_bias_and_norm: bool = True,
     ) -> None:
-        self.momentum = self._check("momentum", momentum)
-        self.dampening = self._check("dampening", dampening)
-        self.weight_decay = self._check("weight_decay", weight_decay)
-        self.nesterov = bool(nesterov)
-        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
+        super().__init__(
+            params,
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+            decay_bias_and_norm=decay_bias_and_norm,
+        )
+
+    def _check_together(self, hyper: Mapping[str, Any]) -> None:
+        if hyper["nesterov"] and (hyper["momentum"] == 0 or hyper["dampening"] != 0):
             raise ValueError(
                 "SGD: nesterov wants momentum > 0 and dampening 0, "
-                f"got momentum {self.momentum} and dampening {self.dampening}"
+                f"got momentum {hyper['momentum']} and dampening {hyper['dampening']}"
             )
-        super().__init__(params, lr)
 
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        return ("momentum_buffer",) if self.momentum else ()
+    def _state_names(self, group: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("momentum_buffer",) if group["momentum"] else ()
 
-    def attributes(self) -> dict[str, float]:
-        return {
-            "momentum": self.momentum,
-            "nesterov": float(self.nesterov),
-            "weight_decay": self.weight_decay,
-        }
-
-    def _scalars(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        # The buffer starts as the whole gradient: zero times the momentum, plus 1 times g.
-        factors = np.where(steps == 0, 1.0, 1.0 - self.dampening)
+    def _scalars(
+        self, group: Mapping[str, Any], steps: NDArray[np.int64], rates: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         scalars = np.empty((len(rates), 2))  # np.stack would take as long as a small network's step
         scalars[:, 0] = rates
-        scalars[:, 1] = factors
+        # The buffer starts as the whole gradient: zero times the momentum, plus 1 times g.
+        scalars[:, 1] = np.where(steps == 0, 1.0, 1.0 - group["dampening"])
         return scalars

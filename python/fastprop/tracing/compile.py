@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
+from fastprop.graph import anomaly
 from fastprop.graph.op import Spec, is_grad_enabled
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.program import Program
@@ -107,8 +108,9 @@ class CompiledFunction:
     def __call__(self, *args: Any, **options: Any) -> Any:
         leaves: list[Any] = []
         structure = take_apart((args, options), _is_array, leaves)
-        # A part of something larger is traced with that; without numbers there is nothing to do.
-        if is_tracing() or any(leaf.size == 0 for leaf in leaves):
+        # A part of something larger is traced with that; without numbers there is nothing to do;
+        # and where NaN is looked for, it is looked for op by op.
+        if is_tracing() or anomaly.active() is not None or any(leaf.size == 0 for leaf in leaves):
             return self.function(*args, **options)
         arrays = [as_supported_array("compile", leaf) for leaf in leaves]
         signature, rows = _signature(structure, leaves, arrays, by_rows=True)

@@ -96,14 +96,17 @@ def weigh_classes(where: str, data: Dataset, class_weight: Any, programs: Progra
     by_class = _weights(where, class_weight, present, counts)
     if not by_class.any():
         raise ValueError(f"{where}: the weights of all classes are zero")
-    dtype = programs.dtype
+    dtype = programs.outputs(where, data.inputs)[0].dtype
     weight = np.zeros(len(labels), dtype)
     # Rows that are held out may be of other classes; nobody reads their weight.
     place = np.minimum(np.searchsorted(present, labels), len(present) - 1)
     known = present[place] == labels
-    weight[known] = by_class[place[known]]
-    if data.weight is not None:
-        weight *= data.weight
+    with np.errstate(over="ignore"):
+        weight[known] = by_class[place[known]]
+        if data.weight is not None:
+            weight *= data.weight
+    if not np.isfinite(weight).all():
+        raise ValueError(f"{where}: a weight is too large for {dtype}")
     signature = programs.signature(data.inputs, data.targets, [weight])
     return Dataset(data.inputs, data.targets, weight, data.rows, signature)
 

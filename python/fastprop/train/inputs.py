@@ -164,7 +164,8 @@ class Reader:
         stratify: Any = False,
     ) -> tuple[Dataset, Dataset | None]:
         """The rows to train on, and those to validate with: given, or a random share of these."""
-        if stratify is not False and not fraction:
+        stratified = stratify is not None and stratify is not False
+        if stratified and not fraction:
             raise ValueError(f"{where}: stratify needs a validation_split")
         if validation_data is not None:
             if fraction:
@@ -173,7 +174,7 @@ class Reader:
             return data, self.dataset(f"{where}: validation_data", x, y, weight, finite, notes)
         if not fraction:
             return data, None
-        labels = None if stratify is False else strata(where, data, stratify)
+        labels = strata(where, data, stratify) if stratified else None
         try:
             train, held_out = split_rows(len(data), fraction, seed, labels)
         except ValueError as error:

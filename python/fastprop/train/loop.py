@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprop.data import Dataset
+from fastprop.graph import anomaly
 from fastprop.graph.program import RunResult
 from fastprop.train.callbacks import CallbackList
 from fastprop.train.errors import NonFiniteError
@@ -36,6 +38,7 @@ class EpochRunner:
         optimizer: Its state goes on from where it is.
         callbacks: Told after every run.
         progress: Moved after every run, or ``None``.
+        explain: Does the step of some rows op by op; gives what came out that is not finite.
     """
 
     def __init__(
@@ -50,7 +53,9 @@ class EpochRunner:
         optimizer: Optimizer,
         callbacks: CallbackList,
         progress: Progress | None,
+        explain: Callable[[NDArray[np.int64]], Exception | None],
     ) -> None:
+        self._explain = explain
         self._traced = traced
         self._sources = data.sources
         self._order = data.order(shuffle=shuffle, seed=seed)
@@ -179,13 +184,35 @@ class EpochRunner:
         step, value = segment.first + bad + 1, float(result.values[bad, 0])
         known_good = segment.step + bad > self._first_step
         kept = "the last good parameters" if known_good else "the parameters from before this call"
+        cause = self._cause(segment, bad)
+        advice = _ADVICE if cause is None else str(cause)
         raise NonFiniteError(
             f"Trainer.fit: the loss is {value} in epoch {segment.epoch}, step {step} of "
-            f"{self.steps}; {kept} are kept. {_ADVICE}",
+            f"{self.steps}; {kept} are kept. {advice}",
             segment.epoch,
             step,
             value,
-        )
+        ) from cause
+
+    def _cause(self, segment: Segment, bad: int) -> Exception | None:
+        """Inside ``detect_anomaly``: what made a loss non-finite, found by doing the step with the
+        last finite loss and then the one after it op by op. All is as before afterwards."""
+        if anomaly.active() is None:
+            return None
+        good = self._optimizer.steps
+        order = self._order(segment.epoch)
+        cause = None
+        for k in (bad - 1, bad):
+            first = segment.first + k
+            if cause is not None or first < 0:
+                continue
+            self._recovery.roll_back(segment.step + k)
+            if self._optimizer.steps == segment.step + k:
+                begin = first * self._batch
+                rows = order[begin : min(begin + self._batch, self.rows)]
+                cause = self._explain(rows)
+        self._recovery.roll_back(good)
+        return cause
 
     def _tell(self, values: NDArray[np.float64], epochs_done: int, done: int) -> None:
         if self._callbacks.watches_steps:

@@ -27,27 +27,33 @@ class Traced(NamedTuple):
         loss: Mean loss of the batch.
         weight: Sum of the batch's sample weights, or ``None`` where every row counts alike.
         sums: What the metrics add up over batches, metric by metric.
+        parts: Mean loss of each output, where there is a loss for each.
     """
 
     loss: Tensor
     weight: Tensor | None
     sums: list[tuple[Tensor, ...]]
+    parts: list[Tensor]
 
     @property
     def scalars(self) -> list[Tensor]:
         weight = [] if self.weight is None else [self.weight]
-        return [self.loss, *weight, *(s for group in self.sums for s in group)]
+        return [self.loss, *weight, *self.parts, *(s for group in self.sums for s in group)]
 
     @property
     def columns(self) -> Columns:
-        return Columns(self.weight is not None, tuple(len(group) for group in self.sums))
+        sums = tuple(len(group) for group in self.sums)
+        return Columns(self.weight is not None, sums, len(self.parts))
 
 
 class Columns(NamedTuple):
-    """What the recorded numbers of a step are: loss, sum of weights if any, sums of each metric."""
+    """What the recorded numbers of a step are: loss, sum of weights if any, losses of the outputs
+    if there are several, sums of each metric.
+    """
 
     weighted: bool
     sums: tuple[int, ...]
+    parts: int = 0
 
 
 class Objective:
@@ -68,8 +74,11 @@ class Objective:
     def __init__(self, where: str, loss: Any, metrics: Any = ()) -> None:
         self.loss = losses.get(loss, where)
         self.metrics = metric_module.get_all(metrics, where)
-        if any(metric.name == "loss" for metric in self.metrics):
-            raise ValueError(f"{where}: a metric may not be called 'loss'")
+        count = len(self.loss.losses) if isinstance(self.loss, losses.MultiOutput) else 0
+        taken = {"loss", *(f"loss_{i}" for i in range(count))}
+        for metric in self.metrics:
+            if metric.name in taken:
+                raise ValueError(f"{where}: a metric may not be called {metric.name!r}")
 
     def targets(
         self, where: str, values: Sequence[Any], outputs: Sequence[Spec], notes: list[str] | None
@@ -145,12 +154,17 @@ class Objective:
             if mix is not None:
                 wanted = _one_or_all(mix.targets(self.loss, targets, outputs))
                 weight = mix.weight(weight)
-            loss = self.loss(pred, wanted, weight)
+            parts: list[Tensor] = []
+            if isinstance(self.loss, losses.MultiOutput):
+                parts = self.loss.parts(pred, wanted, weight)
+                loss = self.loss.total(parts)
+            else:
+                loss = self.loss(pred, wanted, weight)
             loss = loss if loss.ndim == 0 else F.reshape(loss, ())
             total = None if weight is None else F.sum(weight)
         with scoped(Scope(None, "metrics")):
             sums = [tuple(metric.sums(pred, target)) for metric in self.metrics]
-        return Traced(loss, total, sums)
+        return Traced(loss, total, sums, parts)
 
     def summarize(
         self, values: NDArray[np.float64], columns: Columns, rows: int, batch: int
@@ -163,20 +177,26 @@ class Objective:
             rows: Rows of all steps.
             batch: Rows of every step but perhaps the last.
         """
-        logs = {"loss": _mean_loss(values, columns.weighted, rows, batch)}
+        logs = {"loss": _mean_loss(values, 0, columns.weighted, rows, batch)}
+        start = 1 + columns.weighted
+        for i in range(columns.parts):
+            logs[f"loss_{i}"] = _mean_loss(values, start + i, columns.weighted, rows, batch)
         if self.metrics:
             sums = values.sum(axis=0)
-            start = 1 + columns.weighted
+            start += columns.parts
             for metric, count in zip(self.metrics, columns.sums, strict=True):
                 logs[metric.name] = float(metric.finalize(sums[start : start + count]))
                 start += count
         return logs
 
 
-def _mean_loss(values: NDArray[np.float64], weighted: bool, rows: int, batch: int) -> float:
+def _mean_loss(
+    values: NDArray[np.float64], column: int, weighted: bool, rows: int, batch: int
+) -> float:
+    """Mean over rows of a loss that was recorded for every step."""
     if len(values) == 1 and not weighted:
-        return float(values[0, 0])
-    step_losses = values[:, 0]
+        return float(values[0, column])
+    step_losses = values[:, column]
     if weighted:
         weights = values[:, 1]
         used = weights > 0  # a batch without weight has no mean

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprop.data import Dataset
+from fastprop.graph import anomaly
 from fastprop.graph.autodiff import grad
 from fastprop.graph.changes import CHANGES
+from fastprop.graph.effects import without_effects
 from fastprop.graph.op import Spec, grad_mode
 from fastprop.graph.program import Program, RunResult
 from fastprop.graph.tensor import Tensor
@@ -121,7 +123,7 @@ class Programs:
         self._kept: OrderedDict[tuple[Any, ...], TracedProgram] = OrderedDict()
         self._signatures: dict[Signature, int] = {}
         self._specs: dict[int, list[Spec]] = {}
-        self._attributes: dict[str, float] = {}
+        self._attributes: tuple[dict[str, float], ...] = ()
         # What the model is made of, and how many models it has been so far.
         self._structure: list[Any] = []
         self.generation = 0
@@ -316,6 +318,31 @@ class Programs:
             )
         self._optimizer.record(trace, gradients)
         self._regularization.constrain()
+
+    # -- without a Program -----------------------------------------------------------------------
+
+    def explain(self, data: Dataset, rows: NDArray[np.int64]) -> anomaly.AnomalyError | None:
+        """Do the step of some rows op by op, without its update, in a ``detect_anomaly`` block.
+
+        Returns:
+            The error that names the op and the line, ``None`` if all is finite.
+        """
+        inputs, targets = (
+            [Tensor(a[rows]) for a in arrays] for arrays in (data.inputs, data.targets)
+        )
+        weight = None if data.weight is None else Tensor(data.weight[rows])
+        with grad_mode(True), _mode(self._model, training=True), without_effects():
+            try:
+                result = self._model(*inputs)
+                outputs = list(result) if isinstance(result, tuple | list) else [result]
+                traced = self._regularization.penalize(
+                    self._objective.trace(outputs, targets, weight)
+                )
+                parameters = [p for p in self._optimizer.parameters if p.requires_grad]
+                grad(traced.loss, parameters, allow_unused=True)
+            except anomaly.AnomalyError as error:
+                return error
+        return None
 
     # -- keeping --------------------------------------------------------------------------------
 

@@ -64,6 +64,6 @@ def _listed(where: str, model: Module, what: str, given: Any) -> list[Any]:
                 f"{where}: {what} must be one of fastprop.regularizers, a function of the model, "
                 f"or a list of them, got {item!r}"
             )
-        if hasattr(item, "check"):
-            item.check(f"{where}: {what}", model)
+        if hasattr(item, "bind"):
+            item.bind(f"{where}: {what}", model)
     return items

@@ -6,10 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import optim
 from fastprop.data import Dataset
+from fastprop.graph import anomaly
 from fastprop.graph.storage import flatten
 from fastprop.nn import Module
 from fastprop.optim import Optimizer
@@ -57,13 +59,13 @@ class Trainer:
         threads: Threads of a run; ``None`` takes as many as pay for this model, at most what the
             process may use (``FASTPROP_NUM_THREADS``, ``OMP_NUM_THREADS``, CPU affinity, the
             cgroup's quota).
-        penalty: Added to the loss: :class:`regularizers.L2` and the like, or a function
-            ``model -> scalar Tensor``; or a list of them.
+        penalty: Added to the loss, one or a list: :class:`regularizers.L2` and the like.
         constraint: What holds after every update, such as :class:`regularizers.MaxNorm`.
 
     Attributes:
         epoch: Epochs trained so far; a second ``fit`` goes on counting.
         history: :class:`History` of the latest ``fit``, also if that ended in an error.
+        regularization: The lists of penalties and constraints.
         program: The latest training Program, or ``None``; has ``threads``, ``arena_bytes``, ….
 
     Inputs are arrays, frames or anything with ``__dlpack__``, one row a sample, converted once to
@@ -100,8 +102,10 @@ class Trainer:
         flatten(parameters)
         if not self.optimizer.parameters:
             self.optimizer.bind(parameters)
-        extra = Regularization("Trainer", model, penalty, constraint)
-        self._programs = Programs(model, self._objective, self.optimizer, extra, self.threads)
+        self.regularization = Regularization("Trainer", model, penalty, constraint)
+        self._programs = Programs(
+            model, self._objective, self.optimizer, self.regularization, self.threads
+        )
         self._reader = Reader(model, self._objective, self._programs)
         self._runner: EpochRunner | None = None
 
@@ -191,6 +195,11 @@ class Trainer:
                 f"{where}: drop_last leaves no batch, with {len(data)} rows and "
                 f"batch_size {batch_size}"
             )
+        if self.optimizer.full_batch and batch < len(data):
+            raise ValueError(
+                f"{where}: {type_name(self.optimizer)} wants all rows in every step; batch_size is "
+                f"{batch} of {len(data)} rows, write batch_size=None"
+            )
         rows = len(data) - len(data) % batch if drop_last else len(data)
         traced = trace_unadapted(self._programs, where, data, batch, rows, mix)
         adapt_layers(self.model, data)
@@ -207,6 +216,7 @@ class Trainer:
             optimizer=self.optimizer,
             callbacks=called,
             progress=progress,
+            explain=lambda rows: self._programs.explain(data, rows),
         )
         try:
             called.train_begin()
@@ -282,9 +292,15 @@ class Trainer:
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
         loss = result.values.item(0)
+        active = anomaly.active() is not None
+        cause = self._programs.explain(data, np.arange(rows)) if active else None
+        why = "" if cause is None else f". {cause}"
         raise NonFiniteError(
-            f"{where}: the loss is {loss}; the parameters are as before", self.epoch + 1, 1, loss
-        )
+            f"{where}: the loss is {loss}; the parameters are as before{why}",
+            self.epoch + 1,
+            1,
+            loss,
+        ) from cause
 
     def report(
         self,

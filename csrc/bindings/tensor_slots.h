@@ -1,0 +1,65 @@
+#pragma once
+/// @file
+/// @brief The slots of Python's class Tensor, read and written where its member descriptors say.
+
+#include <pybind11/pybind11.h>
+
+#include <array>
+#include <utility>
+
+namespace fastprop {
+
+enum Slot {
+    slot_data,
+    slot_spec,
+    slot_shape,
+    slot_dtype,
+    slot_op,
+    slot_inputs,
+    slot_attrs,
+    slot_requires_grad,
+    slot_grad,
+    slot_hooks,
+    slot_time,
+    slot_scope,
+    kSlots
+};
+
+/// Offsets of the slots, once `bind_tensor` has looked.
+inline std::array<Py_ssize_t, kSlots> tensor_offsets{};
+
+inline PyObject*& slot(PyObject* tensor, Slot which) {
+    return *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(tensor) + tensor_offsets[which]);
+}
+
+/// Puts something else into a slot.
+inline void replace(PyObject* tensor, Slot which, PyObject* value) {
+    Py_INCREF(value);
+    PyObject* before = std::exchange(slot(tensor, which), value);
+    Py_XDECREF(before);
+}
+
+inline bool requires_grad(PyObject* tensor) { return slot(tensor, slot_requires_grad) == Py_True; }
+inline bool is_result(PyObject* tensor) { return slot(tensor, slot_op) != Py_None; }
+
+/// A new reference that CPython's interface gave, or the error that it set.
+inline pybind11::object owned(PyObject* object) {
+    if (object == nullptr) throw pybind11::error_already_set();
+    return pybind11::reinterpret_steal<pybind11::object>(object);
+}
+
+/// While it lives, no eager op is told to the observer: a derivative rule is one thing, whatever
+/// ops it is made of.
+class Unobserved {
+public:
+    Unobserved() { ++depth; }
+    ~Unobserved() { --depth; }
+    Unobserved(const Unobserved&) = delete;
+    Unobserved& operator=(const Unobserved&) = delete;
+    static bool now() { return depth > 0; }
+
+private:
+    inline static thread_local int depth = 0;
+};
+
+}  // namespace fastprop

@@ -1,0 +1,119 @@
+"""NumPy's functions in terms of ours, under NumPy's signatures, where the two differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastprop import functional as F
+from fastprop.graph import infer
+from fastprop.graph.tensor import Axis, Tensor, TensorLike, as_tensor
+
+
+def argmax(a: TensorLike, axis: int | None = None) -> Tensor:
+    return F.argmax(a, axis)
+
+
+def argmin(a: TensorLike, axis: int | None = None) -> Tensor:
+    return F.argmin(a, axis)
+
+
+def sort(a: TensorLike, axis: int = -1) -> Tensor:
+    return F.sort(a, axis)[0]
+
+
+def cumsum(a: TensorLike, axis: int | None = None) -> Tensor:
+    return F.cumsum(ravel(a), 0) if axis is None else F.cumsum(a, axis)
+
+
+def ravel(a: TensorLike) -> Tensor:
+    return F.reshape(a, -1 if as_tensor(a).size else 0)
+
+
+def clip(a: TensorLike, a_min: Any = None, a_max: Any = None) -> Tensor:
+    return F.clip(a, a_min, a_max)
+
+
+def broadcast_to(array: TensorLike, shape: int | Sequence[int]) -> Tensor:
+    return F.broadcast_to(array, (shape,) if isinstance(shape, int) else shape)
+
+
+def split(ary: TensorLike, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
+    x = as_tensor(ary)
+    (along,) = infer.normalize_axes("np.split", axis, x.ndim)
+    n = x.shape[along]
+    if isinstance(indices_or_sections, int | np.integer):
+        sections = int(indices_or_sections)
+        if sections < 1 or n % sections:
+            raise ValueError(f"np.split: {n} along axis {axis} do not make {sections} equal parts")
+        return F.split(x, [n // sections] * sections, along)
+    bounds = np.clip([0, *indices_or_sections, n], 0, n)
+    return F.split(x, np.maximum(np.diff(bounds), 0).tolist(), along)
+
+
+def swapaxes(a: TensorLike, axis1: int, axis2: int) -> Tensor:
+    x = as_tensor(a)
+    order = [*range(x.ndim)]
+    (i,) = infer.normalize_axes("np.swapaxes", axis1, x.ndim)
+    (j,) = infer.normalize_axes("np.swapaxes", axis2, x.ndim)
+    order[i], order[j] = order[j], order[i]
+    return F.transpose(x, order)
+
+
+def moveaxis(a: TensorLike, source: Axis, destination: Axis) -> Tensor:
+    x = as_tensor(a)
+    # NumPy works the order out on an array without elements.
+    shape = np.moveaxis(np.empty([0, *range(1, x.ndim)]), source, destination).shape  # type: ignore[arg-type]
+    return F.transpose(x, shape)
+
+
+def vstack(tup: Sequence[ArrayLike]) -> Tensor:
+    return F.concatenate([_at_least(2, a) for a in tup])
+
+
+def hstack(tup: Sequence[ArrayLike]) -> Tensor:
+    parts = [_at_least(1, a) for a in tup]
+    return F.concatenate(parts, 0 if parts[0].ndim == 1 else 1)
+
+
+def _at_least(axes: int, a: Any) -> Tensor:
+    x = as_tensor(a)
+    return F.reshape(x, (1,) * (axes - x.ndim) + x.shape) if x.ndim < axes else x
+
+
+def take_along_axis(arr: TensorLike, indices: TensorLike, axis: int = -1) -> Tensor:
+    return F.gather(arr, axis, indices)
+
+
+def pad(
+    array: TensorLike, pad_width: Any, mode: str = "constant", constant_values: float = 0
+) -> Tensor:
+    if mode != "constant":
+        raise TypeError(f"np.pad: on Tensors only with mode='constant', got argument {mode!r}")
+    return F.pad(array, pad_width, constant_values)
+
+
+def norm(x: TensorLike, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    of_vectors = isinstance(axis, int) or (axis is None and np.ndim(as_tensor(x).data) == 1)
+    if ord is None or (of_vectors and not isinstance(ord, str) and 0 < ord <= math.inf):
+        return F.norm(x, 2 if ord is None else ord, axis, keepdims)
+    raise TypeError(f"np.linalg.norm: on Tensors only for vectors, got argument ord={ord!r}")
+
+
+FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.all: F.all, np.any: F.any, np.argmax: argmax, np.argmin: argmin, np.argsort: F.argsort,
+    np.broadcast_to: broadcast_to, np.clip: clip, np.concatenate: F.concatenate,
+    np.cumsum: cumsum, np.dot: F.dot, np.einsum: F.einsum, np.expand_dims: F.unsqueeze,
+    np.flip: F.flip, np.hstack: hstack, np.linalg.norm: norm, np.max: F.max, np.mean: F.mean,
+    np.min: F.min, np.moveaxis: moveaxis, np.outer: F.outer, np.pad: pad, np.prod: F.prod,
+    np.ravel: ravel, np.reshape: F.reshape, np.sort: sort, np.split: split,
+    np.squeeze: F.squeeze, np.stack: F.stack, np.std: F.std, np.sum: F.sum,
+    np.swapaxes: swapaxes, np.take: F.take, np.take_along_axis: take_along_axis,
+    np.transpose: F.transpose, np.tril: F.tril, np.triu: F.triu, np.var: F.var,
+    np.vstack: vstack, np.where: F.where,
+}  # fmt: skip
+"""What takes the place of each; those of ours have NumPy's leading arguments."""
