@@ -68,8 +68,8 @@ std::vector<OpEntry> loss_ops();
 std::vector<OpEntry> data_ops();
 std::vector<OpEntry> update_ops();
 std::vector<OpEntry> random_ops();
-std::vector<OpEntry> normalization_ops();
 std::vector<OpEntry> host_ops();
+std::vector<OpEntry> normalization_ops();
 
 /// The whole table, built once.
 const std::vector<OpEntry>& op_table();

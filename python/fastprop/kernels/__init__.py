@@ -98,8 +98,14 @@ from fastprop.kernels.reductions import (
     sum,
 )
 from fastprop.kernels.updates import (
+    adadelta_update,
+    adagrad_update,
     adam_update,
+    adamax_update,
     adamw_update,
+    lion_update,
+    rmsprop_update,
+    rprop_update,
     sgd_update,
 )
 
@@ -197,4 +203,10 @@ __all__ = [
     "sgd_update",
     "adam_update",
     "adamw_update",
+    "adamax_update",
+    "rmsprop_update",
+    "adagrad_update",
+    "adadelta_update",
+    "lion_update",
+    "rprop_update",
 ]

@@ -7,8 +7,10 @@ from fastprop.optim.adam import Adam, AdamW
 from fastprop.optim.adam_variants import Adamax, NAdam, RAdam
 from fastprop.optim.adaptive import Adadelta, Adagrad, RMSprop
 from fastprop.optim.average import EMA, SWA
+from fastprop.optim.custom import Custom
 from fastprop.optim.groups import ParamGroup
 from fastprop.optim.lamb import LAMB
+from fastprop.optim.lbfgs import LBFGS
 from fastprop.optim.optimizer import Optimizer
 from fastprop.optim.sgd import SGD
 from fastprop.optim.sign import Lion, Rprop
@@ -27,6 +29,7 @@ OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
     "lion": Lion,
     "lamb": LAMB,
     "rprop": Rprop,
+    "lbfgs": LBFGS,
 }
 
 
@@ -62,6 +65,8 @@ __all__ = [
     "Lion",
     "LAMB",
     "Rprop",
+    "LBFGS",
+    "Custom",
     "EMA",
     "SWA",
     "OPTIMIZERS",

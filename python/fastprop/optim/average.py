@@ -15,6 +15,7 @@ from fastprop.graph.tensor import Tensor
 from fastprop.optim.groups import Parameters, ParamGroup
 from fastprop.optim.hyper import Count, HasHyper, LearningRate, Number
 from fastprop.optim.optimizer import Optimizer
+from fastprop.optim.python_step import PythonOptimizer
 from fastprop.optim.state import checked_arrays
 from fastprop.registry import type_name
 
@@ -38,6 +39,11 @@ class Averaged(Optimizer):
             raise TypeError(
                 f"{type_name(self)}: optimizer must be an Optimizer such as optim.Adam(lr=1e-3), "
                 f"got {optimizer!r}"
+            )
+        if isinstance(optimizer, PythonOptimizer):
+            raise TypeError(
+                f"{type_name(self)}: averages are kept by the compiled step, which "
+                f"{type_name(optimizer)} has not"
             )
         HasHyper.__init__(self, **hyper)
         self.optimizer = optimizer

@@ -159,6 +159,20 @@ class Flag(Hyper[bool]):
         return {self.name: float(value)}
 
 
+class Choice(Hyper[str | None]):
+    """One of a few names."""
+
+    def __init__(self, *known: str | None) -> None:
+        self.known = known
+
+    def check(self, where: str, value: Any) -> str | None:
+        if value not in self.known:
+            names = " or ".join(map(repr, self.known))
+            raise ValueError(f"{where}: {self.name} must be {names}, got {value!r}")
+        found: str | None = value
+        return found
+
+
 class Rate(Hyper[LearningRate]):
     """A learning rate: a number, a Schedule, or a function of the step."""
 

@@ -80,6 +80,9 @@ class Optimizer(HasHyper):
         """
         return np.array(rates).reshape(-1, 1)
 
+    def _check_groups(self, groups: list[ParamGroup]) -> None:
+        """Refuse parameters that this optimizer cannot work on."""
+
     def _update(
         self, i: int, gradient: Tensor, attributes: dict[str, float], numbers: Numbers
     ) -> None:
@@ -208,6 +211,7 @@ class Optimizer(HasHyper):
             own = self._checked(name, own)
             self._check_together({**self.defaults, **own})
             checked.append(ParamGroup(self, tensors, own))
+        self._check_groups(checked)
         self.parameters = new
         self._set_groups(checked)
         self._steps = [0] * len(new)

@@ -17,13 +17,19 @@ from fastprop.nn import Module, Standardize
 from fastprop.nn.standardize import capture, shapes_only
 from fastprop.train.mixup import Mixup
 from fastprop.train.programs import Programs, TracedProgram, _mode, _placeholders
+from fastprop.train.streams import StreamData
 
 _ROWS_AT_ONCE = 1 << 14
 _BATCH = 512
 
 
 def trace_unadapted(
-    programs: Programs, where: str, data: Dataset, batch: int, rows: int, mix: Mixup | None
+    programs: Programs,
+    where: str,
+    data: Dataset | StreamData,
+    batch: int,
+    rows: int | None,
+    mix: Mixup | None,
 ) -> TracedProgram:
     """The Program of ``fit``, before :func:`adapt_layers`: after both, nothing can be refused.
 
@@ -31,8 +37,9 @@ def trace_unadapted(
         ValueError: The last batch is too short for what the step computes, or as for ``fit``.
     """
     with shapes_only():
-        traced = programs.training(where, data, batch, several=rows > batch, mix=mix)
-    if (rows % batch or batch) < traced.program.least_rows:
+        several = rows is None or rows > batch
+        traced = programs.training(where, data, batch, several=several, mix=mix)
+    if rows is not None and (rows % batch or batch) < traced.program.least_rows:
         raise ValueError(
             f"{where}: {rows} rows in batches of {batch} leave a last batch of 1, which has no "
             "variance for BatchNorm; take another batch_size, or drop_last=True"
@@ -40,10 +47,20 @@ def trace_unadapted(
     return traced
 
 
-def adapt_layers(model: Module, data: Dataset) -> None:
-    """Adapt every Standardize that is not, to what reaches it of the data, in their order."""
+def adapt_layers(where: str, model: Module, data: Dataset | StreamData) -> None:
+    """Adapt every Standardize that is not, to what reaches it of the data, in their order.
+
+    Raises:
+        ValueError: The data are a stream, which is not read once more for this.
+    """
     waiting = [m for m in model.modules() if isinstance(m, Standardize) and not m.adapted]
+    if waiting and isinstance(data, StreamData):
+        raise ValueError(
+            f"{where}: the model has a Standardize that has not learned its statistics, and the "
+            "data are a stream; call its adapt(x) with some of the rows first"
+        )
     for _ in waiting:
+        assert isinstance(data, Dataset)
         inputs = _placeholders(data.inputs, _BATCH, "x")
         with tracing(), grad_mode(False), _mode(model, training=False), capture() as found:
             model(*inputs)

@@ -1,0 +1,88 @@
+"""Training by optimizers whose rule is Python: one run of the Program for each evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop.graph.program import Program, RunResult
+from fastprop.optim.python_step import NonFiniteLoss, PythonOptimizer
+from fastprop.train.objective import Columns
+from fastprop.train.programs import TracedProgram
+
+
+class _Interrupted(BaseException):
+    """A run of the Program was interrupted; not for the optimizer to handle."""
+
+
+class StepwiseProgram(TracedProgram):
+    """A Program of loss and gradients, and the optimizer that takes its steps between runs.
+
+    Args:
+        program: The Program.
+        columns: What its recorded numbers are.
+        optimizer: Takes the steps.
+        fixed_threads: True if the user chose the number of threads.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        columns: Columns | None,
+        optimizer: PythonOptimizer,
+        *,
+        fixed_threads: bool,
+    ) -> None:
+        super().__init__(program, columns, fixed_threads=fixed_threads)
+        self._optimizer = optimizer
+        self._gradients = optimizer.gradients
+
+    def changed_arrays(self) -> list[NDArray[Any]]:
+        return [*super().changed_arrays(), *self._optimizer.changed_arrays()]
+
+    def run(
+        self,
+        sources: Sequence[NDArray[Any]],
+        order: NDArray[np.int64] | int,
+        batch_size: int,
+        step_scalars: NDArray[np.float64] | None,
+        first_step: int,
+        seed: int,
+        *,
+        timed: bool = False,
+    ) -> RunResult:
+        """Steps one by one; the numbers that are recorded are those of each first evaluation."""
+        rows = np.arange(order) if isinstance(order, int) else order
+        optimizer = self._optimizer
+        optimizer.gradients = self._gradients
+        values: list[NDArray[np.float64]] = []
+        for begin in range(0, len(rows), batch_size):
+            results: list[RunResult] = []
+            batch = rows[begin : begin + batch_size]
+            step = optimizer.steps = first_step + len(values)
+
+            def evaluate(
+                results: list[RunResult] = results,
+                batch: NDArray[np.int64] = batch,
+                step: int = step,
+            ) -> float:
+                result = super(StepwiseProgram, self).run(
+                    sources, batch, batch_size, None, step, seed, timed=timed
+                )
+                results.append(result)
+                if result.stopped == "interrupt":
+                    raise _Interrupted
+                return float(result.values[0, 0])
+
+            try:
+                optimizer.advance(evaluate)
+            except _Interrupted:
+                return RunResult(np.array(values), [], len(values), "interrupt", results[-1].error)
+            except NonFiniteLoss:
+                values.append(results[-1].values[0])
+                return RunResult(np.array(values), [], len(values) - 1, "nonfinite")
+            values.append(results[0].values[0])
+        return RunResult(np.array(values), [], len(values), "done")
