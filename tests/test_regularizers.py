@@ -99,6 +99,16 @@ def test_penalties_of_layers_and_of_parameters() -> None:
     assert trainer.evaluate(x, y)["loss"] == pytest.approx(plain + extra)
 
 
+def test_the_gradient_is_added_in_one_pass() -> None:
+    x, y = regression(40)
+    trainer = fp.Trainer(network(3, 5, 1), "mse", "sgd", penalty=ElasticNet(1e-3, 1e-3))
+    trainer.fit(x, y)
+    text = trainer.program.describe()
+    assert text.count("elastic_net_add(") == 2
+    assert "elastic_net_backward" not in text
+    assert "elastic_net_fused" not in text
+
+
 def test_a_shared_weight_is_penalized_once() -> None:
     layer = nn.Dense(3, 3, dtype="float64")
     model = nn.Sequential(layer, nn.Tanh(), layer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastprop.train.threads import ThreadChooser
+from fastprop.graph.threads import ThreadChooser
 
 
 def settle(chooser: ThreadChooser, step_seconds: dict[int, float]) -> int:

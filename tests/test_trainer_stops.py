@@ -197,7 +197,6 @@ _INTERRUPTED = """
             "caught": caught,
             "steps": steps,
             "same epoch": trainer.history.epoch[-1:] in ([], [trainer.epoch]),
-            "epochs": len(trainer.history.epoch),
             "finite": all(bool(np.isfinite(p.data).all()) for p in model.parameters()),
             "one more": trainer.train_step(x[:8], y[:8]),
             "counted": trainer.optimizer.steps - steps,
@@ -227,7 +226,6 @@ def test_interrupt(rows: int, epochs: int) -> None:
     found = json.loads(out)
     assert found["finite"]
     assert found["same epoch"]
-    assert (found["epochs"] > 0) == (epochs > 1)
     assert found["counted"] == 1
     assert np.isfinite(found["one more"])
     assert found["loss"] < 1.0

@@ -43,7 +43,6 @@ constexpr std::array<const char*, kSlots> kSlotNames = {"_data", "spec",   "shap
 /// What Python hands over once: its class, its functions, its state. Never given back, as modules
 /// are not.
 struct Bound {
-    PyTypeObject* tensor = nullptr;
     PyObject* plans = nullptr;      ///< dict: (op, specs, attributes) -> plan
     PyObject* make_plan = nullptr;  ///< (op, specs, attrs) -> plan, or the error users see
     PyObject* grad_enabled = nullptr;
@@ -52,8 +51,7 @@ struct Bound {
     PyObject* no_attrs = nullptr;
     PyObject* no_inputs = nullptr;
     PyObject* observer = nullptr;  ///< called after every op that ran, where there is one
-    long long clock = 0;
-    int threads = 0;  ///< of every op; 0: as many as its plan says
+    int threads = 0;               ///< of every op; 0: as many as its plan says
 } bound;
 
 /// A tuple (out, differentiable, attributes, code, view, threads); see Plan in graph/plan.py.
@@ -82,7 +80,7 @@ py::object value_of(PyObject* context_variable) {
 bool is_true(PyObject* context_variable) { return value_of(context_variable).ptr() == Py_True; }
 
 /// Parameters and Buffers, subclasses of Tensor, have other values when a Program runs.
-bool is_state(PyObject* tensor) { return Py_TYPE(tensor) != bound.tensor; }
+bool is_state(PyObject* tensor) { return Py_TYPE(tensor) != tensor_type; }
 
 /// The arguments of a call: an op, Tensors, and attributes by name.
 struct Arguments {
@@ -230,9 +228,9 @@ void tell_observer(const Arguments& args, const py::object& result) {
 }
 
 py::object apply_to(const Arguments& args) {
-    require(bound.tensor != nullptr, "apply: bind_tensor comes first");
+    require(tensor_type != nullptr, "apply: bind_tensor comes first");
     for (Py_ssize_t i = 0; i < args.count; ++i) {
-        if (PyObject_TypeCheck(args.tensors[i], bound.tensor) == 0)
+        if (PyObject_TypeCheck(args.tensors[i], tensor_type) == 0)
             throw TypeError(concat("apply: operand ", i, " is no Tensor"));
         // Tensor.__new__ alone leaves the slots empty.
         for (const Slot needed : {slot_data, slot_spec, slot_requires_grad}) {
@@ -260,7 +258,7 @@ py::object apply_to(const Arguments& args) {
     const py::object value = symbolic ? py::none()
                              : view   ? run_view(args, out)
                                       : run_kernel(args, plan.ptr(), out);
-    py::object result = owned(bound.tensor->tp_alloc(bound.tensor, 0));
+    py::object result = owned(tensor_type->tp_alloc(tensor_type, 0));
     PyObject* y = result.ptr();
     set(y, slot_data, value.ptr());
     set(y, slot_spec, out);
@@ -280,7 +278,7 @@ py::object apply_to(const Arguments& args) {
     set(y, slot_requires_grad, differentiable ? Py_True : Py_False);
     set(y, slot_grad, Py_None);
     set(y, slot_hooks, Py_None);
-    slot(y, slot_time) = owned(PyLong_FromLongLong(++bound.clock)).release().ptr();
+    set_time(y);
     if (bound.observer != nullptr && !symbolic && !Unobserved::now()) tell_observer(args, result);
     return result;
 }
@@ -326,7 +324,7 @@ void bind_tensor(const py::type& tensor, const py::dict& plans, const py::functi
     const auto keep = [](const py::object& object) {
         return py::reinterpret_borrow<py::object>(object).release().ptr();
     };
-    bound.tensor = reinterpret_cast<PyTypeObject*>(keep(tensor));
+    tensor_type = reinterpret_cast<PyTypeObject*>(keep(tensor));
     bound.plans = keep(plans);
     bound.make_plan = keep(make_plan);
     bound.grad_enabled = keep(grad_enabled);
@@ -345,7 +343,7 @@ void bind_eager(py::module_& m) {
         "Tell `apply` the class of its results, the dict of its plans and what makes one, and the "
         "context variables that decide whether an op is recorded, and for what.");
     m.def(
-        "now", [] { return ++bound.clock; },
+        "now", [] { return ++tensor_clock; },
         "The next number of the clock that orders results and changes of what they came from.");
     m.def(
         "set_eager_threads", [](int threads) { return std::exchange(bound.threads, threads); },

@@ -25,8 +25,15 @@ enum Slot {
     kSlots
 };
 
-/// Offsets of the slots, once `bind_tensor` has looked.
+/// Python's class, and the offsets of its slots, once `bind_tensor` has looked.
+inline PyTypeObject* tensor_type = nullptr;
 inline std::array<Py_ssize_t, kSlots> tensor_offsets{};
+/// Orders results, and changes of what they came from.
+inline long long tensor_clock = 0;
+
+inline bool is_tensor(PyObject* object) {
+    return tensor_type != nullptr && PyObject_TypeCheck(object, tensor_type) != 0;
+}
 
 inline PyObject*& slot(PyObject* tensor, Slot which) {
     return *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(tensor) + tensor_offsets[which]);
@@ -36,6 +43,14 @@ inline PyObject*& slot(PyObject* tensor, Slot which) {
 inline void replace(PyObject* tensor, Slot which, PyObject* value) {
     Py_INCREF(value);
     PyObject* before = std::exchange(slot(tensor, which), value);
+    Py_XDECREF(before);
+}
+
+/// Notes that a Tensor was made or changed now.
+inline void set_time(PyObject* tensor) {
+    PyObject* time = PyLong_FromLongLong(++tensor_clock);
+    if (time == nullptr) throw pybind11::error_already_set();
+    PyObject* before = std::exchange(slot(tensor, slot_time), time);
     Py_XDECREF(before);
 }
 

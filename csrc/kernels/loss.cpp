@@ -236,9 +236,36 @@ void elementwise_loss(LossKind kind, const T* pred, const T* target, const T* g_
     }
 }
 
+template <class T>
+void elastic_net_add(const T* weight, const T* g_rows, const T* other, T* out, Index rows,
+                     Index row_size, const LossOptions& options) {
+    using S = Simd<T>;
+    const LossFunction<T, LossKind::elastic_net> penalty(options);
+    for (Index row = 0; row < rows; ++row) {
+        const T g = options.mean ? g_rows[row] / static_cast<T>(row_size) : g_rows[row];
+        const PacketOf<T> scale = S::set(g);
+        const auto sum_of = [&](const PacketOf<T>& w, const PacketOf<T>& sum) {
+            return pk::padd(sum, pk::pmul(penalty(w, w, w).dpred, scale));
+        };
+        Index j = 0;
+        for (; j + S::width <= row_size; j += S::width)
+            S::store(out + j, sum_of(S::load(weight + j), S::load(other + j)));
+        const Index rest = row_size - j;
+        if (rest > 0)
+            S::store_partial(
+                out + j,
+                sum_of(S::load_partial(weight + j, rest), S::load_partial(other + j, rest)), rest);
+        weight += row_size;
+        other += row_size;
+        out += row_size;
+    }
+}
+
 #define FASTPROP_INSTANTIATE(T)                                                                    \
     template void elementwise_loss<T>(LossKind, const T*, const T*, const T*, const AuxLayout<T>&, \
-                                      T*, T*, T*, Index, Index, const LossOptions&);
+                                      T*, T*, T*, Index, Index, const LossOptions&);               \
+    template void elastic_net_add<T>(const T*, const T*, const T*, T*, Index, Index,               \
+                                     const LossOptions&);
 FASTPROP_INSTANTIATE(float)
 FASTPROP_INSTANTIATE(double)
 #undef FASTPROP_INSTANTIATE

@@ -86,6 +86,13 @@ void elementwise_loss(LossKind kind, const T* pred, const T* target, const T* g_
                       const AuxLayout<T>& aux, T* row_loss, T* dpred, T* daux, Index rows,
                       Index row_size, const LossOptions& options);
 
+/// The gradient of the penalty LossKind::elastic_net, added to another one in the same pass:
+///     out = other + g_rows[row] (l1 sign(w) + 2 l2 w)
+/// `out` may be `other`.
+template <class T>
+void elastic_net_add(const T* weight, const T* g_rows, const T* other, T* out, Index rows,
+                     Index row_size, const LossOptions& options);
+
 /// Softmax and cross-entropy of logits pred[rows, classes] with labels in [0, classes):
 ///     loss = -sum_j q_j log_softmax(pred)_j,   q_j = w_j ((1 - s) [j == label] + s / classes)
 /// with label smoothing s and class weights w (null: 1). A label out of range makes the row NaN.

@@ -129,6 +129,19 @@ void elementwise_kernel(const Call& call, const Team& team) {
                      to.row_loss, to.dpred, daux, rows.size(), row_size, options_of(kind, call));
 }
 
+/// elastic_net_add(weight, g_rows, other) -> sum, with the attributes of elastic_net.
+template <class T>
+void elastic_net_add_kernel(const Call& call, const Team& team) {
+    const TensorView& weight = call.in[0];
+    const Range rows = team.slice(weight.rows());
+    if (rows.empty()) return;
+    const Index row_size = weight.row_size();
+    const Index at = rows.begin * row_size;
+    elastic_net_add(weight.as<T>() + at, call.in[1].as<T>() + rows.begin, call.in[2].as<T>() + at,
+                    call.out[0].as<T>() + at, rows.size(), row_size,
+                    options_of(LossKind::elastic_net, call));
+}
+
 // ---- Cross-entropy
 // ---------------------------------------------------------------------------------
 
@@ -203,6 +216,18 @@ void check_elementwise(const Call& call) {
             aux, " elements, wants ", pred.size(), " or ", pred.outer());
     if (form != Form::value && call.has_out(At::kAuxGradient))
         require_size("dvar", call.out[At::kAuxGradient].size(), aux);
+}
+
+void check_elastic_net_add(const Call& call) {
+    const TensorView& weight = call.in[0];
+    for (int i = 0; i < 3; ++i)
+        require(call.in[i].dtype == call.out[0].dtype, "elastic_net_add: input ", i, " is of ",
+                dtype_name(call.in[i].dtype), ", wants ", dtype_name(call.out[0].dtype));
+    require_size("g_rows", call.in[1].size(), weight.rows());
+    require_size("the other gradient", call.in[2].size(), weight.size());
+    require_size("the sum", call.out[0].size(), weight.size());
+    require(call.out[0].rows() == weight.rows(), "elastic_net_add: the sum has ",
+            call.out[0].rows(), " rows, wants ", weight.rows());
 }
 
 template <Form form, bool labels>
@@ -306,6 +331,14 @@ std::vector<OpEntry> loss_ops() {
                                                   {"mean", "gamma", "alpha"}});
     add_elementwise<LossKind::elastic_net>(
         ops, {"elastic_net", "elastic_net_backward", "elastic_net_fused", {"mean", "l1", "l2"}});
+    ops.push_back({"elastic_net_add",
+                   {"mean", "l1", "l2"},
+                   3,
+                   3,
+                   1,
+                   elastic_net_add_kernel<float>,
+                   elastic_net_add_kernel<double>,
+                   check_elastic_net_add});
     add_focal(ops, {"focal", "focal_backward", "focal_fused", {"gamma"}});
     add_cross_entropy<true>(
         ops,

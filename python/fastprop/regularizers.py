@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from fastprop import functional as F
-from fastprop.graph.effects import assign
+from fastprop.graph.effects import effect
 from fastprop.graph.op import grad_mode
 from fastprop.graph.parameter import Parameter
 from fastprop.graph.tensor import Tensor
@@ -212,7 +212,8 @@ class MaxNorm(_OfWeights):
             with grad_mode(False):
                 norms = F.norm(weight, axis=tuple(range(weight.ndim - 1)), keepdims=True)
                 least = float(np.finfo(weight.dtype).tiny)
-                assign(weight, weight * F.minimum(self.max_norm / F.maximum(norms, least), 1.0))
+                share = F.minimum(self.max_norm / F.maximum(norms, least), 1.0)
+                effect("mul", [weight, share], [weight])  # in place: no pass to copy it back
 
     def config(self) -> dict[str, Any]:
         return {"max_norm": self.max_norm, **super().config()}

@@ -91,6 +91,7 @@ std::vector<OpCase> loss_cases() {
         add_loss(cases, {"kl_div", {pred, pred}, {}, {0, 1}}, pred, nullptr, false);
         add_loss(cases, {"binary_focal", {pred, pred}, {}, {1, 1.5, 0.25}}, pred, nullptr, false);
         add_loss(cases, {"elastic_net", {pred, pred}, {}, {0, 0.1, 0.2}}, pred, nullptr, false);
+        cases.push_back({"elastic_net_add", {pred, {pred[0]}, pred}, {pred}, {0, 0.1, 0.2}});
         add_loss(cases, {"huber", {pred, pred}, {}, {1, 0.4}}, pred, nullptr, false);
         add_loss(cases, {"poisson_nll", {pred, pred}, {}, {1, 1, 1, 1e-8}}, pred, nullptr, false);
         add_loss(cases, {"gaussian_nll", {pred, pred}, {}, {1, 1, 1e-3}}, pred, &pred, true);

@@ -308,6 +308,36 @@ TYPED_TEST(Loss, NothingExpectedCostsNothing) {
     }
 }
 
+TYPED_TEST(Loss, ElasticNetIsAddedAsItIsComputed) {
+    using T = TypeParam;
+    for (Index size : kSizes) {
+        const Index rows = 7;
+        const std::vector<T> w = random_values<T>(rows * size, 1), g = random_values<T>(rows, 2),
+                             other = random_values<T>(rows * size, 3);
+        std::vector<T> alone = nan_values<T>(rows * size), sum = alone;
+        run_op("elastic_net_backward",
+               {view(w, {rows, size}), view(w, {rows, size}), view(g, {rows})},
+               {view(alone, {rows, size})}, {0, 0.3, 0.7});
+        for (std::size_t i = 0; i < alone.size(); ++i) alone[i] += other[i];
+        for (int threads : {1, 3}) {
+            run_op("elastic_net_add",
+                   {view(w, {rows, size}), view(g, {rows}), view(other, {rows, size})},
+                   {view(sum, {rows, size})}, {0, 0.3, 0.7}, threads);
+            EXPECT_TRUE(same_bits(sum, alone)) << size;
+        }
+        std::vector<T> in_place = other;
+        run_op("elastic_net_add",
+               {view(w, {rows, size}), view(g, {rows}), view(in_place, {rows, size})},
+               {view(in_place, {rows, size})}, {0, 0.3, 0.7});
+        EXPECT_TRUE(same_bits(in_place, alone)) << size;
+    }
+    EXPECT_THROW(run_op("elastic_net_add",
+                        {view(std::vector<T>(6), {3, 2}), view(std::vector<T>(2), {2}),
+                         view(std::vector<T>(6), {3, 2})},
+                        {view(std::vector<T>(6), {3, 2})}, {0, 1, 1}),
+                 Error);
+}
+
 TYPED_TEST(Loss, NanGivesNan) {
     using T = TypeParam;
     for (const Case& c : cases()) {

@@ -187,6 +187,13 @@ def set_host_function(function: collections.abc.Callable) -> None:
     What the op host_call calls: function(slot, inputs, output), with arrays over memory that is valid during the call only.
     """
 
+def wrapped_index(
+    index: numpy.ndarray, count: typing.SupportsInt | typing.SupportsIndex
+) -> typing.Any:
+    """
+    The indices if all are in [0, count), else with negative ones counted from the end; None if one is out of range or they are no contiguous int64.
+    """
+
 level: str
 
 def usable_levels() -> tuple[str, ...]:

@@ -46,12 +46,19 @@ class Dataset:
         return len(self.inputs[0]) if self.rows is None else len(self.rows)
 
     @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return len(self)
+
+    @property
     def sources(self) -> list[NDArray[Any]]:
         """The arrays in the order of the Program's placeholders."""
         return [*self.inputs, *self.targets, *([] if self.weight is None else [self.weight])]
 
     def take(self, rows: NDArray[np.int64]) -> Dataset:
-        """The same arrays, restricted to some rows; nothing is copied."""
+        """The same arrays, restricted to some of its rows; nothing is copied."""
+        if self.rows is not None:
+            rows = self.rows[rows]
         return Dataset(self.inputs, self.targets, self.weight, rows, self.signature)
 
     def order(self, *, shuffle: bool, seed: int) -> RowOrder | SampledOrder:

@@ -61,14 +61,11 @@ def effect(
         trace.effects.append(Effect(name, tuple(inputs), tuple(outputs), attrs, now()))
     else:
         assert not isinstance(numbers, int)
-        code, names = kernel(name)
-        values = attrs or {}
-        encoded = [values.get(key, 0.0) if key == "scalars" else values[key] for key in names]
-        arrays = [t._data if isinstance(t, Tensor) else t for t in outputs]
-        _core.execute(code, [t._data for t in inputs], arrays, encoded, numbers)
+        _core.overwrite(kernel(name)[0], inputs, outputs, attrs or {}, numbers)
+        return
     for output in outputs:
         if isinstance(output, Tensor):
-            output.time = now()
+            output.mark_changed()
 
 
 def assign(target: Tensor, value: Tensor) -> None:

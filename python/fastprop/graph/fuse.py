@@ -37,7 +37,11 @@ def fuse(instructions: list[Instruction], kept: Iterable[Value]) -> list[Instruc
         kept: Values that somebody outside reads: recorded outputs, stored rows.
     """
     kept_bases = {v.base for v in kept}
-    for rewrite in (fuse_bias, fuse_activation, fuse_backward_data, fuse_losses, name_products):
+    rewrites = (
+        *(fuse_bias, fuse_activation, fuse_backward_data, fuse_penalties, fuse_losses),
+        name_products,
+    )
+    for rewrite in rewrites:
         instructions = rewrite(instructions, kept_bases)
     return instructions
 
@@ -169,6 +173,39 @@ def fuse_backward_data(instructions: list[Instruction], kept: set[Value]) -> lis
             replaced[item] = instruction(
                 "dense_backward_data", [*item.inputs, None], [dx], dict(_IDENTITY), own=item.own
             )
+    return _replace(instructions, replaced)
+
+
+def fuse_penalties(instructions: list[Instruction], kept: set[Value]) -> list[Instruction]:
+    """The gradient of a penalty is added to that of the loss in the pass that computes it."""
+    users, made_by = consumers(instructions), _producers(instructions)
+    kept, regions = kept | _aliased(instructions), _regions(instructions)
+    replaced: dict[Instruction, Instruction | None] = {}
+    for item in instructions:
+        if item.name != "add":
+            continue
+        for position, penalty in enumerate(item.inputs):
+            other = item.inputs[1 - position]
+            assert penalty is not None
+            assert other is not None
+            source = made_by.get(penalty)
+            if source is None or source.name != "elastic_net_backward" or source in replaced:
+                continue
+            same = penalty.shape == other.shape and regions[source] == regions[item]
+            if not same or not _single_use(penalty, users, kept):
+                continue
+            weight, _, g_rows = source.inputs
+            owned = (0 in source.own, 2 in source.own, 1 - position in item.own)
+            replaced[source] = None
+            replaced[item] = instruction(
+                "elastic_net_add",
+                [weight, g_rows, other],
+                item.outputs,
+                source.attrs,
+                own=tuple(i for i, own in enumerate(owned) if own),
+                inplace=True,
+            )
+            break
     return _replace(instructions, replaced)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprop.graph.op import apply
-from fastprop.graph.ops_index import _TAKE, as_index, part
-from fastprop.graph.ops_shape import reshape, transpose
+from fastprop.graph.ops_index import _SLICE, _TAKE, as_index, part, part_attributes, take
+from fastprop.graph.ops_shape import _RESHAPE, reshape, transpose
 from fastprop.graph.tensor import Tensor
 
 
@@ -23,9 +23,11 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     keys = key if type(key) is tuple else (key,)
     basic = _hashable(keys)
     if basic is not None:
-        start, step, extent, shape = _basic_plan(x.shape, basic)
-        y = part(x, start, step, extent)
-        return y if y.shape == shape else reshape(y, shape)
+        part_of, shape = _basic_plan(x.shape, basic)
+        y = x if part_of is None else apply(_SLICE, x, **part_of)
+        return y if shape is None else apply(_RESHAPE, y, shape=shape)
+    if _is_index(keys[-1]) and len(keys) <= len(x.shape) and _is_all(keys[:-1]):
+        return take(x, keys[-1], len(keys) - 1)  # the usual case
     items = _expanded(x.shape, keys)
     start, step, extent, shape, layout = _basic(x.shape, items)
     y = part(x, start, step, extent)
@@ -54,10 +56,22 @@ _BOUNDS = {int, type(None)}
 
 
 @lru_cache(maxsize=4096)
-def _basic_plan(shape: tuple[int, ...], basic: tuple[Any, ...]) -> tuple[tuple[int, ...], ...]:
-    """What :func:`_basic` gives for a key without arrays."""
+def _basic_plan(
+    shape: tuple[int, ...], basic: tuple[Any, ...]
+) -> tuple[dict[str, Any] | None, tuple[int, ...] | None]:
+    """For a key without arrays the slice that is taken and its shape at last, or None."""
     keys = tuple(slice(*item) if type(item) is tuple else item for item in basic)
-    return _basic(shape, _expanded(shape, keys))[:4]
+    start, step, extent, out = _basic(shape, _expanded(shape, keys))[:4]
+    whole = extent == shape and all(s == 1 for s in step)
+    return None if whole else part_attributes(start, step, extent), None if out == extent else out
+
+
+def _is_all(keys: tuple[Any, ...]) -> bool:
+    return all(type(item) is slice and item == slice(None) for item in keys)
+
+
+def _is_index(item: Any) -> bool:
+    return isinstance(item, np.ndarray | Tensor) and item.dtype.kind == "i"
 
 
 def _expanded(shape: tuple[int, ...], key: tuple[Any, ...]) -> list[Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from fastprop.graph.op import apply
 from fastprop.graph.ops_elementwise import equal, where
 from fastprop.graph.ops_index import _PLACE, concatenate, part, part_attributes, single_axis
 from fastprop.graph.ops_reduction import broadcast_to
-from fastprop.graph.ops_shape import cast, reshape, transpose
+from fastprop.graph.ops_shape import _RESHAPE, cast, reshape, transpose
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
 
@@ -56,9 +58,10 @@ def unsqueeze(x: TensorLike, axis: int) -> Tensor:
     Raises:
         ValueError: `axis` is out of range.
     """
-    x = as_tensor(x)
-    at = single_axis("unsqueeze", axis, x.ndim + 1)
-    return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    at = single_axis("unsqueeze", axis, len(x.shape) + 1)
+    return apply(_RESHAPE, x, shape=(*x.shape[:at], 1, *x.shape[at:]))
 
 
 def expand(x: TensorLike, *shape: int | Sequence[int]) -> Tensor:
@@ -115,8 +118,8 @@ def split(x: TensorLike, size: int | Sequence[int], axis: int = 0) -> list[Tenso
         sizes = [int(s) for s in size]
         if any(s < 0 for s in sizes) or sum(sizes) != n:
             raise ValueError(f"split: sizes {sizes} do not add up to the {n} of axis {along}")
-    starts = np.cumsum([0, *sizes])
-    return [_narrow(x, along, int(b), s) for b, s in zip(starts[:-1], sizes, strict=True)]
+    starts = [0, *accumulate(sizes)]
+    return [_narrow(x, along, b, s) for b, s in zip(starts, sizes, strict=False)]
 
 
 def _narrow(x: Tensor, axis: int, start: int, length: int) -> Tensor:
@@ -132,9 +135,9 @@ def flip(x: TensorLike, axis: int | Sequence[int] | None = None) -> Tensor:
         ValueError: An axis is out of range or repeated.
     """
     x = as_tensor(x)
-    axes = infer.normalize_axes("flip", axis, x.ndim)
+    axes = infer.normalize_axes("flip", axis, len(x.shape))
     start = [max(n - 1, 0) if i in axes else 0 for i, n in enumerate(x.shape)]
-    return part(x, start, [-1 if i in axes else 1 for i in range(x.ndim)], x.shape)
+    return part(x, start, [-1 if i in axes else 1 for i in range(len(start))], x.shape)
 
 
 def pad(x: TensorLike, widths: int | Sequence[Any], value: float = 0.0) -> Tensor:
@@ -149,19 +152,30 @@ def pad(x: TensorLike, widths: int | Sequence[Any], value: float = 0.0) -> Tenso
         ValueError: The widths are negative, or not as many as axes.
     """
     x = as_tensor(x)
+    key = int(widths) if isinstance(widths, int | np.integer) else tuple(map(_frozen, widths))
+    attrs = _pad_attributes(x.shape, key)
+    return x if attrs is None else apply(_PLACE, x, **attrs, fill=float(value))
+
+
+def _frozen(width: Any) -> Any:
+    return width if isinstance(width, int) else tuple(np.ravel(width).tolist())
+
+
+@lru_cache(maxsize=4096)
+def _pad_attributes(shape: tuple[int, ...], widths: Any) -> dict[str, Any] | None:
+    """Attributes of `place`; ``None`` where nothing is added."""
     try:
-        pairs = np.broadcast_to(np.asarray(widths, dtype=np.int64), (x.ndim, 2))
+        pairs = np.broadcast_to(np.asarray(widths, dtype=np.int64), (len(shape), 2))
     except ValueError:
         raise ValueError(
-            f"pad: widths must be a pair for each of {x.ndim} axes, got {widths}"
+            f"pad: widths must be a pair for each of {len(shape)} axes, got {widths}"
         ) from None
     if pairs.size and pairs.min() < 0:
         raise ValueError(f"pad: widths must not be negative, got {widths}")
     if not pairs.any():
-        return x
-    shape = [int(n + b + a) for n, (b, a) in zip(x.shape, pairs, strict=True)]
-    attrs = part_attributes(tuple(pairs[:, 0].tolist()), (1,) * x.ndim, tuple(shape))
-    return apply(_PLACE, x, **attrs, fill=float(value))
+        return None
+    wanted = tuple(int(n + b + a) for n, (b, a) in zip(shape, pairs, strict=True))
+    return part_attributes(tuple(pairs[:, 0].tolist()), (1,) * len(shape), wanted)
 
 
 def tril(x: TensorLike, diagonal: int = 0) -> Tensor:
@@ -178,8 +192,12 @@ def _triangle(name: str, x: TensorLike, diagonal: int, keep: Any) -> Tensor:
     x = as_tensor(x)
     if x.ndim < 2:
         raise ValueError(f"{name}: expects matrices [..., m, n], got shape {x.shape}")
-    mask = keep(np.ones(x.shape[-2:], x.dtype), diagonal)
-    return where(Tensor(mask), x, 0)
+    return where(_triangle_mask(keep, *x.shape[-2:], x.dtype, diagonal), x, 0)
+
+
+@lru_cache(maxsize=64)
+def _triangle_mask(keep: Any, m: int, n: int, dtype: np.dtype[Any], diagonal: int) -> Tensor:
+    return Tensor(keep(np.ones((m, n), dtype), diagonal))
 
 
 def diagonal(x: TensorLike) -> Tensor:

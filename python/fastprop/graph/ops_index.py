@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from fastprop import _core
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, Vjp, apply, register
 from fastprop.graph.ops_shape import MAX_AXES, reshape
-from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
+from fastprop.graph.tensor import Tensor, TensorLike, as_tensor, constant_array
 
 MAX_PARTS = 32
 """Parts that the kernel of `concatenate` joins in one call."""
@@ -209,9 +210,15 @@ def check_index(name: str, index: Tensor, count: int, what: str = "index") -> No
 
 def as_index(name: str, index: TensorLike | Sequence[int], count: int) -> Tensor:
     """Indices into `count` places as a Tensor int64, negative ones counted from the end."""
-    if isinstance(index, Tensor) and index.symbolic:
-        return index
-    values = np.asarray(index)
+    if isinstance(index, Tensor):
+        if index.symbolic:
+            return index
+        values = index.data
+    else:
+        values = np.asarray(index)
+    wrapped = _core.wrapped_index(values, count)
+    if wrapped is not None:
+        return index if wrapped is values and isinstance(index, Tensor) else constant_array(wrapped)
     if values.size == 0 and values.dtype.kind == "f" and not isinstance(index, np.ndarray | Tensor):
         values = values.astype(np.int64)  # an empty list
     if values.dtype.kind not in "iu":
@@ -228,6 +235,8 @@ def as_index(name: str, index: TensorLike | Sequence[int], count: int) -> Tensor
 
 def single_axis(name: str, axis: int, ndim: int) -> int:
     """One axis as a non-negative number."""
+    if type(axis) is int and -ndim <= axis < ndim:
+        return axis if axis >= 0 else axis + ndim
     if not isinstance(axis, int | np.integer):
         raise TypeError(f"{name}: axis must be an integer, got {axis!r}")
     return infer.normalize_axes(name, axis, ndim)[0]
@@ -237,7 +246,10 @@ def part(x: Tensor, start: Sequence[int], step: Sequence[int], shape: Sequence[i
     """``y[i] = x[start + step i]`` in every axis; `x` itself where that is all of it."""
     if tuple(shape) == x.shape and all(s == 1 for s in step):
         return x
-    return apply(_SLICE, x, **part_attributes(start, step, tuple(shape)))
+    more = MAX_AXES - len(start)
+    return apply(
+        _SLICE, x, start=(*start, *_ZEROS[:more]), step=(*step, *_ONES[:more]), shape=tuple(shape)
+    )
 
 
 def concatenate(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
@@ -251,12 +263,14 @@ def concatenate(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
         TypeError: The dtypes differ.
         ValueError: There is none, or the shapes differ.
     """
-    parts = [as_tensor(t) for t in tensors]
+    parts = [t if isinstance(t, Tensor) else as_tensor(t) for t in tensors]
     if not parts:
         raise ValueError("concatenate: expects one Tensor or more, got none")
-    if any(p.ndim == 0 for p in parts):
+    if () in [p.shape for p in parts]:
         raise ValueError("concatenate: a scalar has no axis; use stack")
-    along = single_axis("concatenate", axis, parts[0].ndim)
+    along = single_axis("concatenate", axis, len(parts[0].shape))
+    if 1 < len(parts) <= MAX_PARTS:
+        return apply(_CONCATENATE, *parts, axis=along)
     while len(parts) > 1:
         groups = [parts[i : i + MAX_PARTS] for i in range(0, len(parts), MAX_PARTS)]
         parts = [apply(_CONCATENATE, *g, axis=along) if len(g) > 1 else g[0] for g in groups]

@@ -9,7 +9,7 @@ from fastprop.graph.op import Spec, apply, register
 from fastprop.graph.ops_elementwise import as_operands
 from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.ops_reduction import sum as reduce_sum
-from fastprop.graph.ops_shape import reshape
+from fastprop.graph.ops_shape import _RESHAPE, reshape
 from fastprop.graph.tensor import Tensor, TensorLike
 
 
@@ -100,8 +100,8 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
         return _matmul(a, b)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul: operands need an axis, got {a.shape} and {b.shape}")
-    row = reshape(a, (1, *a.shape)) if a.ndim == 1 else a
-    column = reshape(b, (*b.shape, 1)) if b.ndim == 1 else b
+    row = apply(_RESHAPE, a, shape=(1, *a.shape)) if a.ndim == 1 else a
+    column = apply(_RESHAPE, b, shape=(*b.shape, 1)) if b.ndim == 1 else b
     if column.ndim > 2 and column.shape[:-2] != row.shape[:-2]:
         row, column = _broadcast_leading(row, column)
     y = _matmul(row, column)
@@ -109,7 +109,7 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
         return y
     rows = () if a.ndim == 1 else (y.shape[-2],)
     columns = () if b.ndim == 1 else (y.shape[-1],)
-    return reshape(y, (*y.shape[:-2], *rows, *columns))
+    return apply(_RESHAPE, y, shape=(*y.shape[:-2], *rows, *columns))
 
 
 def _broadcast_leading(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
-from fastprop.graph.ops_index import gather, other_axis, part, single_axis
+from fastprop.graph.ops_index import _GATHER, other_axis, part, single_axis
 from fastprop.graph.ops_shape import reshape, transpose
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
@@ -64,7 +64,11 @@ def sort(x: TensorLike, axis: int = -1, descending: bool = False) -> tuple[Tenso
     """Sorted elements along an axis, and the indices that they had; see :func:`argsort`."""
     x = as_tensor(x)
     order = argsort(x, axis, descending)
-    return gather(x, axis, order), order
+    return _in_order(x, axis, order), order
+
+
+def _in_order(x: Tensor, axis: int, order: Tensor) -> Tensor:
+    return apply(_GATHER, x, order, axis=single_axis("sort", axis, len(x.shape)))
 
 
 def topk(x: TensorLike, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
@@ -80,4 +84,4 @@ def topk(x: TensorLike, k: int, axis: int = -1, largest: bool = True) -> tuple[T
     order = argsort(x, along, descending=largest)
     shape = (*x.shape[:along], int(k), *x.shape[along + 1 :])
     chosen = part(order, [0] * x.ndim, [1] * x.ndim, shape)
-    return gather(x, along, chosen), chosen
+    return _in_order(x, along, chosen), chosen

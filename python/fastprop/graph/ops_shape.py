@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -110,11 +111,17 @@ def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
     Raises:
         ValueError: `axes` is not a permutation, or moves the batch axis of a Program.
     """
-    x = as_tensor(x)
-    order = range(x.ndim)[::-1] if axes is None else [int(a) + x.ndim * (a < 0) for a in axes]
-    if list(order) == list(range(x.ndim)):
-        return x
-    return apply(_TRANSPOSE, x, **transpose_attributes(order))
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    found = _transpose_attributes(None if axes is None else tuple(axes), len(x.shape))
+    return x if found is None else apply(_TRANSPOSE, x, **found)
+
+
+@lru_cache(maxsize=4096)
+def _transpose_attributes(axes: tuple[int, ...] | None, ndim: int) -> dict[str, Any] | None:
+    """``None`` where nothing changes."""
+    order = range(ndim)[::-1] if axes is None else [int(a) + ndim * (a < 0) for a in axes]
+    return None if list(order) == list(range(ndim)) else transpose_attributes(order)
 
 
 def stop_gradient(x: TensorLike) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
 from fastprop.graph.ops_elementwise import exp
+from fastprop.graph.ops_index import single_axis
 from fastprop.graph.ops_reduction import sum as reduce_sum
 from fastprop.graph.ops_shape import as_floating, reshape, transpose
 from fastprop.graph.tensor import Tensor, TensorLike
@@ -47,7 +48,7 @@ _LOG_SOFTMAX_BACKWARD: Op = register(  # dx = dy - exp(y) sum(dy)
 
 def _along(op: Op, x: TensorLike, axis: int) -> Tensor:
     x = as_floating(x)
-    (last,) = infer.normalize_axes(op.name, axis, x.ndim)
+    last = single_axis(op.name, axis, len(x.shape))
     if x.batched and last == 0:
         raise ValueError(
             f"{op.name}: axis {axis} of {x.shape} is the batch, which cannot be normalized"

@@ -333,6 +333,9 @@ def as_supported_array(name: str, data: Any, dtype: DTypeLike | None = None) -> 
     """`data` as a contiguous array of float32, float64 or int64."""
     if isinstance(data, Tensor):
         data = data.data
+    if type(data) is np.ndarray and dtype is None and data.dtype in DTYPES:
+        if data.flags.c_contiguous and data.dtype.isnative:
+            return data  # as it nearly always is
     array = np.asarray(data)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expects real numbers, got dtype {array.dtype}")
@@ -358,6 +361,13 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     if type(value) is float or type(value) is int:
         return constant(value, like.dtype)
     return Tensor(np.asarray(value), dtype=like.dtype)
+
+
+def constant_array(array: NDArray[Any]) -> Tensor:
+    """A contiguous array of a supported dtype as a Tensor, without a look at it."""
+    tensor = Tensor.__new__(Tensor)
+    tensor._set(array, Spec(array.shape, array.dtype), False)
+    return tensor
 
 
 _MAX_CONSTANTS = 1024

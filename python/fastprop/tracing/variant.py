@@ -10,6 +10,7 @@ import numpy as np
 from fastprop.graph.changes import CHANGES
 from fastprop.graph.program import Program, RunResult
 from fastprop.graph.tensor import Tensor
+from fastprop.graph.threads import ThreadChooser
 from fastprop.graph.trace import Gradient, StepNumbers
 from fastprop.tracing.capture import Capture
 from fastprop.tracing.structure import put_together
@@ -53,6 +54,7 @@ class Variant:
             threads=threads,
             packed=False,
         )
+        self._chooser = ThreadChooser(self.program.threads, fixed=threads is not None)
         self._name = name
         self._capture = capture
         self._look()
@@ -96,7 +98,7 @@ class Variant:
         for gradient in gradients:
             self._check(gradient)
         numbers, counts = _row_of_numbers(trace.numbers)
-        result = self.program.run(arrays, rows, rows, numbers, call, seed)
+        result = self._chooser.run(self.program, arrays, rows, rows, numbers, call, seed)
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
         for source, count in counts.items():

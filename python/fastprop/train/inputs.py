@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import _core, losses
-from fastprop.data import Dataset, check_finite, split_rows, to_array
+from fastprop.data import ArrayDataset, Dataset, check_finite, split_rows, to_array
+from fastprop.data.base import BaseDataset
 from fastprop.data.dataset import same_length
 from fastprop.train.balance import strata
 from fastprop.train.objective import Objective
 from fastprop.train.programs import Programs, argument_range
+from fastprop.train.streams import StreamData, open_stream
 
 Array = NDArray[Any]
 
@@ -106,6 +108,8 @@ class Reader:
             and len(x) == len(y)
         ):
             return Dataset((x,), (y,), signature=look.signature)
+        if isinstance(x, BaseDataset):
+            raise TypeError(f"{where}: takes arrays, got {x!r}")
         data = self._checked_dataset(where, x, y, sample_weight, finite, notes)
         weights = [] if data.weight is None else [data.weight]
         data.signature = self._programs.signature(data.inputs, data.targets, weights)
@@ -118,6 +122,28 @@ class Reader:
                 form_x = _core.Form(array.dtype, array.shape[1:])
                 self._dataset_look = _Look(generation, data.signature, form_x, form)
         return data
+
+    def source(
+        self,
+        where: str,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        finite: bool,
+        notes: list[str] | None = None,
+    ) -> Dataset | StreamData:
+        """Like :meth:`dataset`, where `x` may be a dataset that holds inputs and targets."""
+        if not isinstance(x, BaseDataset):
+            return self.dataset(where, x, y, sample_weight, finite, notes)
+        if y is not None or sample_weight is not None:
+            raise ValueError(
+                f"{where}: x is a dataset, which holds inputs, targets and weights; leave out y "
+                "and sample_weight"
+            )
+        if isinstance(x, ArrayDataset) and not x.transforms:
+            data = self.dataset(where, *x.whole, finite, notes)
+            return data if x.row_numbers is None else data.take(x.row_numbers)
+        return open_stream(where, x, self.dataset, self._programs, self._objective, finite, notes)
 
     def _checked_dataset(
         self,
@@ -155,14 +181,14 @@ class Reader:
     def split(
         self,
         where: str,
-        data: Dataset,
+        data: Dataset | StreamData,
         validation_data: Any,
         fraction: float,
         seed: int,
         finite: bool,
         notes: list[str],
         stratify: Any = False,
-    ) -> tuple[Dataset, Dataset | None]:
+    ) -> tuple[Dataset | StreamData, Dataset | StreamData | None]:
         """The rows to train on, and those to validate with: given, or a random share of these."""
         stratified = stratify is not None and stratify is not False
         if stratified and not fraction:
@@ -171,9 +197,14 @@ class Reader:
             if fraction:
                 raise ValueError(f"{where}: give validation_data or validation_split, not both")
             x, y, weight = validation_parts(where, validation_data)
-            return data, self.dataset(f"{where}: validation_data", x, y, weight, finite, notes)
+            return data, self.source(f"{where}: validation_data", x, y, weight, finite, notes)
         if not fraction:
             return data, None
+        if isinstance(data, StreamData):
+            raise ValueError(
+                f"{where}: validation_split takes rows from arrays; divide a dataset with "
+                "train, validation = data.split(dataset, [0.9, 0.1]) and give validation_data"
+            )
         labels = strata(where, data, stratify) if stratified else None
         try:
             train, held_out = split_rows(len(data), fraction, seed, labels)
@@ -222,16 +253,21 @@ def rows_of(value: Any) -> int | None:
         return None
 
 
-def check_batch_size(where: str, batch_size: SupportsIndex | None, rows: int) -> int:
+def check_batch_size(where: str, batch_size: SupportsIndex | None, rows: int | None) -> int:
     """Rows of a step, at most all of them; ``None`` means all.
 
     Raises:
         TypeError: Not an integer.
-        ValueError: Less than 1.
+        ValueError: Less than 1; ``None`` where it is not known how many rows there are.
     """
-    if batch_size is None:
-        return rows
-    return min(_positive(where, "batch_size", batch_size, 1), rows)
+    if batch_size is not None:
+        size = _positive(where, "batch_size", batch_size, 1)
+        return size if rows is None else min(size, rows)
+    if rows is None:
+        raise ValueError(
+            f"{where}: batch_size=None means all rows, and it is not known how many there are"
+        )
+    return rows
 
 
 def check_steps(where: str, steps: SupportsIndex | None) -> int | None:
@@ -281,10 +317,12 @@ def check_fraction(where: str, validation_split: float) -> float:
 
 
 def validation_parts(where: str, validation_data: Any) -> Sequence[Any]:
-    """``(x, y)`` or ``(x, y, sample_weight)`` as three parts."""
+    """``(x, y)`` or ``(x, y, sample_weight)`` or a dataset as three parts."""
+    if isinstance(validation_data, BaseDataset):
+        return validation_data, None, None
     if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
         raise ValueError(
-            f"{where}: validation_data must be (x, y) or (x, y, sample_weight), got "
+            f"{where}: validation_data must be (x, y), (x, y, sample_weight) or a dataset, got "
             f"{type(validation_data).__name__}"
             + (f" of {len(validation_data)}" if isinstance(validation_data, tuple | list) else "")
         )

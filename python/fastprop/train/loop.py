@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprop.data import Dataset
+from fastprop.data.windows import Reading
 from fastprop.graph import anomaly
 from fastprop.graph.program import RunResult
 from fastprop.train.callbacks import CallbackList
 from fastprop.train.errors import NonFiniteError
+from fastprop.train.feed import Chunk
 from fastprop.train.programs import TracedProgram
 from fastprop.train.progress import Progress
 from fastprop.train.recovery import Recovery, Segment
+from fastprop.train.streams import StreamData, feed_of
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
@@ -35,6 +38,7 @@ class EpochRunner:
         drop_last: Leave out a last batch that would be short.
         shuffle: New order in every epoch.
         seed: Of the order and of everything random in the Program.
+        last_epoch: No data are read for epochs after it.
         optimizer: Its state goes on from where it is.
         callbacks: Told after every run.
         progress: Moved after every run, or ``None``.
@@ -44,69 +48,74 @@ class EpochRunner:
     def __init__(
         self,
         traced: TracedProgram,
-        data: Dataset,
+        data: Dataset | StreamData,
         *,
         batch_size: int,
         drop_last: bool,
         shuffle: bool,
         seed: int,
+        last_epoch: int,
         optimizer: Optimizer,
         callbacks: CallbackList,
         progress: Progress | None,
-        explain: Callable[[NDArray[np.int64]], Exception | None],
+        explain: Callable[[list[NDArray[Any]], NDArray[np.int64]], Exception | None],
     ) -> None:
         self._explain = explain
         self._traced = traced
-        self._sources = data.sources
-        self._order = data.order(shuffle=shuffle, seed=seed)
+        self._feed = feed_of(data, Reading(batch_size, shuffle, seed, drop_last), last_epoch)
         self._batch = batch_size
         self._seed = seed
         self._optimizer = optimizer
         self._callbacks = callbacks
         self._progress = progress
-        self.rows = len(data) - len(data) % batch_size if drop_last else len(data)
-        self.steps = -(-self.rows // batch_size)
         watched = progress is not None or callbacks.watches_steps
         self._run_seconds = _WATCHED_SECONDS if watched else _UNWATCHED_SECONDS
         self._recovery = Recovery(traced.changed_arrays(), optimizer, self._replay)
         self._first_step = optimizer.steps
+        self._last_step = 0  # of the latest epoch
         self.stop_requested = False
 
-    def run(self, epoch: int, epochs_done: int) -> NDArray[np.float64] | None:
+    @property
+    def rows(self) -> int:
+        """Rows of the latest epoch."""
+        rows = self._feed.rows
+        assert rows is not None
+        return rows
+
+    def close(self) -> None:
+        """Nothing more will be run."""
+        self._feed.close()
+
+    def run(self, epoch: int, epochs_done: int, first_step: int = 0) -> NDArray[np.float64] | None:
         """Train one epoch.
 
         Args:
             epoch: Its number; decides the order of the rows.
             epochs_done: Epochs done in this ``fit``, for the progress bar.
+            first_step: Where to begin in it, after the steps that another run has done.
 
         Returns:
             What the steps recorded, ``[steps, scalars]``; ``None`` if :attr:`stop_requested` ended
-            it early.
+            it early. Of those before `first_step` there is nothing.
 
         Raises:
             NonFiniteError: A loss was NaN or infinite; the last good parameters are back.
             KeyboardInterrupt: Ctrl-C (or what another signal handler raised), after a whole step.
         """
-        order = self._order(epoch)
         self._recovery.before_run(always=self._callbacks.watches_epochs)
-        values = None
-        first = 0
-        while first < self.steps:
-            count = self._next_count(self.steps - first)
-            if first:
+        parts: list[NDArray[np.float64]] = []
+        step = first_step
+        while (chunk := self._feed.at(epoch, step)) is not None:
+            if parts:
+                if self.stop_requested:
+                    return None
                 self._recovery.before_run()
-            part = self._run(order, epoch, first, count)
-            if count == self.steps:
-                values = part
-            else:
-                if values is None:
-                    values = np.empty((self.steps, part.shape[1]))
-                values[first : first + count] = part
-            first += count
-            self._tell(part, epochs_done, first)
-            if self.stop_requested and first < self.steps:
-                return None
-        return values
+            count = self._next_count(chunk.first + chunk.steps - step)
+            parts.append(self._run(chunk, epoch, step, count))
+            step += count
+            self._last_step = step
+            self._tell(parts[-1], epochs_done, step)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def check_parameters(self, epoch: int) -> None:
         """After the last step: no loss comes to show what the last update did.
@@ -118,9 +127,9 @@ class EpochRunner:
             self._recovery.roll_back(self._optimizer.steps - 1)
             raise NonFiniteError(
                 f"Trainer.fit: a parameter is not finite after the update of epoch {epoch}, step "
-                f"{self.steps}; the parameters before it are kept. {_ADVICE}",
+                f"{self._last_step}; the parameters before it are kept. {_ADVICE}",
                 epoch,
-                self.steps,
+                self._last_step,
                 float("nan"),
             )
 
@@ -135,13 +144,11 @@ class EpochRunner:
         count = max(1, int(self._run_seconds / chooser.step_seconds))
         return remaining if 2 * remaining <= 3 * count else count  # no stub at the end
 
-    def _run(
-        self, order: NDArray[np.int64], epoch: int, first: int, count: int
-    ) -> NDArray[np.float64]:
+    def _run(self, chunk: Chunk, epoch: int, first: int, count: int) -> NDArray[np.float64]:
         optimizer = self._optimizer
         step = optimizer.steps
         scalars = optimizer.step_scalars(step, count)
-        result = self._execute(order, first, count, step, scalars)
+        result = self._execute(chunk, first, count, step, scalars)
         optimizer.steps = step + result.steps_done
         if result.stopped != "done":
             self._stopped(result, Segment(epoch, first, count, step, scalars))
@@ -150,16 +157,15 @@ class EpochRunner:
 
     def _execute(
         self,
-        order: NDArray[np.int64],
+        chunk: Chunk,
         first: int,
         count: int,
         step: int,
         scalars: NDArray[np.float64],
     ) -> RunResult:
-        begin = first * self._batch
         return self._traced.run(
-            self._sources,
-            order[begin : min(begin + count * self._batch, self.rows)],
+            chunk.sources,
+            chunk.rows_of(first, count),
             self._batch,
             scalars,
             step,
@@ -168,8 +174,9 @@ class EpochRunner:
         )
 
     def _replay(self, segment: Segment, count: int) -> None:
-        order = self._order(segment.epoch)
-        result = self._execute(order, segment.first, count, segment.step, segment.scalars[:count])
+        chunk = self._feed.at(segment.epoch, segment.first)
+        assert chunk is not None
+        result = self._execute(chunk, segment.first, count, segment.step, segment.scalars[:count])
         if result.stopped == "interrupt":
             self._optimizer.steps = segment.step + result.steps_done
             raise result.error or KeyboardInterrupt
@@ -187,8 +194,8 @@ class EpochRunner:
         cause = self._cause(segment, bad)
         advice = _ADVICE if cause is None else str(cause)
         raise NonFiniteError(
-            f"Trainer.fit: the loss is {value} in epoch {segment.epoch}, step {step} of "
-            f"{self.steps}; {kept} are kept. {advice}",
+            f"Trainer.fit: the loss is {value} in epoch {segment.epoch}, step {step}{self._of()}; "
+            f"{kept} are kept. {advice}",
             segment.epoch,
             step,
             value,
@@ -200,7 +207,6 @@ class EpochRunner:
         if anomaly.active() is None:
             return None
         good = self._optimizer.steps
-        order = self._order(segment.epoch)
         cause = None
         for k in (bad - 1, bad):
             first = segment.first + k
@@ -208,9 +214,9 @@ class EpochRunner:
                 continue
             self._recovery.roll_back(segment.step + k)
             if self._optimizer.steps == segment.step + k:
-                begin = first * self._batch
-                rows = order[begin : min(begin + self._batch, self.rows)]
-                cause = self._explain(rows)
+                chunk = self._feed.at(segment.epoch, first)
+                assert chunk is not None
+                cause = self._explain(chunk.sources, chunk.rows_of(first, 1))
         self._recovery.roll_back(good)
         return cause
 
@@ -218,8 +224,12 @@ class EpochRunner:
         if self._callbacks.watches_steps:
             first_step = self._optimizer.steps - len(values)
             self._callbacks.steps_end(first_step, values[:, 0].copy())
-        if self._progress is not None and done < self.steps:
-            self._progress.steps_done(epochs_done, done, self.steps)
+        steps = self._feed.steps
+        if self._progress is not None and steps is not None and done < steps:
+            self._progress.steps_done(epochs_done, done, steps)
+
+    def _of(self) -> str:
+        return "" if self._feed.steps is None else f" of {self._feed.steps}"
 
 
 _ADVICE = "A smaller learning rate, or inputs and targets scaled to about 1, usually help"

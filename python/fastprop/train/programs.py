@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import operator
-import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,16 +20,17 @@ from fastprop.graph.effects import without_effects
 from fastprop.graph.op import Spec, grad_mode
 from fastprop.graph.program import Program, RunResult
 from fastprop.graph.tensor import Tensor
+from fastprop.graph.threads import ThreadChooser
 from fastprop.graph.trace import Trace, tracing
 from fastprop.nn.module import Module
 from fastprop.optim.python_step import PythonOptimizer
 from fastprop.train.mixup import Mixup
 from fastprop.train.objective import Columns, Objective, Traced
 from fastprop.train.regularization import Regularization
-from fastprop.train.threads import ThreadChooser
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
+    from fastprop.train.streams import StreamData
 
 _KEPT = 8  # Programs; a ninth shape throws out the one that was used least recently
 # Rows of a step when nothing is learned: enough to fill the machine, few enough to stay in its
@@ -77,27 +77,16 @@ class TracedProgram:
         *,
         timed: bool = False,
     ) -> RunResult:
-        """:meth:`Program.run` on as many threads as are fastest at present.
-
-        ``timed`` tells :attr:`chooser` the time of a step even where it has nothing to choose.
-        """
-        chooser, program = self.chooser, self.program
-        if not (timed or chooser.choosing):
-            return program.run(sources, order, batch_size, step_scalars, first_step, seed)
-        threads, _ = chooser.next()
-        program.threads = threads
-        started = time.perf_counter()
-        result = program.run(sources, order, batch_size, step_scalars, first_step, seed)
-        chooser.took(threads, result.steps_done, time.perf_counter() - started)
-        program.threads = chooser.best
-        return result
+        """:meth:`ThreadChooser.run` of the Program."""
+        args = (sources, order, batch_size, step_scalars, first_step, seed)
+        return self.chooser.run(self.program, *args, timed=timed)
 
 
-def evaluation_rows(count: int) -> int:
-    """Capacity of a Program that evaluates `count` rows."""
+def evaluation_rows(count: int | None) -> int:
+    """Capacity of a Program that evaluates `count` rows, or any number of them."""
     if count == 1:
         return 1
-    return _FEW_ROWS if count <= _FEW_ROWS else _MOST_ROWS
+    return _FEW_ROWS if count is not None and count <= _FEW_ROWS else _MOST_ROWS
 
 
 class Programs:
@@ -207,7 +196,13 @@ class Programs:
     # -- Programs -------------------------------------------------------------------------------
 
     def training(
-        self, where: str, data: Dataset, capacity: int, *, several: bool, mix: Mixup | None = None
+        self,
+        where: str,
+        data: Dataset | StreamData,
+        capacity: int,
+        *,
+        several: bool,
+        mix: Mixup | None = None,
     ) -> TracedProgram:
         """A Program that learns from batches of up to `capacity` rows.
 
@@ -233,9 +228,9 @@ class Programs:
             key, self._trace(where, data, capacity, several, training=True, mix=mix)
         )
 
-    def evaluation(self, where: str, data: Dataset, capacity: int) -> TracedProgram:
+    def evaluation(self, where: str, data: Dataset | StreamData, capacity: int) -> TracedProgram:
         """A Program that records loss and metrics."""
-        several = len(data) > capacity or capacity > _FEW_ROWS
+        several = data.count is None or data.count > capacity or capacity > _FEW_ROWS
         key = ("evaluation", data.signature, several, capacity)
         return self._find(key) or self._keep(
             key, self._trace(where, data, capacity, several, training=False)
@@ -263,7 +258,7 @@ class Programs:
     def _trace(
         self,
         where: str,
-        data: Dataset,
+        data: Dataset | StreamData,
         capacity: int,
         several: bool,
         *,
@@ -335,16 +330,23 @@ class Programs:
 
     # -- without a Program -----------------------------------------------------------------------
 
-    def explain(self, data: Dataset, rows: NDArray[np.int64]) -> anomaly.AnomalyError | None:
+    def explain(
+        self, data: Dataset | StreamData, sources: Sequence[NDArray[Any]], rows: NDArray[np.int64]
+    ) -> anomaly.AnomalyError | None:
         """Do the step of some rows op by op, without its update, in a ``detect_anomaly`` block.
+
+        Args:
+            data: Says what the sources are.
+            sources: Inputs, targets and weights.
+            rows: The rows of the step.
 
         Returns:
             The error that names the op and the line, ``None`` if all is finite.
         """
-        inputs, targets = (
-            [Tensor(a[rows]) for a in arrays] for arrays in (data.inputs, data.targets)
-        )
-        weight = None if data.weight is None else Tensor(data.weight[rows])
+        tensors = [Tensor(source[rows]) for source in sources]
+        inputs, tensors = tensors[: len(data.inputs)], tensors[len(data.inputs) :]
+        targets = tensors[: len(data.targets)]
+        weight = None if data.weight is None else tensors[-1]
         with grad_mode(True), _mode(self._model, training=True), without_effects():
             try:
                 result = self._model(*inputs)

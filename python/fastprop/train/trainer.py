@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import optim
-from fastprop.data import Dataset
+from fastprop.data import ArrayDataset, Dataset
+from fastprop.data.base import BaseDataset
 from fastprop.graph import anomaly
 from fastprop.graph.storage import flatten
 from fastprop.nn import Module
@@ -35,6 +36,7 @@ from fastprop.train.objective import Objective
 from fastprop.train.programs import Programs, evaluation_rows
 from fastprop.train.progress import Progress
 from fastprop.train.regularization import Regularization
+from fastprop.train.streams import StreamData, open_inputs, refuse_options, run_all
 
 if TYPE_CHECKING:
     from fastprop.graph.program import Program
@@ -182,25 +184,29 @@ class Trainer:
         mix = check_mixup(where, mixup, self.loss)
         called = CallbackList(self, check_callbacks(where, callbacks))
         history = History()
-        data = self._reader.dataset(where, x, y, sample_weight, check_finite, history.notes)
+        data = self._reader.source(where, x, y, sample_weight, check_finite, history.notes)
         data, held_out = self._reader.split(
             where, data, validation_data, fraction, self.seed, check_finite, history.notes, stratify
         )
-        data = weigh_classes(where, data, class_weight, self._programs)
-        data = sample_rows(where, data, sampler, self.seed)
-        batch = check_batch_size(where, batch_size, len(data))
-        if drop_last and batch_size is not None and len(data) < int(batch_size):
+        if isinstance(data, StreamData):
+            refuse_options(where, stratify=stratify, class_weight=class_weight, sampler=sampler)
+        else:
+            data = weigh_classes(where, data, class_weight, self._programs)
+            data = sample_rows(where, data, sampler, self.seed)
+        count = data.count
+        batch = check_batch_size(where, batch_size, count)
+        if drop_last and batch_size is not None and count is not None and count < int(batch_size):
             raise ValueError(
-                f"{where}: drop_last leaves no batch, with {len(data)} rows and "
-                f"batch_size {batch_size}"
+                f"{where}: drop_last leaves no batch, with {count} rows and batch_size {batch_size}"
             )
-        if self.optimizer.full_batch and batch < len(data):
+        if self.optimizer.full_batch and (count is None or batch < count):
+            rows = "an unknown number of" if count is None else count
             raise ValueError(
                 f"{where}: {type_name(self.optimizer)} wants all rows in every step; batch_size is "
-                f"{batch} of {len(data)} rows, write batch_size=None"
+                f"{batch} of {rows} rows, write batch_size=None"
             )
-        rows = len(data) - len(data) % batch if drop_last else len(data)
-        traced = self._programs.training(where, data, batch, several=rows > batch, mix=mix)
+        several = count is None or (count - count % batch if drop_last else count) > batch
+        traced = self._programs.training(where, data, batch, several=several, mix=mix)
         self.history = history
         self.program = traced.program
         progress = Progress(epochs) if Progress.wanted(verbose) else None
@@ -211,15 +217,17 @@ class Trainer:
             drop_last=drop_last,
             shuffle=shuffle,
             seed=self.seed,
+            last_epoch=self.epoch + epochs,
             optimizer=self.optimizer,
             callbacks=called,
             progress=progress,
-            explain=lambda rows: self._programs.explain(data, rows),
+            explain=lambda sources, rows: self._programs.explain(data, sources, rows),
         )
         try:
             called.train_begin()
             self._epochs(self._runner, traced.columns, batch, epochs, held_out, called, progress)
         finally:
+            self._runner.close()
             self._runner = None
             if progress is not None:
                 progress.close()
@@ -232,7 +240,7 @@ class Trainer:
         columns: Any,
         batch: int,
         epochs: int,
-        held_out: Dataset | None,
+        held_out: Dataset | StreamData | None,
         called: CallbackList,
         progress: Progress | None,
     ) -> None:
@@ -291,7 +299,7 @@ class Trainer:
             raise result.error or KeyboardInterrupt
         loss = result.values.item(0)
         active = anomaly.active() is not None
-        cause = self._programs.explain(data, np.arange(rows)) if active else None
+        cause = self._programs.explain(data, data.sources, np.arange(rows)) if active else None
         why = "" if cause is None else f". {cause}"
         raise NonFiniteError(
             f"{where}: the loss is {loss}; the parameters are as before{why}",
@@ -364,14 +372,19 @@ class Trainer:
             TypeError: As for :meth:`fit`.
         """
         where = "Trainer.evaluate"
-        data = self._reader.dataset(where, x, y, sample_weight, check_finite)
+        data = self._reader.source(where, x, y, sample_weight, check_finite)
         return self._evaluate(where, data, batch_size)
 
-    def _evaluate(self, where: str, data: Dataset, batch_size: int | None) -> dict[str, float]:
-        batch = evaluation_rows(len(data))
+    def _evaluate(
+        self, where: str, data: Dataset | StreamData, batch_size: int | None
+    ) -> dict[str, float]:
+        batch = evaluation_rows(data.count)
         if batch_size is not None:
-            batch = check_batch_size(where, batch_size, len(data))
+            batch = check_batch_size(where, batch_size, data.count)
         traced = self._programs.evaluation(where, data, batch)
+        if isinstance(data, StreamData):
+            result, rows = run_all(traced, data, batch, self.seed)
+            return self._objective.summarize(result.values, traced.columns, rows, batch)
         order = len(data) if data.rows is None else data.rows
         result = traced.run(data.sources, order, batch, None, 0, self.seed)
         if result.stopped == "interrupt":
@@ -393,6 +406,8 @@ class Trainer:
             TypeError: As for :meth:`fit`.
         """
         where = "Trainer.predict"
+        if type(x) is not np.ndarray and isinstance(x, BaseDataset):  # a row takes microseconds
+            return self._predict_dataset(where, x, batch_size, check_finite)
         inputs, signature = self._reader.inputs(where, x, check_finite)
         rows = len(inputs[0])
         if batch_size is None:
@@ -403,6 +418,21 @@ class Trainer:
         result = traced.run(inputs, rows, batch, None, 0, self.seed)
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
+        return result.rows[0] if len(result.rows) == 1 else tuple(result.rows)
+
+    def _predict_dataset(
+        self, where: str, dataset: Any, batch_size: int | None, finite: bool
+    ) -> Array | tuple[Array, ...]:
+        if isinstance(dataset, ArrayDataset) and not dataset.transforms:
+            return self.predict(dataset.x, batch_size, check_finite=finite)
+        data = open_inputs(
+            where, dataset, self._reader.inputs, self._programs, self._objective, finite
+        )
+        batch = evaluation_rows(data.count)
+        if batch_size is not None:
+            batch = check_batch_size(where, batch_size, data.count)
+        traced = self._programs.prediction(where, data.inputs, data.signature, batch)
+        result, _ = run_all(traced, data, batch, self.seed)
         return result.rows[0] if len(result.rows) == 1 else tuple(result.rows)
 
     def __repr__(self) -> str:

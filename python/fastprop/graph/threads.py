@@ -9,6 +9,10 @@ number of threads, so it may change from run to run.
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastprop.graph.program import Program, RunResult
 
 _LOOK_SECONDS = 0.002  # steps that are timed to compare, together
 _SOONEST_SECONDS = 0.5  # until the other number is tried again
@@ -38,6 +42,21 @@ class ThreadChooser:
         self._warm = False
         self._seconds: dict[int, float] = {}
         self._next_look = 0.0
+
+    def run(self, program: Program, *args: Any, timed: bool = False) -> RunResult:
+        """``program.run(*args)`` on as many threads as are fastest at present.
+
+        ``timed`` learns the time of a step even where there is nothing to choose.
+        """
+        if not (timed or self.choosing):
+            return program.run(*args)
+        threads, _ = self.next()
+        program.threads = threads
+        started = time.perf_counter()
+        result = program.run(*args)
+        self.took(threads, result.steps_done, time.perf_counter() - started)
+        program.threads = self.best
+        return result
 
     def next(self) -> tuple[int, bool]:
         """Threads of the next run, and whether it should be short, for comparison."""

@@ -1,0 +1,100 @@
+/// @file
+/// @brief `overwrite`: runs a kernel that writes into Tensors which are there already, at once.
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "bindings/arrays.h"
+#include "bindings/bindings.h"
+#include "bindings/tensor_slots.h"
+#include "core/denormals.h"
+#include "program/op.h"
+
+namespace py = pybind11;
+
+namespace fastprop {
+namespace {
+
+/// Bytes from which on a thread more pays: about 15 µs of work.
+constexpr std::size_t kBytesPerThread = 225'000;
+
+/// The array of a Tensor, or the array itself.
+TensorView view_of(py::handle operand, bool writable, const char* op) {
+    PyObject* array = is_tensor(operand.ptr()) ? slot(operand.ptr(), slot_data) : operand.ptr();
+    if (array == nullptr || !py::isinstance<py::array>(array))
+        throw TypeError(concat(op, ": an operand has no data"));
+    return view_of_array(py::reinterpret_borrow<py::array>(array), writable, op);
+}
+
+double number(PyObject* object) {
+    const double value = PyFloat_AsDouble(object);
+    if (value == -1.0 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+    return value;
+}
+
+/// The kernel's attributes in its order; "scalars", where a run's numbers begin, is 0.
+std::vector<double> encoded(const OpEntry& op, const py::dict& attrs) {
+    std::vector<double> values;
+    values.reserve(op.attributes.size());
+    for (const std::string& name : op.attributes) {
+        PyObject* value = PyDict_GetItemString(attrs.ptr(), name.c_str());
+        if (value == nullptr && name != "scalars")
+            throw TypeError(concat(op.name, ": attribute ", name, " is missing"));
+        values.push_back(value == nullptr ? 0.0 : number(value));
+    }
+    return values;
+}
+
+int threads_for(const TensorView* out, std::size_t count) {
+    static const int available = available_threads();
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < count; ++i) bytes += out[i].bytes();
+    return std::clamp(static_cast<int>(bytes / kBytesPerThread), 1, available);
+}
+
+void overwrite(int code, const py::sequence& inputs, const py::sequence& outputs,
+               const py::dict& attrs, const py::sequence& numbers) {
+    const OpEntry& op = op_table().at(static_cast<std::size_t>(code));
+    std::vector<TensorView> in;
+    std::vector<TensorView> out;
+    for (const py::handle item : inputs) in.push_back(view_of(item, false, op.name));
+    for (const py::handle item : outputs) out.push_back(view_of(item, true, op.name));
+    const std::vector<double> values = encoded(op, attrs);
+    std::vector<double> scalars;
+    for (const py::handle item : numbers) scalars.push_back(number(item.ptr()));
+    StepContext step;
+    step.scalars = scalars.data();
+    step.num_scalars = static_cast<Index>(scalars.size());
+    const Call call{in.data(),     static_cast<int>(in.size()),
+                    out.data(),    static_cast<int>(out.size()),
+                    values.data(), &step};
+    check_call(op, call);
+    const Kernel kernel = select_kernel(op, call);
+    const auto work = [&](const Team& team) {
+        const FlushDenormals flush;
+        kernel(call, team);
+    };
+    const int threads = threads_for(out.data(), out.size());
+    if (threads == 1) {
+        work(Team(0, 1, nullptr));
+    } else {
+        const py::gil_scoped_release release;
+        run_team(threads, work);
+    }
+    for (const py::handle item : outputs) {
+        if (is_tensor(item.ptr())) set_time(item.ptr());
+    }
+}
+
+}  // namespace
+
+void bind_effects(py::module_& m) {
+    m.def("overwrite", &overwrite, py::arg("code"), py::arg("inputs"), py::arg("outputs"),
+          py::arg("attrs"), py::arg("numbers"),
+          "Run an op that writes into the outputs, Tensors or arrays, and note the time.");
+}
+
+}  // namespace fastprop

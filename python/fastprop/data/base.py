@@ -1,0 +1,76 @@
+"""What all datasets have in common."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from fastprop.data.batch import Batch
+from fastprop.data.prefetch import Pool
+from fastprop.data.transform import Transform
+from fastprop.data.windows import Buffer, Convert, Reading, Window
+
+Self = TypeVar("Self", bound="BaseDataset")
+
+
+class BaseDataset(ABC):
+    """What datasets have in common: functions that every batch goes through.
+
+    Attributes:
+        transforms: They are applied one after the other, in a thread beside the training.
+    """
+
+    transforms: tuple[Transform, ...] = ()
+
+    @abstractmethod
+    def windows(
+        self, reading: Reading, epoch: int, first_step: int, pool: Pool[Buffer], convert: Convert
+    ) -> Iterator[tuple[Buffer, Window]]:
+        """The steps of an epoch from `first_step` on, a window at a time."""
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        epoch: int = 1,
+        first_step: int = 0,
+        shuffle: bool = False,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> Iterator[Batch]:
+        """The batches of an epoch, for loops of one's own.
+
+        Args:
+            batch_size: Rows of a batch; the last one may be short.
+            epoch: Decides the order, together with `seed`.
+            first_step: Where to begin.
+            shuffle: Take the rows in a random order, the one that a fit with this seed takes.
+            seed: Of the order, and of what is random in transforms.
+            drop_last: Leave out a last batch that would be short.
+        """
+        reading = Reading(batch_size, shuffle, seed, drop_last)
+        pool = Pool([Buffer()])
+        for buffer, window in self.windows(reading, epoch, first_step, pool, lambda rows, _: rows):
+            for begin in range(0, len(window.order), batch_size):
+                yield window.rows.take(window.order[begin : begin + batch_size])
+            pool.give_back(buffer)
+
+    def map(self: Self, function: Callable[..., Any]) -> Self:
+        """The same rows, with a function applied to every batch.
+
+        Args:
+            function: ``function(x, y)`` on NumPy arrays; returns ``(x, y)`` with as many rows. If
+                it has an argument called ``rng``, it gets a ``numpy.random.Generator`` that
+                depends on (seed, epoch, step) alone, so that a resumed run gets the same numbers.
+
+        Returns:
+            A new dataset; this one is as before.
+
+        Raises:
+            TypeError: It cannot be called so.
+        """
+        made = copy.copy(self)
+        made.transforms = (*self.transforms, Transform(function))
+        return made

@@ -1,0 +1,59 @@
+"""Files from the network, kept in a cache and checked."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from fastprop.data.extras import load
+
+
+def fetch(
+    url: str,
+    sha256: str,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    progress: bool = False,
+) -> Path:
+    """A file from the network; downloaded once, and checked whenever it is asked for.
+
+    Args:
+        url: Where it is, ``https://…``. The proxies of ``HTTP_PROXY``, ``HTTPS_PROXY`` and
+            ``NO_PROXY`` are used.
+        sha256: Its checksum, 64 hexadecimal digits (``sha256sum file`` prints it).
+        folder: Where to keep it; by default ``fastprop`` in the user's cache folder.
+        name: What to call it there; by default the last part of the URL.
+        progress: Show a progress bar.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        ImportError: pooch is not installed.
+        ValueError: Another checksum: the file was changed, or the download was damaged (it is
+            deleted then). An argument that is no URL or no checksum.
+        OSError: It cannot be downloaded, or not written.
+    """
+    where = "fetch"
+    pooch = load(where, "pooch", "data")
+    if not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise ValueError(f"{where}: sha256 must be 64 hexadecimal digits, got {sha256!r}")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError(
+            f"{where}: wanted is a URL that begins with https:// or http://, got {url!r}"
+        )
+    file = name or unquote(parts.path.rpartition("/")[2])
+    if not file or Path(file).name != file or file in (".", ".."):
+        raise ValueError(f"{where}: {file!r} is no name for a file; give name=…")
+    place = Path(folder) if folder is not None else Path(pooch.os_cache("fastprop"))
+    try:
+        found = pooch.retrieve(
+            url, f"sha256:{sha256.lower()}", fname=file, path=place, progressbar=progress
+        )
+    except ValueError as error:
+        raise ValueError(f"{where}: {url}: {error}") from error
+    return Path(found)

@@ -1,0 +1,83 @@
+"""IDX files, the format of MNIST and its relatives (Y. LeCun, C. Cortes, C. Burges)."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop.data.array_dataset import ArrayDataset
+from fastprop.data.paths import existing
+
+_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_GZIP = b"\x1f\x8b"
+
+
+def from_idx(
+    inputs: str | os.PathLike[str], targets: str | os.PathLike[str] | None = None
+) -> ArrayDataset:
+    """Inputs and targets from IDX files.
+
+    Args:
+        inputs: File of the inputs, such as ``train-images-idx3-ubyte``; also compressed (``.gz``).
+        targets: File of the targets, such as ``train-labels-idx1-ubyte``, or ``None``.
+
+    Returns:
+        Arrays of the files' dtype and shape: MNIST's images are uint8 ``[60000, 28, 28]``, as are
+        memory-mapped files if they are not compressed.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: Another magic number, a file that is too short or too long, lengths that differ.
+    """
+    x = _read(existing("from_idx", inputs))
+    y = None if targets is None else _read(existing("from_idx", targets))
+    return ArrayDataset(x, y)
+
+
+def _read(file: Path) -> NDArray[Any]:
+    with file.open("rb") as stream:
+        compressed = stream.read(2) == _GZIP
+    data: Any
+    if compressed:
+        try:
+            data = np.frombuffer(gzip.decompress(file.read_bytes()), np.uint8)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"from_idx: {file}, a gzip file, is damaged: {error}") from error
+    else:
+        data = np.memmap(file, np.uint8, mode="r") if file.stat().st_size else np.empty(0, np.uint8)
+    dtype, shape, begin = _header(file, bytes(data[: 4 + 4 * 255]))
+    wanted = math.prod(shape) * dtype.itemsize
+    if len(data) - begin != wanted:
+        fault = "cut short" if len(data) - begin < wanted else "too long"
+        raise ValueError(
+            f"from_idx: {file} is {fault}: {dtype} {shape} are {wanted} bytes, and there are "
+            f"{len(data) - begin}"
+        )
+    values: NDArray[Any] = (
+        data[begin:].view(dtype)
+        if begin % dtype.itemsize == 0
+        else (np.frombuffer(data[begin:].tobytes(), dtype))
+    )
+    return values.reshape(shape)
+
+
+def _header(file: Path, head: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """dtype and shape, and where the data begin."""
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _DTYPES or head[3] == 0:
+        raise ValueError(
+            f"from_idx: {file} begins with {head[:4].hex(' ') or 'nothing'}; an IDX file begins "
+            "with 00 00, a byte for the dtype (08, 09, 0b, 0c, 0d or 0e) and one for the number of "
+            "axes"
+        )
+    axes = head[3]
+    if len(head) < 4 + 4 * axes:
+        raise ValueError(f"from_idx: {file} is cut short within its {axes} extents")
+    shape = tuple(int(n) for n in np.frombuffer(head, ">u4", axes, 4))
+    return np.dtype(_DTYPES[head[2]]), shape, 4 + 4 * axes

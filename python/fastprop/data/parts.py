@@ -1,0 +1,160 @@
+"""Datasets divided into parts: training, validation, test; folds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, SupportsIndex, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop import _core
+from fastprop.data.array_dataset import ArrayDataset
+from fastprop.data.batch import Batch
+from fastprop.data.stream import StreamDataset
+from fastprop.random import SPLIT, check_seed
+from fastprop.registry import type_name
+
+DatasetT = TypeVar("DatasetT", bound="ArrayDataset | StreamDataset")
+
+# Rows of a stream are divided group by group, so that their number need not be known.
+_GROUP = 1000
+
+
+def split(
+    dataset: DatasetT, fractions: Sequence[float], *, seed: SupportsIndex = 0
+) -> list[DatasetT]:
+    """Divide a dataset at random, such as ``train, validation, test = split(set, [.8, .1, .1])``.
+
+    Args:
+        dataset: An :class:`ArrayDataset`, whose parts share its arrays, or a
+            :class:`StreamDataset`, all of which is read for every part of it.
+        fractions: The share of the rows that each part gets; at most 1 together. Parts of streams
+            have about that share.
+        seed: The same seed gives the same parts.
+
+    Raises:
+        TypeError: No dataset, or fractions that are no numbers.
+        ValueError: Fractions that are not positive or more than 1 together; a part without rows.
+    """
+    shares = [_share(value) for value in fractions]
+    if not shares or sum(shares) > 1.0 + 1e-9:
+        raise ValueError(f"split: fractions must be at most 1 together, got {list(fractions)}")
+    ends = np.minimum(np.cumsum(shares), 1.0)
+    return _divide("split", dataset, ends, [(i,) for i in range(len(shares))], seed)
+
+
+def k_fold(
+    dataset: DatasetT, k: int = 5, *, seed: SupportsIndex = 0
+) -> Iterator[tuple[DatasetT, DatasetT]]:
+    """Every k-th of a dataset in turn as validation set, the rest to train on: k pairs.
+
+    Args:
+        dataset: As for :func:`split`.
+        k: Number of folds, 2 or more.
+        seed: The same seed gives the same folds.
+
+    Raises:
+        TypeError: No dataset.
+        ValueError: `k` is less than 2, or more than there are rows.
+    """
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise TypeError(f"k_fold: k must be an integer, got {k!r}")
+    if k < 2:
+        raise ValueError(f"k_fold: k must be at least 2, got {k}")
+    ends = np.arange(1, k + 1) / k
+    keep = [(i,) for i in range(k)]
+    rest = [tuple(j for j in range(k) if j != i) for i in range(k)]
+    parts = _divide("k_fold", dataset, ends, [*rest, *keep], seed)
+    return iter(list(zip(parts[:k], parts[k:], strict=True)))
+
+
+def _share(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise TypeError(f"split: fractions must be numbers, got {value!r}")
+    if not 0.0 < value <= 1.0:
+        raise ValueError(f"split: fractions must be above 0 and at most 1, got {value}")
+    return float(value)
+
+
+def _divide(
+    where: str,
+    dataset: DatasetT,
+    ends: NDArray[np.float64],
+    keep: Sequence[tuple[int, ...]],
+    seed: SupportsIndex,
+) -> list[DatasetT]:
+    """Parts of a dataset; each is made of the slices ``keep[i]`` that end at `ends`."""
+    number = check_seed(where, seed)
+    if isinstance(dataset, StreamDataset):
+        return [cast("DatasetT", PartStream(dataset, ends, slices, number)) for slices in keep]
+    if not isinstance(dataset, ArrayDataset):
+        raise TypeError(f"{where}: wanted is a dataset, got {type_name(dataset)}")
+    count = len(dataset)
+    part_of = _slice_numbers(number, SPLIT, 0, count, ends)
+    parts = []
+    for slices in keep:
+        rows = np.flatnonzero(np.isin(part_of, slices))
+        if not len(rows):
+            raise ValueError(f"{where}: a part of {count} rows would have none")
+        parts.append(dataset.take(rows))
+    return cast("list[DatasetT]", parts)
+
+
+def _slice_numbers(
+    seed: int, stream: int, step: int, count: int, ends: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Which slice each of `count` rows belongs to; ``len(ends)`` for none."""
+    order = _core.permutation(seed, stream, step, count)
+    cuts = np.rint(ends * count).astype(np.int64)
+    numbers = np.empty(count, np.int64)
+    numbers[order] = np.searchsorted(cuts, np.arange(count), side="right")
+    return numbers
+
+
+class PartStream(StreamDataset):
+    """Some rows of each block of a stream.
+
+    Args:
+        base: The stream.
+        ends: Where slices end, as shares of the rows.
+        slices: Those that belong to it.
+        seed: Of the division.
+    """
+
+    def __init__(
+        self,
+        base: StreamDataset,
+        ends: NDArray[np.float64],
+        slices: tuple[int, ...],
+        seed: int,
+    ) -> None:
+        self._base = base
+        self._ends = ends
+        self._slices = slices
+        self._seed = seed
+        self.window_rows = base.window_rows
+        self.transforms = base.transforms
+        self.block_rows = [
+            None if rows is None else int(self._mask(block, 0, rows).sum())
+            for block, rows in enumerate(base.block_rows)
+        ]
+
+    def _mask(self, block: int, begin: int, end: int) -> NDArray[np.bool_]:
+        """Which of the rows `begin` to `end` of a block belong to it."""
+        found = []
+        for group in range(begin // _GROUP, -(-end // _GROUP)):
+            numbers = _slice_numbers(self._seed, SPLIT + 1 + group, block, _GROUP, self._ends)
+            found.append(np.isin(numbers, self._slices))
+        offset = begin // _GROUP * _GROUP
+        whole = np.concatenate([np.zeros(0, bool), *found])
+        return whole[begin - offset : end - offset]
+
+    def read(self, block: int, epoch: int) -> Iterator[Batch]:
+        for start, piece in self._base.read_from(block, epoch, 0):
+            chosen = np.flatnonzero(self._mask(block, start, start + len(piece.arrays[0])))
+            if len(chosen):
+                yield piece.take(chosen)
+
+    def block_name(self, block: int) -> str:
+        return f"a part of {self._base.block_name(block)}"

@@ -1,0 +1,387 @@
+"""Datasets that are read while a model learns from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop import losses
+from fastprop.data import ArrayDataset, Dataset, StreamDataset, check_finite, to_array
+from fastprop.data.base import BaseDataset
+from fastprop.data.batch import Batch, same_rows
+from fastprop.data.prefetch import Pool, Prefetch
+from fastprop.data.windows import Buffer, Convert, Reading, Window
+from fastprop.graph.program import RunResult
+from fastprop.registry import type_name
+from fastprop.train.feed import ArrayFeed, Chunk, Feed
+
+if TYPE_CHECKING:
+    from fastprop.graph.op import Spec
+    from fastprop.train.objective import Objective
+    from fastprop.train.programs import Programs, TracedProgram
+
+Array = NDArray[Any]
+
+
+class Conversion:
+    """Gives rows the form that they have in a Program, with the checks of data in memory.
+
+    Args:
+        where: Who reads; starts the messages.
+        objective: Says what targets have to be.
+        outputs: What the model gives.
+        head: Some rows before they were converted.
+        form: The same rows after it.
+        finite: Look for NaN and infinity.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        objective: Objective,
+        outputs: list[Spec],
+        head: Batch,
+        form: Dataset,
+        finite: bool,
+    ) -> None:
+        self._where = where
+        self._objective = objective
+        self._outputs = outputs
+        self._names = [name for name, _ in head.named]
+        self._shapes = [a.shape[1:] for a in head.arrays]
+        self._form = form
+        self._finite = finite
+
+    def __call__(self, batch: Batch, place: str) -> Batch:
+        """The converted rows; errors name `place`, which is where they are from."""
+        try:
+            return self._converted(batch)
+        except (ValueError, TypeError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{error} (counted in {place})") from error
+
+    def _converted(self, batch: Batch) -> Batch:
+        self._check_form(batch)
+        inputs = batch.x if isinstance(batch.x, tuple) else (batch.x,)
+        names = self._names[: len(inputs)]
+        x = tuple(
+            self._floats(name, value, like.dtype)
+            for name, value, like in zip(names, inputs, self._form.inputs, strict=True)
+        )
+        if not self._form.targets and self._form.weight is None:
+            return Batch(x)
+        y = self._targets(batch.y) if self._form.targets else None
+        weight = None
+        if self._form.weight is not None:
+            weight = self._weights(batch.sample_weight, len(x[0]))
+        return Batch(x, y, weight)
+
+    def _check_form(self, batch: Batch) -> None:
+        names = [name for name, _ in batch.named]
+        if names != self._names:
+            raise ValueError(
+                f"{self._where}: got {', '.join(names)}; the first rows had "
+                f"{', '.join(self._names)}"
+            )
+        same_rows(self._where, batch)
+        for (name, array), shape in zip(batch.named, self._shapes, strict=True):
+            if array.shape[1:] != shape:
+                raise ValueError(
+                    f"{self._where}: {name} has rows of shape {array.shape[1:]}, the first ones "
+                    f"had {shape}"
+                )
+
+    def _floats(self, name: str, value: Any, dtype: np.dtype[Any]) -> Array:
+        array = to_array(f"{self._where}: {name}", value, keep_dtype=True)
+        with np.errstate(over="ignore", invalid="ignore"):  # the finite check says what overflowed
+            made = np.ascontiguousarray(array, dtype=dtype)
+        if self._finite:
+            check_finite(f"{self._where}: {name}", made, array)
+        return made
+
+    def _weights(self, weight: Array, rows: int) -> Array:
+        dtype = self._outputs[0].dtype
+        if not weight.any():  # weights are zero for all of a piece, hardly for all there is
+            return np.zeros(rows, dtype)
+        return losses.check_sample_weight(self._where, weight, rows, dtype)
+
+    def _targets(self, y: Any) -> tuple[Array, ...]:
+        values = []
+        for value, like in zip(
+            y if isinstance(y, tuple) else (y,), self._form.targets, strict=True
+        ):
+            if value.dtype.kind in "iub" or like.dtype.kind == value.dtype.kind:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    values.append(value.astype(like.dtype))
+            else:  # let the loss say what it thinks of it
+                values.append(value)
+        targets = self._objective.targets(self._where, values, self._outputs, None)
+        if self._finite:
+            for i, (target, value) in enumerate(zip(targets, values, strict=True)):
+                name = "y" if len(targets) == 1 else f"y[{i}]"
+                check_finite(f"{self._where}: {name}", target, value)
+        return tuple(targets)
+
+
+class StreamData:
+    """A dataset that is read while it is used, and some of its rows to trace Programs for.
+
+    Args:
+        where: Who reads; starts the messages.
+        dataset: The dataset.
+        form: Some of its rows as a Program takes them.
+        conversion: What makes rows like them.
+
+    Attributes:
+        inputs: One array for each argument of ``forward``.
+        targets: One array for each target of the loss.
+        weight: One number a row, or ``None``.
+        signature: A number for the dtypes and row shapes.
+        count: Rows of an epoch; ``None`` where that is not known.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        dataset: ArrayDataset | StreamDataset,
+        form: Dataset,
+        conversion: Convert,
+    ) -> None:
+        self.where = where
+        self.dataset = dataset
+        self.conversion = conversion
+        self.inputs, self.targets, self.weight = form.inputs, form.targets, form.weight
+        self.signature = form.signature
+
+    @property
+    def count(self) -> int | None:
+        return self.dataset.rows
+
+
+def open_stream(
+    where: str,
+    dataset: BaseDataset,
+    checked: Callable[..., Dataset],
+    programs: Programs,
+    objective: Objective,
+    finite: bool,
+    notes: list[str] | None,
+) -> StreamData:
+    """A dataset made ready for use, after a look at its first rows.
+
+    Args:
+        where: Who asks; starts the messages.
+        dataset: The dataset.
+        checked: :meth:`Reader.dataset`.
+        programs: Knows what the model gives.
+        objective: Knows what the loss takes.
+        finite: Look for NaN and infinity in all rows, as they go by.
+        notes: A list to which a sentence is added where numbers are converted.
+
+    Raises:
+        ValueError: The first rows do not fit the model or the loss.
+        TypeError: They are no numbers; `dataset` is no dataset.
+    """
+    if not isinstance(dataset, ArrayDataset | StreamDataset):
+        raise TypeError(f"{where}: wanted is a dataset, got {type_name(dataset)}")
+    head = _first_rows(dataset)
+    weight = head.sample_weight
+    if weight is not None and not weight.any():  # as may be for the first rows, not for all
+        weight = np.ones_like(weight)
+    form = checked(f"{where}: {dataset!r}", head.x, head.y, weight, finite, None)
+    outputs = programs.outputs(where, form.inputs)
+    for (name, array), made in zip(head.named, form.sources, strict=True):
+        if notes is not None and array.dtype != made.dtype:
+            notes.append(
+                f"{where}: {name} is converted from {array.dtype} to {made.dtype} as it is read"
+            )
+    return StreamData(
+        where, dataset, form, Conversion(where, objective, outputs, head, form, finite)
+    )
+
+
+class StreamFeed:
+    """Reads ahead in a thread: the next window is filled while the present one is used.
+
+    Args:
+        data: What is read.
+        reading: How it is read.
+        last_epoch: The epoch with which the reading ahead ends.
+    """
+
+    def __init__(self, data: StreamData, reading: Reading, last_epoch: int) -> None:
+        self._data = data
+        self._reading = reading
+        self._last_epoch = last_epoch
+        self._rows = data.count
+        if self._rows is not None and reading.drop_last:
+            self._rows -= self._rows % reading.batch
+        self._pool: Pool[Buffer] | None = None
+        self._ahead: Prefetch[tuple[Buffer, Window] | None] | None = None
+        self._next = (-1, -1)  # epoch and step of what the thread gives next
+        self._epoch = -1
+        self._buffer: Buffer | None = None
+        self._chunk: Chunk | None = None
+        self._seen = 0  # rows of the epoch so far
+
+    @property
+    def rows(self) -> int | None:
+        return self._rows
+
+    @property
+    def steps(self) -> int | None:
+        return None if self._rows is None else -(-self._rows // self._reading.batch)
+
+    def at(self, epoch: int, step: int) -> Chunk | None:
+        chunk = self._chunk
+        if chunk is not None and self._epoch == epoch and 0 <= step - chunk.first < chunk.steps:
+            return chunk
+        if self._ahead is None or self._next != (epoch, step):
+            self._restart(epoch, step)
+        assert self._ahead is not None
+        self._let_go()
+        found = next(self._ahead)
+        if found is None:
+            self._epoch_ends(epoch, step)
+            return None
+        self._buffer, window = found
+        return self._hold(epoch, window)
+
+    def close(self) -> None:
+        self._let_go()
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+
+    def _epoch_ends(self, epoch: int, step: int) -> None:
+        if step == 0:
+            raise ValueError(
+                f"{self._data.where}: {self._data.dataset!r} gave no rows in epoch {epoch}"
+            )
+        if self._data.count is None:
+            self._rows = self._seen
+        self._next = (epoch + 1, 0)
+
+    def _hold(self, epoch: int, window: Window) -> Chunk:
+        batch = self._reading.batch
+        steps = -(-len(window.order) // batch)
+        self._chunk = Chunk(window.first, steps, window.rows.arrays, window.order, batch)
+        self._epoch = epoch
+        self._next = (epoch, window.first + steps)
+        self._seen = window.first * batch + len(window.order)
+        return self._chunk
+
+    def _let_go(self) -> None:
+        self._chunk = None
+        if self._buffer is not None and self._pool is not None:
+            self._pool.give_back(self._buffer)
+        self._buffer = None
+
+    def _restart(self, epoch: int, step: int) -> None:
+        self.close()
+        pool = self._pool = Pool([Buffer(), Buffer()])
+
+        def read() -> Iterator[tuple[Buffer, Window] | None]:
+            first = step
+            for number in range(epoch, max(epoch, self._last_epoch) + 1):
+                yield from self._data.dataset.windows(
+                    self._reading, number, first, pool, self._data.conversion
+                )
+                yield None
+                first = 0
+
+        self._ahead = Prefetch(read, pool.close)
+
+
+def refuse_options(where: str, **options: Any) -> None:
+    """Options that look at all rows before the training, which a stream does not.
+
+    Raises:
+        ValueError: One was given.
+    """
+    for name, value in options.items():
+        if value is not None and value is not False:
+            raise ValueError(
+                f"{where}: {name} needs all rows in memory; a dataset that is read while training "
+                "may give sample weights instead"
+            )
+
+
+def feed_of(data: Dataset | StreamData, reading: Reading, last_epoch: int) -> Feed:
+    """What gives the rows of every step."""
+    if isinstance(data, StreamData):
+        return StreamFeed(data, reading, last_epoch)
+    return ArrayFeed(data, reading)
+
+
+def open_inputs(
+    where: str,
+    dataset: ArrayDataset | StreamDataset,
+    checked: Callable[..., tuple[tuple[Array, ...], int]],
+    programs: Programs,
+    objective: Objective,
+    finite: bool,
+) -> StreamData:
+    """The inputs of a dataset made ready for use; targets and weights are left out.
+
+    Args:
+        where: Who asks; starts the messages.
+        dataset: The dataset.
+        checked: :meth:`Reader.inputs`.
+        programs: Knows what the model gives.
+        objective: The loss, which is not asked.
+        finite: Look for NaN and infinity in all rows, as they go by.
+
+    Raises:
+        ValueError: The first rows do not fit the model.
+        TypeError: They are no numbers.
+    """
+    head = Batch(_first_rows(dataset).x)
+    inputs, signature = checked(f"{where}: {dataset!r}", head.x, finite)
+    form = Dataset(inputs, signature=signature)
+    outputs = programs.outputs(where, inputs)
+    convert = Conversion(where, objective, outputs, head, form, finite)
+    return StreamData(where, dataset, form, lambda batch, place: convert(Batch(batch.x), place))
+
+
+def _first_rows(dataset: ArrayDataset | StreamDataset) -> Batch:
+    head = dataset.head()
+    for transform in dataset.transforms:
+        head = transform(head, (0, 1, 0))
+    return head
+
+
+def run_all(
+    traced: TracedProgram, data: StreamData, batch: int, seed: int
+) -> tuple[RunResult, int]:
+    """All rows in order through a Program that learns nothing, as if it were one run.
+
+    Returns:
+        What it did, and the number of rows.
+
+    Raises:
+        ValueError: Rows that do not fit; the message says which.
+        KeyboardInterrupt: Ctrl-C (or what another signal handler raised).
+    """
+    feed = StreamFeed(data, Reading(batch), 1)
+    results: list[RunResult] = []
+    step = 0
+    try:
+        while True:
+            chunk = feed.at(1, step)
+            if chunk is None:
+                break
+            result = traced.run(chunk.sources, chunk.order, batch, None, 0, seed)
+            if result.stopped == "interrupt":
+                raise result.error or KeyboardInterrupt
+            results.append(result)
+            step += chunk.steps
+    finally:
+        feed.close()
+    assert feed.rows is not None
+    rows = [np.concatenate(parts) for parts in zip(*(r.rows for r in results), strict=True)]
+    values = np.concatenate([r.values for r in results])
+    return RunResult(values, rows, step, "done"), feed.rows

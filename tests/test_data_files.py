@@ -1,0 +1,405 @@
+"""NumPy and IDX files, downloads, caches, and parts of datasets."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import struct
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.training import network, regression, weights_of
+
+import fastprop as fp
+from fastprop import data
+
+# -- npz -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz(tmp_path: Path, save) -> None:
+    x, y = regression(50)
+    weight = np.ones(50)
+    path = tmp_path / "set.npz"
+    save(path, x=x, y=y, a=x[:, :1], w=weight)
+    found = data.from_npz(path)
+    np.testing.assert_array_equal(found.x, x)
+    np.testing.assert_array_equal(found.y, y)
+    several = data.from_npz(path, ("x", "a"), "y", "w")
+    np.testing.assert_array_equal(several.x[1], x[:, :1])
+    np.testing.assert_array_equal(several.sample_weight, weight)
+    assert data.from_npz(path, y=None).y is None
+    with pytest.raises(ValueError, match=r"no array 'x_train'; there are: 'x', 'y', 'a', 'w'"):
+        data.from_npz(path, "x_train")
+
+
+def test_npz_that_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    np.savez_compressed(path, x=np.arange(1000.0), y=np.arange(1000))
+    whole = path.read_bytes()
+    for content in (b"", b"PK\x03\x04", b"something else", whole[:300]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"set\.npz is no .npz file, or a damaged"):
+            data.from_npz(path)
+    bent = bytearray(whole)
+    bent[200:210] = b"0123456789"
+    path.write_bytes(bytes(bent))
+    with pytest.raises(ValueError, match="array 'x' is damaged"):
+        data.from_npz(path)
+    np.save(tmp_path / "x.npy", np.ones(3))
+    with pytest.raises(ValueError, match="holds a single array"):
+        data.from_npz(tmp_path / "x.npy")
+    np.savez(path, x=np.array([{}, {}], object), y=np.ones(2), t=np.array(["a", "b"]))
+    with pytest.raises(TypeError, match="array 'x' holds pickled objects"):
+        data.from_npz(path)
+    with pytest.raises(TypeError, match="encode text"):
+        data.from_npz(path, "t")
+    with pytest.raises(FileNotFoundError, match="no file"):
+        data.from_npz(tmp_path / "none.npz")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        data.from_npz(tmp_path)
+
+
+# -- IDX -------------------------------------------------------------------------------------------
+
+CODES = {"u1": 0x08, "i1": 0x09, ">i2": 0x0B, ">i4": 0x0C, ">f4": 0x0D, ">f8": 0x0E}
+
+
+def idx(path: Path, array: np.ndarray, dtype: str = "u1") -> Path:
+    head = bytes([0, 0, CODES[dtype], array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    content = head + array.astype(dtype).tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.mark.parametrize("dtype", CODES)
+@pytest.mark.parametrize("shape", [(5,), (3, 4), (7, 2, 3), (1, 1, 1, 1)])
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_idx(tmp_path: Path, dtype: str, shape: tuple[int, ...], ending: str) -> None:
+    array = np.arange(np.prod(shape)).reshape(shape)
+    found = data.from_idx(idx(tmp_path / f"images{ending}", array, dtype))
+    np.testing.assert_array_equal(found.x, array)
+    assert found.x.dtype == np.dtype(dtype)
+    assert found.y is None
+
+
+def test_training_on_idx_files(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (120, 28, 28))
+    labels = images[:, 0, 0] // 86
+    dataset = data.from_idx(idx(tmp_path / "images", images), idx(tmp_path / "labels.gz", labels))
+    assert dataset.x.shape == (120, 28, 28)
+
+    def prepare(x, y):
+        return x.reshape(len(x), -1) / np.float32(255), y
+
+    plain = (images.reshape(120, -1) / np.float32(255), labels)
+    found = []
+    for given in ((dataset.map(prepare),), (dataset.stream().map(prepare),), plain):
+        model = network(784, 8, 3)
+        fp.Trainer(model, "cross_entropy", "adam").fit(*given, epochs=2)
+        found.append(weights_of(model))
+    assert found[0] == found[1] == found[2]
+
+
+def test_idx_that_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "images"
+    idx(path, np.ones((3, 4)))
+    whole = path.read_bytes()
+    for content, message in [
+        (b"", "begins with nothing"),
+        (b"\x89PNG\r\n", "begins with 89 50 4e 47; an IDX file begins with 00 00"),
+        (whole[:1] + b"\x01" + whole[2:], "begins with 00 01"),
+        (whole[:2] + b"\x0a" + whole[3:], "begins with 00 00 0a"),
+        (whole[:3], "begins with 00 00 08"),
+        (whole[:9], "cut short within its 2 extents"),
+        (whole[:-1], "is cut short: uint8 .3, 4. are 12 bytes, and there are 11"),
+        (whole + b"\0", "is too long"),
+        (b"\0\0\x08\x03" + b"\xff" * 12, "is cut short"),
+        (gzip.compress(whole)[:-9], "gzip file, is damaged"),
+    ]:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"from_idx: .*images.*{message}"):
+            data.from_idx(path)
+    labels = idx(tmp_path / "labels", np.arange(4))
+    with pytest.raises(ValueError, match="x has 3 rows, y has 4"):
+        data.from_idx(idx(path, np.ones((3, 4))), labels)
+    with pytest.raises(ValueError, match="is empty"):
+        data.from_idx(idx(path, np.ones((0, 4))))
+
+
+# -- downloads -------------------------------------------------------------------------------------
+
+CONTENT = b"some data\n" * 100
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server:
+    """A server on this machine, and what was asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append(self.path)
+                found = ".csv" in self.path
+                self.send_response(200 if found else 404)
+                self.send_header("Content-Length", str(len(CONTENT) if found else 0))
+                self.end_headers()
+                self.wfile.write(CONTENT if found else b"")
+
+            def log_message(self, *arguments) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    pooch = pytest.importorskip("pooch")
+    pooch.get_logger().setLevel("WARNING")
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    made = Server()
+    yield made
+    made.server.shutdown()
+    made.thread.join()
+    made.server.server_close()
+
+
+def test_fetch_downloads_once(server: Server, tmp_path: Path) -> None:
+    url = f"{server.url}/folder/t.csv?version=1"
+    path = data.fetch(url, DIGEST, folder=tmp_path)
+    assert path == tmp_path / "t.csv"
+    assert path.read_bytes() == CONTENT
+    assert data.fetch(url, DIGEST.upper(), folder=tmp_path) == path
+    assert server.asked == ["/folder/t.csv?version=1"]
+    named = data.fetch(url, DIGEST, folder=tmp_path, name="other.csv")
+    assert named.name == "other.csv"
+    path.write_bytes(b"changed")  # it is noticed, and loaded anew
+    assert data.fetch(url, DIGEST, folder=tmp_path).read_bytes() == CONTENT
+
+
+def test_fetch_goes_through_the_proxy(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    monkeypatch.setenv("http_proxy", server.url)
+    data.fetch("http://data.example/t.csv", DIGEST, folder=tmp_path)
+    assert server.asked == ["http://data.example/t.csv"]
+
+
+def test_fetch_refuses_other_content(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"fetch: http.*hash"):
+        data.fetch(f"{server.url}/t.csv", "0" * 64, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match="404"):
+        data.fetch(f"{server.url}/none", DIGEST, folder=tmp_path)
+
+
+def test_fetch_arguments_that_are_wrong() -> None:
+    pytest.importorskip("pooch")
+    for digest in ("", "abc", "g" * 64, None, "sha256:" + DIGEST):
+        with pytest.raises(ValueError, match="sha256 must be 64 hexadecimal digits"):
+            data.fetch("https://data.example/t.csv", digest)
+    for url in ("t.csv", "file:///t.csv", "ftp://data.example/t.csv", "https:///t.csv"):
+        with pytest.raises(ValueError, match="wanted is a URL"):
+            data.fetch(url, DIGEST)
+    for url, name in [
+        ("https://data.example/", None),
+        ("https://data.example/t.csv", "../t.csv"),
+        ("https://data.example/..%2Ft.csv", None),
+        ("https://data.example/..", None),
+    ]:
+        with pytest.raises(ValueError, match="is no name for a file"):
+            data.fetch(url, DIGEST, name=name)
+
+
+def test_packages_that_are_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow.csv", None)
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
+    monkeypatch.setitem(__import__("sys").modules, "pooch", None)
+    path = tmp_path / "t.csv"
+    path.write_text("a,y\n1,2\n")
+    wanted = r"needs pyarrow, which is not installed: pip install 'fastprop-nn\[table\]'"
+    for read in (data.from_csv, data.from_parquet):
+        with pytest.raises(ImportError, match=wanted):
+            read(path, "y")
+    with pytest.raises(ImportError, match=wanted):
+        data.from_arrow(None)
+    with pytest.raises(ImportError, match=r"fetch needs pooch.*'fastprop-nn\[data\]'"):
+        data.fetch("https://data.example/t.csv", DIGEST)
+
+
+# -- caches ----------------------------------------------------------------------------------------
+
+
+def rows_of(dataset) -> np.ndarray:
+    return np.concatenate([b.x for b in dataset.batches(50)])
+
+
+def test_cache_of_a_generator(tmp_path: Path) -> None:
+    x, y = regression(1003)
+    calls = []
+
+    def generate():
+        calls.append(1)
+        for i in range(0, 1003, 100):
+            yield x[i : i + 100], y[i : i + 100]
+
+    stream = data.from_generator(generate, window_rows=200).map(lambda x, y: (2 * x, y))
+    kept = stream.cache(tmp_path / "cache")
+    count = len(calls)
+    assert (kept.rows, kept.window_rows) == (1003, 200)
+    np.testing.assert_array_equal(rows_of(kept), 2 * x)
+    assert len(calls) == count
+    np.testing.assert_array_equal(np.load(tmp_path / "cache" / "x.npy"), x)
+    np.testing.assert_array_equal(np.load(tmp_path / "cache" / "y.npy"), y)
+    stream.cache(tmp_path / "cache")  # who knows what it gives now
+    assert len(calls) > count
+    found = []
+    for dataset in (stream, kept):
+        model = network(3, 8, 1)
+        fp.Trainer(model, "mse", "adam").fit(dataset, epochs=2, shuffle=False)
+        found.append(weights_of(model))
+    assert found[0] == found[1]
+
+
+def test_cache_of_files_is_used_again(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    path, folder = tmp_path / "t.csv", tmp_path / "cache"
+    path.write_text("a,b,y\n1,2,3\n4,5,6\n")
+    first = data.from_csv(path, "y", stream=True).cache(folder)
+    np.testing.assert_array_equal(rows_of(first), [[1, 2], [4, 5]])
+    written = (folder / "x.npy").stat().st_mtime_ns
+    data.from_csv(path, "y", stream=True).cache(folder)
+    assert (folder / "x.npy").stat().st_mtime_ns == written
+    other = data.from_csv(path, "y", columns=["b"], stream=True).cache(folder)
+    np.testing.assert_array_equal(rows_of(other), [[2], [5]])
+    path.write_text("a,b,y\n7,8,9\n")
+    changed = data.from_csv(path, "y", columns=["b"], stream=True).cache(folder)
+    np.testing.assert_array_equal(rows_of(changed), [[8]])
+    np.testing.assert_array_equal(rows_of(first), [[1, 2], [4, 5]])  # it is still mapped
+    (folder / "cache.json").write_text("{")
+    np.testing.assert_array_equal(
+        rows_of(data.from_csv(path, "y", columns=["b"], stream=True).cache(folder)), [[8]]
+    )
+
+
+def test_a_cache_that_was_cut_short_is_not_used(tmp_path: Path) -> None:
+    x, y = regression(100)
+    broken = True
+
+    def generate():
+        yield x[:50], y[:50]
+        if broken:
+            raise OSError("the disk is gone")
+        yield x[50:], y[50:]
+
+    stream = data.from_generator(generate)
+    with pytest.raises(OSError, match="the disk is gone"):
+        stream.cache(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    broken = False
+    np.testing.assert_array_equal(rows_of(stream.cache(tmp_path)), x)
+    temporary = stream.cache()
+    np.testing.assert_array_equal(rows_of(temporary), x)
+    ragged = data.from_iterable([(x, y), (x.astype(np.float64), y)])
+    with pytest.raises(ValueError, match="dtype float64, those before had"):
+        ragged.cache(tmp_path / "ragged")
+
+
+# -- parts -----------------------------------------------------------------------------------------
+
+
+def test_split_of_arrays() -> None:
+    x = np.arange(1003).reshape(-1, 1)
+    dataset = data.ArrayDataset(x, x[:, 0])
+    parts = data.split(dataset, [0.8, 0.1, 0.1], seed=3)
+    assert [len(p) for p in parts] == [802, 101, 100]
+    found = np.concatenate([p.x[:, 0] for p in parts])
+    np.testing.assert_array_equal(np.sort(found), x[:, 0])
+    for part in parts:
+        np.testing.assert_array_equal(part.x[:, 0], part.y)
+        assert np.all(np.diff(part.y) > 0)
+    again = data.split(dataset, [0.8, 0.1, 0.1], seed=3)
+    np.testing.assert_array_equal(again[1].y, parts[1].y)
+    other = data.split(dataset, [0.8, 0.1, 0.1], seed=4)
+    assert not np.array_equal(other[1].y, parts[1].y)
+    half = data.split(dataset, [0.5])[0]
+    assert len(half) == 502
+    nested = data.split(half, [0.5, 0.5])
+    assert set(nested[0].y) | set(nested[1].y) == set(half.y)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_split_of_streams(known: bool) -> None:
+    x = np.arange(20_000).reshape(-1, 1)
+
+    def stream():
+        if known:
+            return data.ArrayDataset(x, x[:, 0]).stream(window_rows=5000)
+        items = [(x[i : i + 777], x[i : i + 777, 0]) for i in range(0, len(x), 777)]
+        return data.from_iterable(items, window_rows=5000)
+
+    parts = data.split(stream(), [0.8, 0.1, 0.1], seed=3)
+    rows = [np.concatenate([b.y for b in p.batches(100)]) for p in parts]
+    np.testing.assert_array_equal(np.sort(np.concatenate(rows)), x[:, 0])
+    for found, wanted, part in zip(rows, [16_000, 2_000, 2_000], parts, strict=True):
+        assert abs(len(found) - wanted) < 0.05 * wanted
+        assert part.rows == (len(found) if known else None)
+        assert np.all(np.diff(found) > 0)
+    later = np.concatenate([b.y for b in parts[1].batches(100, first_step=7)])
+    np.testing.assert_array_equal(later, rows[1][700:])
+    shuffled = np.concatenate([b.y for b in parts[0].batches(100, shuffle=True)])
+    np.testing.assert_array_equal(np.sort(shuffled), rows[0])
+
+
+def test_k_fold() -> None:
+    x = np.arange(103).reshape(-1, 1)
+    for dataset in (data.ArrayDataset(x, x[:, 0]), data.ArrayDataset(x, x[:, 0]).stream()):
+        seen = []
+        for train, validation in data.k_fold(dataset, 4, seed=1):
+            inside = np.concatenate([b.y for b in train.batches(10)])
+            outside = np.concatenate([b.y for b in validation.batches(10)])
+            np.testing.assert_array_equal(np.sort([*inside, *outside]), x[:, 0])
+            seen.append(outside)
+        assert len(seen) == 4
+        np.testing.assert_array_equal(np.sort(np.concatenate(seen)), x[:, 0])
+
+
+def test_parts_keep_transforms() -> None:
+    x, y = regression(100)
+    for dataset in (data.ArrayDataset(x, y), data.ArrayDataset(x, y).stream()):
+        train, _ = data.split(dataset.map(lambda x, y: (x + 100, y)), [0.5, 0.5])
+        assert np.all(rows_of(train) > 50)
+
+
+def test_parts_that_are_wrong() -> None:
+    dataset = data.ArrayDataset(np.ones((10, 1)))
+    for fractions in ([0.8, 0.3], [0.0, 0.5], [1.5], [], [-0.1], [float("nan")]):
+        with pytest.raises(ValueError, match="split: fractions must be"):
+            data.split(dataset, fractions)
+    with pytest.raises(TypeError, match="fractions must be numbers"):
+        data.split(dataset, ["a"])
+    with pytest.raises(ValueError, match="a part of 10 rows would have none"):
+        data.split(dataset, [0.99, 0.01])
+    with pytest.raises(TypeError, match="wanted is a dataset, got ndarray"):
+        data.split(np.ones((10, 1)), [0.5])
+    with pytest.raises(TypeError, match="k must be an integer"):
+        list(data.k_fold(dataset, 2.5))
+    with pytest.raises(ValueError, match="k must be at least 2"):
+        list(data.k_fold(dataset, 1))
+    with pytest.raises(ValueError, match="would have none"):
+        list(data.k_fold(dataset, 11))
