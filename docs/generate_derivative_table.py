@@ -82,13 +82,24 @@ EXAMPLES["poisson_nll"] = (
 )  # fmt: skip
 EXAMPLES["cross_entropy"] = ("pred index", [MATRIX, ROWS], {"label_smoothing": 0.0})
 EXAMPLES["cross_entropy_probs"] = (*_PAIR, {"label_smoothing": 0.0})
+_COLUMNS = "mean rstd w b", [ROW] * 4
+for _name in ("batch_norm", "normalize"):
+    EXAMPLES[_name] = (f"x {_COLUMNS[0]}", [MATRIX, *_COLUMNS[1]], {"eps": 1e-5})
+_GROUPS = {"groups": 1, "eps": 1e-5, "centered": True}
+EXAMPLES["layer_norm"] = ("x moments w b", [MATRIX, (2, 1, 2), ROW, ROW], _GROUPS)
+_STREAM = {"seed_lo": 0, "seed_hi": 0, "stream": 0, "step": 0}
+EXAMPLES["dropout"] = ("mask x", [MATRIX] * 2, {"scale": 2.0, "shift": 0.0, "fill": 0.0})
+EXAMPLES["gaussian_noise"] = ("x", [MATRIX], {**_STREAM, "std": 1.0})
 # What these compute is differentiated by itself, so their rules are not formulas.
-LOSS_GRADIENTS = {
+OF_DEFINITIONS = {
     f"{name}_backward" for name in (
         "mse", "mae", "huber", "log_cosh", "quantile", "hinge", "poisson_nll", "kl_div",
         "binary_cross_entropy", "binary_focal", "elastic_net", "focal", "cross_entropy",
         "cross_entropy_probs",
     )
+} | {
+    f"{name}_backward_{part}" for name in ("batch_norm", "layer_norm")
+    for part in ("data", "weights")
 }  # fmt: skip
 
 
@@ -152,7 +163,7 @@ def _rules(op: Op) -> list[str]:
 
 
 def table() -> str:
-    ops = [op for op in OPS.values() if op.name not in LOSS_GRADIENTS and any(op.vjps)]
+    ops = [op for op in OPS.values() if op.name not in OF_DEFINITIONS and any(op.vjps)]
     rows = ["| " + " | ".join(_rules(op)) + " |\n" for op in ops]
     return "| op | derivative by each operand |\n|---|---|\n" + "".join(rows)
 

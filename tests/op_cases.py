@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from helpers import torch
 
+import fastprop as fp
 from fastprop import functional as F
 from fastprop.graph.ops_mixup import mixup
 
@@ -32,6 +33,25 @@ MASK = np.array([[True, False, True], [False, False, True]])
 
 def t(array: np.ndarray) -> Any:
     return torch.from_numpy(array)
+
+
+def _seeded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """With the same random numbers in every call."""
+
+    def seeded(*operands: Any) -> Any:
+        fp.seed(5)
+        return function(*operands)
+
+    return seeded
+
+
+def _channels_second(function: Callable[..., Any]) -> Callable[..., Any]:
+    """PyTorch's normalizations take the features in axis 1."""
+
+    def moved(x: Any, *operands: Any) -> Any:
+        return function(x.movedim(-1, 1), *operands).movedim(1, -1)
+
+    return moved
 
 
 def _elementwise() -> dict[str, Case]:
@@ -151,6 +171,49 @@ CASES: dict[str, Case] = _elementwise() | {
                          [(2, 2), (2, 3), (3,)]),
     "einsum dots": Case(lambda a, b: F.einsum("...ij,jk", a, b),
                         lambda a, b: torch.einsum("...ij,jk", a, b), [(2, 1, 2), (2, 2)]),
+    # normalization and noise
+    "batch_norm": Case(
+        lambda x, w, b: F.batch_norm(x, weight=w, bias=b, training=True),
+        lambda x, w, b: torch.nn.functional.batch_norm(x, None, None, w, b, True),
+        [(5, 2), (2,), (2,)],
+    ),
+    "batch_norm 3": Case(
+        lambda x: F.batch_norm(x, training=True),
+        _channels_second(lambda x: torch.nn.functional.batch_norm(x, None, None, training=True)),
+        [(2, 3, 2)],
+    ),
+    "normalize": Case(F.normalize, lambda x, m, s: (x - m) / s, [(3, 2), (2,), (2,)], (0.4, 2.0)),
+    "batch_norm fixed": Case(
+        lambda x, w, b: F.batch_norm(x, [0.1, 0.3], [0.5, 2.0], w, b),
+        lambda x, w, b: torch.nn.functional.batch_norm(
+            x, t(np.array([0.1, 0.3])), t(np.array([0.5, 2.0])), w, b
+        ),
+        [(3, 2), (2,), (2,)],
+    ),
+    "layer_norm": Case(
+        lambda x, w, b: F.layer_norm(x, 3, w, b),
+        lambda x, w, b: torch.nn.functional.layer_norm(x, (3,), w, b), [(2, 3), (3,), (3,)],
+    ),
+    "layer_norm 2": Case(
+        lambda x: F.layer_norm(x, (2, 3)), lambda x: torch.nn.functional.layer_norm(x, (2, 3)),
+        [(2, 2, 3)],
+    ),
+    "rms_norm": Case(
+        lambda x, w: F.rms_norm(x, 3, w), lambda x, w: torch.nn.functional.rms_norm(x, (3,), w),
+        [(2, 3), (3,)],
+    ),
+    "group_norm": Case(
+        lambda x, w, b: F.group_norm(x, 2, w, b),
+        lambda x, w, b: torch.nn.functional.group_norm(x, 2, w, b), [(2, 6), (6,), (6,)],
+    ),
+    "group_norm 3": Case(
+        lambda x, w, b: F.group_norm(x, 2, w, b),
+        _channels_second(lambda x, w, b: torch.nn.functional.group_norm(x, 2, w, b)),
+        [(2, 2, 4), (4,), (4,)],
+    ),
+    "dropout": Case(_seeded(lambda x: F.dropout(x * x, 0.4)), None, [(3, 4)]),
+    "alpha_dropout": Case(_seeded(lambda x: F.alpha_dropout(x * x, 0.4)), None, [(3, 4)]),
+    "gaussian_noise": Case(_seeded(lambda x: F.gaussian_noise(x, 0.1) ** 2), None, [(3, 4)]),
     "mixup": Case(lambda x: mixup(x * x, 0.4, seed=1, step=0), None, [(3, 2)]),
     # losses by row
     "cross_entropy": Case(lambda x: F.cross_entropy_rows(x, LABELS), None, [(3, 3)]),

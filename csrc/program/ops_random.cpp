@@ -1,13 +1,16 @@
 /// @file
-/// @brief Random arrays in the op table.
+/// @brief Random arrays, dropout and noise in the op table.
 ///
 /// Attributes seed_lo and seed_hi are the halves of the 64-bit seed (a double holds 53 bits). A
-/// negative `step` stands for the program's own seed and the number of its step.
+/// negative `step` stands for the program's own seed and the number of its step. dropout_mask and
+/// gaussian_noise take the four numbers from a second input instead, int64 [4], where there is one:
+/// an eager call has a stream of its own, and its attributes stay the same from call to call.
 
 #include "kernels/random.h"
 
+#include "kernels/dropout.h"
 #include "kernels/mixup.h"
-#include "program/op.h"
+#include "program/operands.h"
 
 namespace fastprop {
 namespace {
@@ -26,6 +29,16 @@ RandomStream stream_of(const Call& call) {
         stream.seed = std::uint64_t{word_attr(call, 1)} << 32 | word_attr(call, 0);
         stream.step = word_attr(call, 3);
     }
+    return stream;
+}
+
+RandomStream stream_of_key(const Call& call) {
+    if (!call.has(1)) return stream_of(call);
+    const std::int64_t* key = input<std::int64_t>(call, 1);
+    RandomStream stream;
+    stream.seed = static_cast<std::uint64_t>(key[1]) << 32 | static_cast<std::uint32_t>(key[0]);
+    stream.stream = static_cast<std::uint32_t>(key[2]);
+    stream.step = static_cast<std::uint32_t>(key[3]);
     return stream;
 }
 
@@ -58,6 +71,57 @@ void check_random(const Call& call) {
     for (int i = 0; i < 4; ++i)
         require(call.attr(i) >= -1.0 && call.attr(i) <= 4294967295.0,
                 "random: seed_lo, seed_hi, stream and step are 32-bit numbers, got ", call.attr(i));
+}
+
+/// Of x only the shape counts.
+void dropout_mask_kernel(const Call& call, const Team& team) {
+    const Range r = own_elements(call, team);
+    dropout_mask(stream_of_key(call), output<std::uint8_t>(call) + r.begin, r.begin, r.size(),
+                 call.attr(4));
+}
+
+/// mask, x
+template <class T>
+void dropout_kernel(const Call& call, const Team& team) {
+    const Range r = own_elements(call, team);
+    dropout(input<std::uint8_t>(call, 0) + r.begin, input<T>(call, 1) + r.begin,
+            output<T>(call) + r.begin, r.size(), {call.attr(0), call.attr(1), call.attr(2)});
+}
+
+template <class T>
+void noise_kernel(const Call& call, const Team& team) {
+    const Range r = own_elements(call, team);
+    add_normal(stream_of_key(call), input<T>(call, 0) + r.begin, output<T>(call) + r.begin, r.begin,
+               r.size(), call.attr(4));
+}
+
+void check_keyed(const Call& call) {
+    check_random(call);
+    require_size_of_output("random", call, 0);
+    require(!call.has(1) || (call.in[1].dtype == DType::i64 && call.in[1].size() == 4),
+            "random: the key wants 4 int64, got ", call.in[1].size(), " ",
+            dtype_name(call.in[1].dtype));
+}
+
+void check_dropout_mask(const Call& call) {
+    check_keyed(call);
+    require(call.out[0].dtype == DType::u8, "dropout_mask: the output is ",
+            dtype_name(call.out[0].dtype), ", wants uint8");
+    require(call.attr(4) >= 0.0 && call.attr(4) < 1.0, "dropout_mask: p must be in [0, 1), got ",
+            call.attr(4));
+}
+
+void check_dropout(const Call& call) {
+    require(call.in[0].dtype == DType::u8 && call.in[1].dtype == call.out[0].dtype,
+            "dropout: wants a mask of uint8 and an input of the output's dtype, got ",
+            dtype_name(call.in[0].dtype), " and ", dtype_name(call.in[1].dtype));
+    require_sizes_of_output("dropout", call);
+}
+
+void check_noise(const Call& call) {
+    check_keyed(call);
+    require(call.in[0].dtype == call.out[0].dtype, "gaussian_noise: the input is ",
+            dtype_name(call.in[0].dtype), ", the output ", dtype_name(call.out[0].dtype));
 }
 
 void check_mixup(const Call& call) {
@@ -96,6 +160,30 @@ std::vector<OpEntry> random_ops() {
          random_kernel<float, random_normal<float>>,
          random_kernel<double, random_normal<double>>,
          check_random},
+        {"dropout_mask",
+         {"seed_lo", "seed_hi", "stream", "step", "p"},
+         1,
+         2,
+         1,
+         dropout_mask_kernel,
+         dropout_mask_kernel,
+         check_dropout_mask},
+        {"dropout",
+         {"scale", "shift", "fill"},
+         2,
+         2,
+         1,
+         dropout_kernel<float>,
+         dropout_kernel<double>,
+         check_dropout},
+        {"gaussian_noise",
+         {"seed_lo", "seed_hi", "stream", "step", "std"},
+         1,
+         2,
+         1,
+         noise_kernel<float>,
+         noise_kernel<double>,
+         check_noise},
     };
 }
 

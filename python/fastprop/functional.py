@@ -19,6 +19,13 @@ from fastprop.graph.loss_rows import (
     poisson_nll_rows,
     quantile_rows,
 )
+from fastprop.graph.normalization import (
+    batch_norm,
+    group_norm,
+    layer_norm,
+    normalize,
+    rms_norm,
+)
 from fastprop.graph.ops_activation import (
     ACTIVATIONS,
     activation,
@@ -111,6 +118,7 @@ from fastprop.graph.ops_logic import (
 )
 from fastprop.graph.ops_order import argsort, cumsum, sort, topk
 from fastprop.graph.ops_products import dot, einsum, outer
+from fastprop.graph.ops_random import alpha_dropout, dropout, gaussian_noise
 from fastprop.graph.ops_reduction import broadcast_to, max, mean, min, sum
 from fastprop.graph.ops_shape import cast, reshape, stop_gradient, transpose
 from fastprop.graph.ops_softmax import log_softmax, softmax
@@ -139,6 +147,9 @@ __all__ = [
     "ACTIVATIONS", "activation", "identity", "relu", "leaky_relu", "prelu", "elu", "selu", "celu",
     "gelu", "gelu_tanh", "silu", "mish", "softplus", "softsign", "sigmoid", "hard_sigmoid",
     "hard_swish", "tanh", "softmax", "log_softmax",
+    # normalization, dropout
+    "batch_norm", "layer_norm", "rms_norm", "group_norm", "normalize", "dropout", "alpha_dropout",
+    "gaussian_noise",
     # losses by row
     "mse_rows", "mae_rows", "huber_rows", "log_cosh_rows", "quantile_rows", "hinge_rows",
     "poisson_nll_rows", "gaussian_nll_rows", "kl_div_rows", "binary_cross_entropy_rows",

@@ -117,7 +117,8 @@ class Generator:
     def __repr__(self) -> str:
         return f"Generator(seed={self.seed}, counter={self.counter})"
 
-    def _next_stream(self) -> tuple[int, int]:
+    def next_stream(self) -> tuple[int, int]:
+        """Seed and number of a stream that no other draw of this generator has."""
         with self._lock:
             if self.counter >= STREAMS_PER_PURPOSE:
                 raise RuntimeError(
@@ -135,7 +136,7 @@ class Generator:
             if not np.isfinite(value):
                 raise ValueError(f"{op}: {name} must be finite, got {value}")
         out = np.empty(tuple(shape), check_float_dtype(op, dtype))
-        seed, stream = self._next_stream()
+        seed, stream = self.next_stream()
         fill(out, op, seed, stream, 0, **parameters)
         return out
 

@@ -78,6 +78,37 @@ std::vector<OpCase> row_cases() {
     return cases;
 }
 
+std::vector<OpCase> normalization_cases() {
+    std::vector<OpCase> cases;
+    for (const Shape& x : kMatrices) {
+        const Index n = x[1];
+        const Shape c = {n}, pairs = {n, 2}, moments = {n, 3};
+        cases.push_back({"batch_moments", {x}, {moments}, {1e-5}});
+        cases.push_back({"running_moments", {moments}, {c, c}, {0.1}});
+        for (const char* op : {"batch_norm", "normalize"}) {
+            cases.push_back({op, {x, c, c}, {x}, {}});
+            cases.push_back({op, {x, c, c, c, c}, {x}, {}, -1, 1, "affine"});
+        }
+        cases.push_back({"batch_norm_backward_weights", {x, c, c, x}, {pairs}, {}});
+        cases.push_back({"batch_norm_backward_data", {x, c, c, x, c, c}, {x}, {}});
+        cases.push_back({"batch_norm_backward_data", {x, c, c, x, c, c, c}, {x}, {}, -1, 1, "w"});
+        for (const Index groups : {Index{1}, n % 2 == 0 ? Index{2} : n}) {
+            const Shape stats = {x[0], groups, 2};
+            const double g = static_cast<double>(groups);
+            cases.push_back({"layer_moments", {x}, {stats}, {g, 1e-5, 1}});
+            cases.push_back({"layer_moments", {x}, {stats}, {g, 1e-5, 0}, -1, 1, "not centered"});
+            cases.push_back({"layer_norm", {x, stats}, {x}, {g}});
+            cases.push_back({"layer_norm", {x, stats, c}, {x}, {g}, -1, 1, "w"});
+            cases.push_back({"layer_norm", {x, stats, c, c}, {x}, {g}, -1, 1, "affine"});
+            cases.push_back({"layer_norm_backward_weights", {x, stats, x}, {pairs}, {g}});
+            cases.push_back({"layer_norm_backward_data", {x, stats, x}, {x}, {g, 1}});
+            cases.push_back(
+                {"layer_norm_backward_data", {x, stats, x, c}, {x}, {g, 0}, -1, 1, "w"});
+        }
+    }
+    return cases;
+}
+
 std::vector<OpCase> loss_cases() {
     std::vector<OpCase> cases;
     for (const Shape& pred : kMatrices) {
@@ -179,6 +210,7 @@ std::vector<OpCase> remaining_cases() {
         cases.push_back({"mixup", {x}, {x}, {1, 2, 3, 4, 0.4}});
         cases.push_back({"random_uniform", {}, {x}, {1, 2, 3, 4, -1, 1}});
         cases.push_back({"random_normal", {}, {x}, {1, 2, 3, 4, 0, 1}});
+        cases.push_back({"gaussian_noise", {x}, {x}, {1, 2, 3, 4, 0.5}});
         cases.push_back({"gather_rows", {x, {x[0]}}, {x}, {}, 1, x[0]});
         cases.push_back({"top_k_correct", {x, {x[0]}}, {{x[0]}}, {1}, 1, x[1]});
         cases.push_back({"binary_correct", {x, x}, {{x[0]}}, {0.5}});
@@ -188,7 +220,8 @@ std::vector<OpCase> remaining_cases() {
 
 std::vector<OpCase> all_cases() {
     std::vector<OpCase> cases = elementwise_cases();
-    for (auto family : {row_cases, loss_cases, linear_cases, index_cases, remaining_cases})
+    for (auto family :
+         {row_cases, normalization_cases, loss_cases, linear_cases, index_cases, remaining_cases})
         append(cases, family());
     return cases;
 }

@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <numeric>
 
+#include "core/check.h"
 #include "core/philox.h"
+#include "kernels/dropout.h"
 #include "kernels/mixup.h"
 #include "kernels/random.h"
 #include "op_runner.h"
@@ -66,6 +69,93 @@ TYPED_TEST(Random, BitsDoNotDependOnTheTeam) {
             }
         }
     }
+}
+
+TYPED_TEST(Random, NoiseDoesNotDependOnTheTeam) {
+    using T = TypeParam;
+    for (Index rows : {1, 3, 17, 64, 100}) {
+        for (Index columns : {1, 3, 7, 64, 100}) {
+            const std::vector<T> x(static_cast<std::size_t>(rows * columns), T(3));
+            std::vector<T> alone;
+            for (int threads : {1, 2, 3}) {
+                std::vector<T> y = nan_values<T>(rows * columns);
+                run_op("gaussian_noise", {view(x, {rows, columns})}, {view(y, {rows, columns})},
+                       {1, 2, 3, 4, 0.3}, threads);
+                if (threads == 1) alone = y;
+                ASSERT_TRUE(same_bits(alone, y)) << rows << ' ' << columns;
+            }
+        }
+    }
+}
+
+TYPED_TEST(Random, DropoutChoosesByTheMask) {
+    using T = TypeParam;
+    for (Index n : {0, 1, 3, 7, 8, 9, 63, 64, 65, 200}) {
+        const auto x = test::random_values<T>(n, 1);
+        std::vector<std::uint8_t> mask(x.size());
+        for (std::size_t i = 0; i < mask.size(); ++i) mask[i] = i * 7 % 3 == 0 ? 0 : 1;
+        for (int threads : {1, 2, 3}) {
+            std::vector<T> y = nan_values<T>(n);
+            run_op("dropout", {view(mask, {n}), view(x, {n})}, {view(y, {n})}, {2, 0.5, -3},
+                   threads);
+            for (std::size_t i = 0; i < y.size(); ++i)
+                ASSERT_EQ(y[i], mask[i] ? T(2) * x[i] + T(0.5) : T(-3)) << i << " of " << n;
+        }
+    }
+}
+
+std::vector<std::uint8_t> mask_of(Index rows, Index columns, const std::vector<double>& attrs,
+                                  int threads = 1) {
+    const std::vector<float> x(static_cast<std::size_t>(rows * columns));
+    std::vector<std::uint8_t> mask(x.size(), 9);
+    run_op("dropout_mask", {view(x, {rows, columns})}, {view(mask, {rows, columns})}, attrs,
+           threads);
+    return mask;
+}
+
+TEST(DropoutMask, DoesNotDependOnTheTeam) {
+    for (Index rows : {1, 3, 17, 64, 100}) {
+        for (Index columns : {1, 3, 7, 64, 100}) {
+            const std::vector<double> attrs = {1, 2, 3, 4, 0.3};
+            const auto alone = mask_of(rows, columns, attrs);
+            for (int threads : {2, 3, 7}) ASSERT_EQ(mask_of(rows, columns, attrs, threads), alone);
+        }
+    }
+}
+
+TEST(DropoutMask, KeepsTheRightShareOfElements) {
+    const Index n = 1 << 22;
+    std::vector<std::uint8_t> mask(static_cast<std::size_t>(n));
+    // Half of 2^-16 is what 16 bits alone could not tell from nothing.
+    for (const double p : {0.0, 0x1p-17, 0.1, 0.5, 0.99}) {
+        dropout_mask({7, 8, 9}, mask.data(), 0, n, p);
+        const double dropped = static_cast<double>(std::count(mask.begin(), mask.end(), 0));
+        const double kept = static_cast<double>(std::count(mask.begin(), mask.end(), 1));
+        EXPECT_EQ(kept + dropped, static_cast<double>(n));
+        const double deviation = std::sqrt(static_cast<double>(n) * p * (1 - p));
+        EXPECT_NEAR(dropped, static_cast<double>(n) * p, 4 * deviation) << p;
+    }
+}
+
+TEST(DropoutMask, TakesItsStreamFromAKey) {
+    const std::vector<float> x(100);
+    const std::vector<std::int64_t> key = {1, 0xFFFFFFFF, 2, 3}, wide = {1, 2, 3};
+    std::vector<std::uint8_t> keyed(100);
+    run_op("dropout_mask", {view(x, {100}), view(key, {4})}, {view(keyed, {100})},
+           {9, 9, 9, 9, 0.5});
+    EXPECT_EQ(keyed, mask_of(1, 100, {1, 4294967295.0, 2, 3, 0.5}));
+    EXPECT_NE(keyed, mask_of(1, 100, {1, 4294967295.0, 2, 4, 0.5}));
+    const auto refused = [&](const std::vector<TensorView>& in, double p) {
+        EXPECT_THROW(run_op("dropout_mask", in, {view(keyed, {100})}, {0, 0, 0, 0, p}), Error);
+    };
+    refused({view(x, {100})}, 1.0);
+    refused({view(x, {100})}, -0.5);
+    refused({view(x, {99})}, 0.5);
+    refused({view(x, {100}), view(wide, {3})}, 0.5);
+    EXPECT_THROW(
+        run_op("dropout", {view(keyed, {99}), view(x, {100})}, {view(x, {100})}, {1, 0, 0}), Error);
+    EXPECT_THROW(run_op("dropout", {view(x, {100}), view(x, {100})}, {view(x, {100})}, {1, 0, 0}),
+                 Error);
 }
 
 TYPED_TEST(Random, AnotherSeedStreamOrStepIsAnotherSequence) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal, NamedTuple
@@ -67,6 +68,7 @@ class Program:
         arena_bytes: Memory for all values, packed weights included.
         num_instructions: Instructions in a step.
         barriers: Times that the threads wait for each other in a step.
+        least_rows: Smallest number of rows in a step: 2 for the variance of a batch, else 1.
         prologue: The instructions that pack weights at the start of a run.
 
     Raises:
@@ -92,6 +94,7 @@ class Program:
         lowered = Lowering(inputs, [*scalars, *rows], effects)
         recorded = [lowered.value(t) for t in scalars]
         stored = [lowered.value(t) for t in rows]
+        self.least_rows = 2 if any(map(_needs_two_rows, lowered.instructions)) else 1
         items = fuse(lowered.instructions, [*recorded, *stored])
         prologue: list[Instruction] = []
         # One thread alone packs blocks as it goes: in cache, and with no copy to keep up to date.
@@ -174,6 +177,12 @@ class Program:
             got = "none" if step_scalars is None else f"shape {step_scalars.shape}"
             raise ValueError(
                 f"Program.run: step_scalars: wants {self._step_numbers} numbers a step, got {got}"
+            )
+        count = order if isinstance(order, int) else len(order)
+        if self.least_rows > 1 and (count % batch_size or batch_size) < self.least_rows:
+            raise ValueError(
+                f"Program.run: {count} rows in batches of {batch_size} leave a batch of 1, which "
+                "has no variance"
             )
         values, rows, steps, stop, error = self._program.run(
             sources, order, batch_size, step_scalars, first_step, seed, self.threads, profile
@@ -264,6 +273,12 @@ class _Assembler:
             self._numbers[id(array)] = len(self.buffers)
             self.buffers.append(array)
         return self._numbers[id(array)]
+
+
+def _needs_two_rows(item: Instruction) -> bool:
+    """Whether it takes the variance of columns that have one value a row."""
+    x = item.inputs[0] if item.name == "batch_moments" else None
+    return x is not None and x.batched and math.prod(x.shape[1:-1]) == 1
 
 
 def _common_capacity(inputs: Sequence[Tensor]) -> int:

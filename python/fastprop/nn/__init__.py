@@ -24,8 +24,11 @@ from fastprop.nn.activations import (
 )
 from fastprop.nn.containers import ModuleList, Sequential
 from fastprop.nn.dense import Dense
+from fastprop.nn.dropout import AlphaDropout, Dropout, GaussianNoise
 from fastprop.nn.module import Module
+from fastprop.nn.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from fastprop.nn.shape import Flatten
+from fastprop.nn.standardize import Standardize
 
 __all__ = [
     "Module",
@@ -35,6 +38,14 @@ __all__ = [
     "ModuleList",
     "Dense",
     "Flatten",
+    "Standardize",
+    "BatchNorm",
+    "LayerNorm",
+    "RMSNorm",
+    "GroupNorm",
+    "Dropout",
+    "AlphaDropout",
+    "GaussianNoise",
     "Identity",
     "ReLU",
     "LeakyReLU",

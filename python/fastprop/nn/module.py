@@ -204,9 +204,12 @@ class Module:
         return sum(parameter.size for parameter in self.parameters())
 
     def parameter_dtype(self) -> np.dtype[Any]:
-        """dtype of the first parameter; float32 if there is none."""
+        """dtype of the first parameter, else of the first float Buffer; float32 without either."""
         for parameter in self.parameters():
             return parameter.dtype
+        for buffer in self.buffers():
+            if buffer.dtype.kind == "f":
+                return buffer.dtype
         return np.dtype(np.float32)
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:

@@ -23,6 +23,7 @@ from fastprop.graph.tensor import Tensor
 from fastprop.graph.threads import ThreadChooser
 from fastprop.graph.trace import Trace, tracing
 from fastprop.nn.module import Module
+from fastprop.nn.standardize import shapes_only
 from fastprop.optim.python_step import PythonOptimizer
 from fastprop.train.mixup import Mixup
 from fastprop.train.objective import Columns, Objective, Traced
@@ -166,7 +167,7 @@ class Programs:
         key = self.signature(inputs)
         if key not in self._specs:
             placeholders = _placeholders(inputs, 2, "x")
-            with tracing(), grad_mode(False), _mode(self._model, training=False):
+            with tracing(), grad_mode(False), _mode(self._model, training=False), shapes_only():
                 outputs = self._forward(where, placeholders)
             self._specs.clear()
             self._specs[key] = [t.spec for t in outputs]

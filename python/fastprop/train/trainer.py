@@ -18,6 +18,7 @@ from fastprop.nn import Module
 from fastprop.optim import Optimizer
 from fastprop.random import check_seed
 from fastprop.registry import type_name
+from fastprop.train.adapt import adapt_layers, trace_unadapted
 from fastprop.train.balance import sample_rows, weigh_classes
 from fastprop.train.callbacks import Callback, CallbackList, check_callbacks
 from fastprop.train.errors import NonFiniteError
@@ -200,13 +201,16 @@ class Trainer:
                 f"{where}: drop_last leaves no batch, with {count} rows and batch_size {batch_size}"
             )
         if self.optimizer.full_batch and (count is None or batch < count):
-            rows = "an unknown number of" if count is None else count
+            total = "an unknown number of" if count is None else count
             raise ValueError(
                 f"{where}: {type_name(self.optimizer)} wants all rows in every step; batch_size is "
-                f"{batch} of {rows} rows, write batch_size=None"
+                f"{batch} of {total} rows, write batch_size=None"
             )
-        several = count is None or (count - count % batch if drop_last else count) > batch
-        traced = self._programs.training(where, data, batch, several=several, mix=mix)
+        rows = count
+        if drop_last and count is not None:
+            rows = count - count % batch
+        traced = trace_unadapted(self._programs, where, data, batch, rows, mix)
+        adapt_layers(where, self.model, data)
         self.history = history
         self.program = traced.program
         progress = Progress(epochs) if Progress.wanted(verbose) else None

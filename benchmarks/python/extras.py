@@ -1,0 +1,234 @@
+"""What regularization and normalization cost: a step with each of them beside the plain step.
+
+    python -m benchmarks.python.extras                         # about a minute
+    python -m benchmarks.python.extras --extras dropout --works tabular --rounds 21
+    python -m benchmarks.python.extras --without torch
+
+All variants take turns, so that a slow spell of the machine meets all of them alike. With PyTorch
+installed its eager step with the same layers takes its turns too: the last column is how many times
+as long it takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import options, session
+from .session import Effort
+from .works import LEARNING_RATE, WORKS, Work
+
+_EFFORT = Effort(rounds=11, seconds=0.06)
+
+Step = Callable[[int], None]
+"""Does some training steps."""
+
+
+class Extra(NamedTuple):
+    """A variant of a work's network and of its training.
+
+    Attributes:
+        fastprop: What follows a hidden layer of so many units.
+        torch: The same of PyTorch, by the names of its modules.
+        optimizer: Arguments of Adam, for both.
+    """
+
+    fastprop: Callable[[Any, int], list[Any]] = lambda nn, width: []
+    torch: Callable[[Any, int], list[Any]] = lambda nn, width: []
+    optimizer: dict[str, Any] = {}  # noqa: RUF012
+
+
+EXTRAS: dict[str, Extra] = {
+    "plain": Extra(),
+    "dropout": Extra(lambda nn, n: [nn.Dropout(0.5)], lambda nn, n: [nn.Dropout(0.5)]),
+    "batch-norm": Extra(lambda nn, n: [nn.BatchNorm(n)], lambda nn, n: [nn.BatchNorm1d(n)]),
+    "layer-norm": Extra(lambda nn, n: [nn.LayerNorm(n)], lambda nn, n: [nn.LayerNorm(n)]),
+    "rms-norm": Extra(lambda nn, n: [nn.RMSNorm(n)], lambda nn, n: [nn.RMSNorm(n)]),
+    "all": Extra(
+        lambda nn, n: [nn.BatchNorm(n), nn.Dropout(0.5)],
+        lambda nn, n: [nn.BatchNorm1d(n), nn.Dropout(0.5)],
+    ),
+}
+"""The layers of an extra stand between a hidden Dense layer's activation and the next one."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One extra on one work.
+
+    Attributes:
+        step: Median microseconds of a step.
+        ratio: Median over the rounds of the step divided by the plain one.
+        torch: The same microseconds of PyTorch, or None.
+        lead: Median over the rounds of PyTorch's step divided by ours, or None.
+    """
+
+    work: str
+    extra: str
+    threads: int
+    step: float
+    ratio: float
+    torch: float | None
+    lead: float | None
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _options(argv)
+    effort = Effort(arguments.rounds or _EFFORT.rounds, _EFFORT.seconds)
+    extras = ["plain", *(e for e in arguments.extras if e != "plain")]
+    found: list[Cost] = []
+    for work in arguments.works:
+        for threads in arguments.threads:
+            found += compare(work, extras, threads, effort, torch=arguments.without != "torch")
+            session.say(table([c for c in found if (c.work, c.threads) == (work.name, threads)]))
+    if arguments.json:
+        content = {**session.facts(effort), "costs": [asdict(c) for c in found]}
+        arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def compare(
+    work: Work, extras: list[str], threads: int, effort: Effort, *, torch: bool = True
+) -> list[Cost]:
+    """Time all variants in turns; the first of `extras` is what the others are compared with."""
+    contestants: dict[tuple[str, str], Step] = {}
+    for name in extras:
+        contestants["fastprop", name] = _fastprop(work, EXTRAS[name], threads)
+        rival = _torch(work, EXTRAS[name], threads) if torch else None
+        if rival is not None:
+            contestants["torch", name] = rival
+    counts = {key: _count(step, work, effort.seconds) for key, step in contestants.items()}
+    times: dict[tuple[str, str], list[float]] = {key: [] for key in contestants}
+    for number in range(effort.rounds):
+        for key in list(contestants)[:: 1 if number % 2 else -1]:
+            start = time.perf_counter()
+            contestants[key](counts[key])
+            times[key].append(1e6 * (time.perf_counter() - start) / counts[key])
+    costs = []
+    for name in extras:
+        ours, theirs = times["fastprop", name], times.get(("torch", name))
+        costs.append(
+            Cost(
+                work.name,
+                name,
+                threads,
+                statistics.median(ours),
+                _ratio(ours, times["fastprop", extras[0]]),
+                theirs and statistics.median(theirs),
+                theirs and _ratio(theirs, ours),
+            )
+        )
+    return costs
+
+
+def _ratio(a: list[float], b: list[float]) -> float:
+    return statistics.median(x / y for x, y in zip(a, b, strict=True))
+
+
+def _count(step: Step, work: Work, seconds: float) -> int:
+    """Steps of a turn; the first call traces, the second one is timed."""
+    step(2)
+    start = time.perf_counter()
+    step(4)
+    return max(2, min(work.steps, int(4 * seconds / (time.perf_counter() - start))))
+
+
+def _fastprop(work: Work, extra: Extra, threads: int) -> Step:
+    import fastprop as fp
+    from fastprop import nn, optim
+
+    layers: list[nn.Module] = []
+    for i, (n_in, n_out) in enumerate(work.layers):
+        hidden = i < len(work.layers) - 1
+        activation = work.activation if hidden else None
+        layers.append(nn.Dense(n_in, n_out, activation=activation, dtype=work.dtype))
+        layers += extra.fastprop(nn, n_out) if hidden else []
+    optimizer = optim.Adam(lr=LEARNING_RATE, **extra.optimizer)
+    trainer = fp.Trainer(nn.Sequential(*layers), work.loss, optimizer, threads=threads)
+    x, y = work.data()
+
+    def step(count: int) -> None:
+        rows = count * work.batch
+        trainer.fit(x[:rows], y[:rows], batch_size=work.batch, verbose=False)
+
+    return step
+
+
+def _torch(work: Work, extra: Extra, threads: int) -> Step | None:
+    """PyTorch's eager step with its fused Adam; None if it is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    nn = torch.nn
+    torch.set_num_threads(threads)
+    layers: list[Any] = []
+    for i, (n_in, n_out) in enumerate(work.layers):
+        layers.append(nn.Linear(n_in, n_out, dtype=getattr(torch, work.dtype)))
+        if i < len(work.layers) - 1:
+            layers += [_TORCH_ACTIVATIONS[work.activation](nn), *extra.torch(nn, n_out)]
+    model = nn.Sequential(*layers)
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=LEARNING_RATE, fused=True, **extra.optimizer
+    )
+    x, y = (torch.from_numpy(array) for array in work.data())
+    loss_of = (
+        nn.functional.cross_entropy if work.loss == "cross_entropy" else nn.functional.mse_loss
+    )
+
+    def step(count: int) -> None:
+        for start in range(0, count * work.batch, work.batch):
+            rows = slice(start, start + work.batch)
+            optimizer.zero_grad()
+            loss_of(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+
+    return step
+
+
+_TORCH_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "relu": lambda nn: nn.ReLU(),
+    "tanh": lambda nn: nn.Tanh(),
+    "gelu": lambda nn: nn.GELU(),
+}
+
+
+def table(costs: list[Cost]) -> str:
+    """One line for each extra."""
+    first = costs[0]
+    lines = [
+        f"{first.work}, {first.threads} thread{'s' * (first.threads > 1)}:",
+        f"  {'':12}{'µs/step':>10}{'cost':>9}{'PyTorch':>10}{'lead':>8}",
+    ]
+    for c in costs:
+        theirs = f"{c.torch:10.0f}{c.lead:7.2f}x" if c.torch and c.lead else f"{'-':>10}{'-':>8}"
+        lines.append(f"  {c.extra:12}{c.step:10.1f}{100 * (c.ratio - 1):+8.1f}%{theirs}")
+    return "\n".join(lines)
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    parser = options.parser("extras", __doc__)
+    options.add_works(parser, [WORKS["mnist"]])
+    known = options.one_of("extra", list(EXTRAS))
+    parser.add_argument(
+        "--extras",
+        type=options.list_of(known),
+        default=list(EXTRAS),
+        help=f"of {', '.join(EXTRAS)}",
+    )
+    options.add_threads(parser, [1, 2] if len(options.usable_cpus()) > 1 else [1])
+    options.add_rounds(parser)
+    parser.add_argument("--without", choices=["torch"], help="leave PyTorch out")
+    parser.add_argument("--json", type=Path, help="write all times")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
