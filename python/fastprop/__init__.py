@@ -130,6 +130,7 @@ from fastprop.graph import (
     tensor,
 )
 from fastprop.random import seed
+from fastprop.saving import SavedFileError, load, save
 from fastprop.tracing import compile
 from fastprop.train import Callback, History, NonFiniteError, Trainer
 
@@ -151,6 +152,8 @@ __all__ = [
     # the five words
     "Tensor", "Parameter", "tensor", "from_dlpack", "Trainer", "History", "Callback",
     "NonFiniteError", "compile", "checkpoint", "custom_op", "TraceError",
+    # files
+    "save", "load", "SavedFileError",
     # derivatives
     "grad", "no_grad", "value_and_grad", "vjp", "jvp", "jacobian", "hessian", "hvp", "gradcheck",
     "gradgradcheck", "GradcheckError", "detect_anomaly", "AnomalyError",

@@ -19,7 +19,7 @@ from fastprop import functional as F
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 from fastprop.losses.reduce import check_labels, predictions, targets_like
 from fastprop.nn.checks import positive_int
-from fastprop.registry import lookup, type_name
+from fastprop.registry import constructor_arguments, lookup, type_name
 
 Sums = tuple[Tensor, ...]
 
@@ -32,9 +32,11 @@ class Metric:
 
     Attributes:
         name: Key in the history.
+        higher_is_better: Says to callbacks such as ``EarlyStopping`` in which direction it is good.
     """
 
     name: str = ""
+    higher_is_better: bool = False
 
     def rows(self, pred: Tensor, target: Tensor) -> Tensor:
         """One number for each row of the batch, shape ``[rows]``."""
@@ -62,16 +64,23 @@ class Metric:
         sums = self.sums(as_tensor(pred), as_tensor(target))
         return self.finalize(np.array([s.item() for s in sums], dtype=np.float64))
 
+    def config(self) -> dict[str, Any]:
+        """The arguments that make a metric like this one: attributes of the same names."""
+        return constructor_arguments(self, vars(self))
+
     def __repr__(self) -> str:
         return f"{type_name(self)}()"
 
 
-class _Function(Metric):
+class FunctionMetric(Metric):
     """The user's ``function(pred, target) -> [rows]``."""
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         self.name = getattr(function, "__name__", type_name(function))
         self._function = function
+
+    def config(self) -> dict[str, Any]:
+        return {"function": self._function}
 
     def rows(self, pred: Tensor, target: Tensor) -> Tensor:
         return self._function(pred, target)
@@ -100,6 +109,7 @@ class BinaryAccuracy(Metric):
     """
 
     name = "binary_accuracy"
+    higher_is_better = True
 
     def __init__(self, threshold: float = 0.0) -> None:
         if not math.isfinite(threshold):
@@ -124,6 +134,8 @@ class TopKAccuracy(Metric):
     probabilities ``[rows, classes]``, of which the highest counts.
     """
 
+    higher_is_better = True
+
     def __init__(self, k: int = 5) -> None:
         self.k = positive_int("TopKAccuracy", "k", k)
         self.name = f"top_{self.k}_accuracy"
@@ -147,6 +159,7 @@ class Accuracy(Metric):
     """
 
     name = "accuracy"
+    higher_is_better = True
 
     def rows(self, pred: Tensor, target: Tensor) -> Tensor:
         pred = predictions(self.name, pred)
@@ -212,6 +225,7 @@ class R2(Metric):
     """
 
     name = "r2"
+    higher_is_better = True
 
     def sums(self, pred: Tensor, target: Tensor) -> Sums:
         pred = predictions(self.name, pred)
@@ -315,7 +329,7 @@ def get(metric: str | Metric | Callable[..., Any], where: str = "metrics.get") -
     if all(hasattr(metric, part) for part in ("name", "sums", "finalize")):
         return metric  # type: ignore[return-value]
     if callable(metric):
-        return _Function(metric)
+        return FunctionMetric(metric)
     raise TypeError(
         f"{where}: metric must be a name, a Metric or a function (pred, target), got {metric!r}"
     )
@@ -348,6 +362,7 @@ def get_all(metrics: Any, where: str = "metrics.get_all") -> list[Metric]:
 
 __all__ = [
     "Metric",
+    "FunctionMetric",
     "Accuracy",
     "BinaryAccuracy",
     "TopKAccuracy",
