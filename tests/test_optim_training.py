@@ -8,6 +8,7 @@ from training import weights_of
 
 import fastprop as fp
 from fastprop import losses, nn, optim
+from fastprop.optim import schedules
 
 
 def data(dtype, rows=37):
@@ -104,3 +105,58 @@ def test_every_name_learns(name):
     trainer = fp.Trainer(model_of("float32"), "mse", name)
     loss = trainer.fit(x, y, epochs=40, batch_size=None, verbose=False)["loss"]
     assert loss[-1] < loss[0]
+
+
+def test_hyper_parameters_may_change_between_fits():
+    """Momentum that comes in later gets its buffer, and the step is traced anew."""
+    x, y = data("float32")
+    weights = []
+    for compiled in (True, False):
+        model = model_of("float32")
+        optimizer = optim.SGD(lr=0.1)
+        trainer = fp.Trainer(model, "mse", optimizer)
+        for momentum, lr in ((0.0, 0.1), (0.9, 0.1), (0.9, 0.01), (0.5, 0.01)):
+            optimizer.momentum, optimizer.lr = momentum, lr
+            if compiled:
+                trainer.fit(x, y, epochs=2, batch_size=None, shuffle=False, verbose=False)
+                continue
+            for _ in range(2):
+                optimizer.zero_grad()
+                losses.mse(model(fp.tensor(x)), fp.tensor(y)).backward()
+                optimizer.step()
+        weights.append(weights_of(model))
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize(
+    "make_it",
+    [
+        lambda p: optim.LAMB(p, lr=schedules.Cosine(0.01, 9)),
+        lambda p: optim.EMA(optim.AdamW(p, lr=0.01), decay=0.5),
+        lambda p: optim.NAdam(
+            [{"params": p[:1], "lr": 0.02}, {"params": p[1:], "betas": (0.5, 0.5)}],
+            lr=0.01,
+            weight_decay=0.1,
+            decay_bias_and_norm=False,
+        ),
+    ],
+)
+def test_in_a_compiled_function(make_it):
+    x, y = data("float32")
+    found = []
+    for compiled in (True, False):
+        model = model_of("float32")
+        optimizer = make_it(list(model.parameters()))
+
+        def step(a, b, model=model, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = losses.mse(model(a), b)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = fp.compile(step) if compiled else step
+        values = [run(fp.tensor(x), fp.tensor(y)).item() for _ in range(6)]
+        state = [a.tobytes() for arrays in optimizer.state.values() for a in arrays]
+        found.append((values, weights_of(model), state, optimizer.steps))
+    assert found[0] == found[1]

@@ -248,6 +248,41 @@ class R2(Metric):
         return float(np.mean(np.where(constant, residual == 0, 1.0 - ratio)))
 
 
+class OfOutput(Metric):
+    """A metric of one of several outputs, with its number behind the name: ``accuracy_0``.
+
+    Args:
+        metric: What :func:`get` takes.
+        output: Which output and target, from 0.
+    """
+
+    def __init__(self, metric: str | Metric | Callable[..., Any], output: int) -> None:
+        self.metric = get(metric, "OfOutput")
+        self.output = output
+        self.higher_is_better = bool(getattr(self.metric, "higher_is_better", False))
+        self.name = f"{self.metric.name}_{output}"
+
+    def sums(self, pred: Any, target: Any) -> Sums:
+        for what, values in (("outputs", pred), ("targets", target)):
+            count = len(values) if isinstance(values, tuple | list) else 1
+            if not isinstance(values, tuple | list) or self.output >= count:
+                raise ValueError(
+                    f"{self.name}: a metric of output {self.output}, but the number of {what} is "
+                    f"{count}"
+                )
+        return self.metric.sums(pred[self.output], target[self.output])
+
+    def finalize(self, sums: np.ndarray[Any, Any]) -> float:
+        return self.metric.finalize(sums)
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that make one like this."""
+        return {"metric": self.metric, "output": self.output}
+
+    def __repr__(self) -> str:
+        return f"OfOutput({self.metric!r}, {self.output})"
+
+
 def _columns(x: Tensor) -> Tensor:
     return F.reshape(x, (x.shape[0], int(np.prod(x.shape[1:], dtype=np.int64))))
 
@@ -303,6 +338,8 @@ def get(metric: str | Metric | Callable[..., Any], where: str = "metrics.get") -
 def get_all(metrics: Any, where: str = "metrics.get_all") -> list[Metric]:
     """The Metrics of a list (a single one counts as a list of one).
 
+    For a model with several outputs it may hold one list for each: ``[["accuracy"], ["mae"]]``.
+
     Raises:
         ValueError: An unknown name, or two metrics of one name.
         TypeError: An item that is no metric.
@@ -310,7 +347,12 @@ def get_all(metrics: Any, where: str = "metrics.get_all") -> list[Metric]:
     if metrics is None:
         return []
     items: list[Any] = list(metrics) if isinstance(metrics, list | tuple) else [metrics]
-    found = [get(item, where) for item in items]
+    if items and all(isinstance(item, list | tuple) for item in items):
+        found: list[Metric] = [
+            OfOutput(get(metric, where), i) for i, each in enumerate(items) for metric in each
+        ]
+    else:
+        found = [get(item, where) for item in items]
     names = [metric.name for metric in found]
     for name in names:
         if names.count(name) > 1:
@@ -328,6 +370,7 @@ __all__ = [
     "MSE",
     "RMSE",
     "R2",
+    "OfOutput",
     "METRICS",
     "get",
     "get_all",

@@ -14,8 +14,9 @@ from fastprop.data import ArrayDataset, Dataset, check_finite, split_rows, to_ar
 from fastprop.data.base import BaseDataset
 from fastprop.data.dataset import same_length
 from fastprop.train.balance import strata
+from fastprop.train.misfit import argument_range
 from fastprop.train.objective import Objective
-from fastprop.train.programs import Programs, argument_range
+from fastprop.train.programs import Programs
 from fastprop.train.streams import StreamData, open_stream
 
 Array = NDArray[Any]
