@@ -599,6 +599,57 @@ def test_a_loss_that_turns_infinite_goes_back_to_the_last_good_parameters() -> N
     assert weights_of(before) == weights_of(model)
 
 
+def test_rows_that_cannot_be_read_again() -> None:
+    x, y = regression(ROWS)
+    y[640:] = 1e30
+    model = network(3, 16, 1)
+    before = weights_of(model)
+    trainer = fp.Trainer(model, "mse", "adam", seed=3)
+    once = data.from_iterable(iter(pieces(x, y)), window_rows=96)
+    with pytest.raises(fp.NonFiniteError, match="in epoch 1, step 21"):
+        trainer.fit(once, shuffle=False, check_finite=False)
+    assert weights_of(model) == before  # the latest copy
+    assert trainer.optimizer.steps == 0
+
+
+class FailAt(fp.Callback):
+    """Ends a fit after a step, before that is saved."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_steps_end(self, trainer, first_step, losses) -> None:
+        if first_step + len(losses) >= self.step:
+            raise RuntimeError("the lights went out")
+
+
+@pytest.mark.parametrize("step", [2, 4, 21, 34, 65])
+@pytest.mark.parametrize("kind", ["blocks", "unknown", "generator", "arrays", "mapped"])
+def test_a_resumed_fit_ends_with_the_same_bits(tmp_path: Path, kind: str, step: int) -> None:
+    x, y = regression(ROWS)
+
+    def dataset():
+        if kind == "generator":
+            return data.from_generator(lambda: iter(pieces(x, y)), window_rows=100)
+        if kind == "arrays":
+            return data.ArrayDataset(x, y)
+        if kind == "mapped":
+            return data.ArrayDataset(x, y).stream(window_rows=96).map(jitter)
+        return Blocks(x, y, lengths("uneven"), known=kind == "blocks", window_rows=96)
+
+    whole = trained(dataset(), epochs=3)
+    path = tmp_path / "fit.safetensors"
+    trainer = fp.Trainer(network(3, 16, 1), "mse", "adam", seed=3)
+    saving = fp.train.ModelCheckpoint(path, every_steps=1)
+    with pytest.raises(RuntimeError, match="the lights went out"):
+        trainer.fit(dataset(), epochs=3, callbacks=[saving, FailAt(step)])
+    resumed = fp.Trainer.resume(path)
+    assert resumed.optimizer.steps == step - 1
+    history = resumed.fit(dataset(), epochs=3)
+    assert weights_of(resumed.model) == whole[0]
+    assert history["loss"] == whole[1]["loss"]
+
+
 # -- what is asked of fit --------------------------------------------------------------------------
 
 
