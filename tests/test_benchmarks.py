@@ -83,6 +83,15 @@ def test_commands_print_their_tables(module: str, options: tuple[str, ...], prin
 
 
 @pytest.mark.slow
+def test_streams_give_the_weights_of_arrays_in_memory(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    figures = tmp_path / "figures.json"
+    done = _run("streaming", "--rows", "700", "--rounds", "1", "--json", str(figures))
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(figures.read_text())["kinds"]) > {"memory", "mapped-stream", "parquet"}
+
+
+@pytest.mark.slow
 def test_memory_of_fastprop_and_of_pytorch_if_it_is_there(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     done = _run("memory", "--works", "6-16-3@8", "--json", str(figures))
