@@ -1,4 +1,4 @@
-"""Layers with state and with random numbers: saved, rebuilt from the file alone, and resumed."""
+"""Layers with state and with random numbers: saved, rebuilt from a file, resumed, checkpointed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from helpers import uniform
 from training import weights_of
 
@@ -62,3 +63,39 @@ def test_a_run_goes_on_with_its_random_numbers_and_statistics(tmp_path: Path) ->
     assert resumed.optimizer.steps == 10  # of 21, in the middle of the second epoch
     resumed.fit(X, Y, epochs=3, batch_size=8, verbose=False)
     assert weights_of(resumed.model) == weights_of(whole.model)
+
+
+class Segments(nn.Module):
+    """Two segments, each computed again in the backward pass if wanted."""
+
+    def __init__(self, again: bool) -> None:
+        super().__init__()
+        fp.seed(2)
+        self.again = again
+        self.parts = nn.ModuleList(
+            nn.Sequential(nn.Dense(4, 4), nn.BatchNorm(4), nn.Dropout(0.3), nn.Tanh())
+            for _ in range(2)
+        )
+
+    def forward(self, x: Any) -> Any:
+        for part in self.parts:
+            x = fp.checkpoint(part, x) if self.again else part(x)
+        return x
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_segment_that_is_computed_again_draws_the_same_and_moves_once(traced: bool) -> None:
+    x = X.astype(np.float32)
+    states = []
+    for again in (False, True):
+        model = Segments(again)
+        if traced:
+            trainer = fp.Trainer(model, "mse", optim.SGD(lr=0.1), seed=3)
+            trainer.fit(x, x, epochs=2, batch_size=16, verbose=False)
+        else:
+            fp.seed(9)
+            (model(fp.Tensor(x)) ** 2).sum().backward()
+            states.append([p.grad.data.tobytes() for p in model.parameters()])
+        assert model.parts[0][1].num_batches_tracked.data == (8 if traced else 1)
+        states.append(weights_of(model))
+    assert states[: len(states) // 2] == states[len(states) // 2 :]
