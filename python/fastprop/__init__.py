@@ -129,6 +129,7 @@ from fastprop.graph import (
     no_grad,
     tensor,
 )
+from fastprop.nn.segments import checkpoint_sequential
 from fastprop.random import seed
 from fastprop.saving import SavedFileError, load, save
 from fastprop.tracing import compile
@@ -151,7 +152,7 @@ if TYPE_CHECKING:
 __all__ = [
     # the five words
     "Tensor", "Parameter", "tensor", "from_dlpack", "Trainer", "History", "Callback",
-    "NonFiniteError", "compile", "checkpoint", "custom_op", "TraceError",
+    "NonFiniteError", "compile", "checkpoint", "checkpoint_sequential", "custom_op", "TraceError",
     # files
     "save", "load", "SavedFileError",
     # derivatives

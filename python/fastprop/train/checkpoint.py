@@ -74,6 +74,7 @@ class Photographer:
             "penalty": encoder.encode(trainer.regularization.penalties, "$penalty"),
             "constraint": encoder.encode(trainer.regularization.constraints, "$constraint"),
             "seed": trainer.seed,
+            "checkpoint": trainer.checkpoint,
             "generator": list(generator.state),
             "epoch": trainer.epoch,
             "history": encoder.encode(trainer.history.state_dict(), "history"),
@@ -163,7 +164,8 @@ def resume(
             else value
             for name, value in again.items()
         }
-        trainer = cls(model, optimizer=optimizer, seed=described["seed"], threads=threads, **given)
+        own = {"seed": described["seed"], "checkpoint": described.get("checkpoint")}
+        trainer = cls(model, optimizer=optimizer, threads=threads, **own, **given)
         _restore(where, trainer, described, decoder)
     except SavedFileError:
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
 _KEPT = 8  # Programs; a ninth shape throws out the one that was used least recently
 # Rows of a step when nothing is learned: enough to fill the machine, few enough to stay in its
-# caches. One row and a few rows have Programs of their own, so that a single prediction is not made
-# by a team.
+# caches. One row and a few have Programs of their own: a single prediction is not made by a team.
 _FEW_ROWS = 32
 _MOST_ROWS = 512
 
@@ -99,6 +98,7 @@ class Programs:
         optimizer: Its optimizer, bound to the model's parameters.
         regularization: Its penalties and constraints.
         threads: Threads of every Program; ``None`` lets each choose.
+        call: Calls the model in another way than ``model(…)``.
     """
 
     def __init__(
@@ -108,8 +108,9 @@ class Programs:
         optimizer: Optimizer,
         regularization: Regularization,
         threads: int | None,
+        call: Callable[..., Any] | None = None,
     ) -> None:
-        self._model = model
+        self._model, self._call = model, call or model
         self._objective = objective
         self._optimizer = optimizer
         self._regularization = regularization
@@ -175,7 +176,7 @@ class Programs:
 
     def _forward(self, where: str, placeholders: Sequence[Tensor]) -> list[Tensor]:
         try:
-            result = self._model(*placeholders)
+            result = self._call(*placeholders)
         except (ValueError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(misfit(where, self._model, placeholders, error)) from error

@@ -13,6 +13,7 @@ from fastprop import optim
 from fastprop.graph import anomaly
 from fastprop.graph.storage import flatten
 from fastprop.nn import Module
+from fastprop.nn.segments import in_segments
 from fastprop.optim import Optimizer
 from fastprop.random import check_seed
 from fastprop.registry import type_name
@@ -64,6 +65,8 @@ class Trainer(Diagnostics):
             cgroup's quota).
         penalty: Added to the loss, one or a list: :class:`regularizers.L2` and the like.
         constraint: What holds after every update, such as :class:`regularizers.MaxNorm`.
+        checkpoint: Segments of a Sequential whose values are computed again in the backward pass,
+            a number or ``"auto"``: less memory, the same bits. See :func:`checkpoint_sequential`.
 
     Attributes:
         epoch: Epochs trained so far; a second ``fit`` goes on counting.
@@ -93,6 +96,7 @@ class Trainer(Diagnostics):
         threads: int | None = None,
         penalty: Any = None,
         constraint: Any = None,
+        checkpoint: int | str | None = None,
     ) -> None:
         if not isinstance(model, Module):
             raise TypeError(f"Trainer: model must be an nn.Module, got {type_name(model)}")
@@ -100,6 +104,8 @@ class Trainer(Diagnostics):
         self.optimizer = optim.get(optimizer, "Trainer")
         self.seed = check_seed("Trainer", seed)
         self.threads = check_threads("Trainer", threads)
+        self.checkpoint = checkpoint
+        call = None if checkpoint is None else in_segments("Trainer: checkpoint", model, checkpoint)
         self.epoch = 0
         self.history = History()
         self.program: Program | None = None
@@ -110,7 +116,7 @@ class Trainer(Diagnostics):
             self.optimizer.bind(parameters)
         self.regularization = Regularization("Trainer", model, penalty, constraint)
         self._programs = Programs(
-            model, self.objective, self.optimizer, self.regularization, self.threads
+            model, self.objective, self.optimizer, self.regularization, self.threads, call
         )
         self._reader = Reader(model, self.objective, self._programs)
         self.inference = Inference(self.objective, self._programs, self._reader, self.seed)
