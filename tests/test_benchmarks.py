@@ -74,6 +74,7 @@ def test_compare_refuses_bad_options(options: tuple[str, ...], message: str) -> 
             "| 2 | ",
         ),
         ("threads", ("--widths", "4,8", "--batches", "1"), "of 2 more than 5 % slower"),
+        ("extras", ("--works", "6-16-16-3@8", "--threads", "1"), "6-16-16-3@8, 1 thread:"),
     ],
 )
 def test_commands_print_their_tables(module: str, options: tuple[str, ...], printed: str) -> None:
