@@ -207,8 +207,8 @@ def _extrapolated(slope: Callable[[float], Float64], step: float) -> Float64:
 
 def _refuse_chance(fn: Callable[..., Tensor], arrays: Sequence[Any]) -> None:
     with grad_mode(False):
-        values = [_evaluate(fn, arrays) for _ in range(2)]
-    if not np.array_equal(*values, equal_nan=True):
+        first, second = _evaluate(fn, arrays), _evaluate(fn, arrays)
+    if not np.array_equal(first, second, equal_nan=True):
         raise GradcheckError(
             "gradcheck: the function gives different values for the same arguments; take what is "
             "random out of it, or fix its seed"
