@@ -117,3 +117,14 @@ def test_saved_results_are_listed_again(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     done = _run("general", "--from", str(saved), str(saved))
     assert done.stdout.count("| 6-16-3, batch 8, 1 thread |") == 2, done.stderr
+
+
+@pytest.mark.slow
+def test_eager_writes_its_figures(tmp_path: Path) -> None:
+    results = tmp_path / "eager.json"
+    done = _run("eager", "--rounds", "1", "--json", str(results))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(results.read_text())
+    assert {"x + y µs", "x[index] µs", "step of tiny µs", "step of mnist µs"} <= set(figures)
+    assert all(row["fastprop"] > 0 for row in figures.values())
+    assert _run("eager", "--rounds", "0").returncode == 2
