@@ -74,12 +74,22 @@ def test_compare_refuses_bad_options(options: tuple[str, ...], message: str) -> 
             "| 2 | ",
         ),
         ("threads", ("--widths", "4,8", "--batches", "1"), "of 2 more than 5 % slower"),
+        ("extras", ("--works", "6-16-16-3@8", "--threads", "1"), "6-16-16-3@8, 1 thread:"),
     ],
 )
 def test_commands_print_their_tables(module: str, options: tuple[str, ...], printed: str) -> None:
     done = _run(module, *options, "--rounds", "1")
     assert done.returncode == 0, done.stderr
     assert printed in done.stdout
+
+
+@pytest.mark.slow
+def test_streams_give_the_weights_of_arrays_in_memory(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    figures = tmp_path / "figures.json"
+    done = _run("streaming", "--rows", "700", "--rounds", "1", "--json", str(figures))
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(figures.read_text())["kinds"]) > {"memory", "mapped-stream", "parquet"}
 
 
 @pytest.mark.slow
@@ -107,3 +117,14 @@ def test_saved_results_are_listed_again(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     done = _run("general", "--from", str(saved), str(saved))
     assert done.stdout.count("| 6-16-3, batch 8, 1 thread |") == 2, done.stderr
+
+
+@pytest.mark.slow
+def test_eager_writes_its_figures(tmp_path: Path) -> None:
+    results = tmp_path / "eager.json"
+    done = _run("eager", "--rounds", "1", "--json", str(results))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(results.read_text())
+    assert {"x + y µs", "x[index] µs", "step of tiny µs", "step of mnist µs"} <= set(figures)
+    assert all(row["fastprop"] > 0 for row in figures.values())
+    assert _run("eager", "--rounds", "0").returncode == 2

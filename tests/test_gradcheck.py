@@ -63,3 +63,18 @@ def test_messages() -> None:
         fp.gradcheck(lambda n: n, np.arange(3))
     with pytest.raises(TypeError, match="must return a Tensor"):
         fp.gradcheck(lambda x: x.data, np.ones(3))
+
+
+def test_curvature_is_not_taken_for_an_error() -> None:
+    """Near 0 the third derivative of log is so large that plain differences miss by 3e-6."""
+    x = np.array([2e-3, 5e-3])
+    report = fp.gradcheck(F.log, x)
+    assert report.ratio < 1
+    with pytest.raises(fp.GradcheckError, match="rules give"):
+        fp.gradcheck(lambda x: F.log(x) * (1 + 1e-6 * x.detach()), x + 2.0)
+
+
+def test_what_is_random_is_refused() -> None:
+    values = iter(range(100))
+    with pytest.raises(fp.GradcheckError, match="different values for the same arguments"):
+        fp.gradcheck(lambda x: x * next(values), np.ones(2))

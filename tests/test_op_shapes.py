@@ -4,6 +4,7 @@ against PyTorch in float64."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,15 @@ PAIRS: list[list[Shape]] = [
     [(3, 4), (3, 4)], [(3, 4), (4,)], [(3, 1), (1, 4)], [(), (5,)], [(2, 1, 3), (4, 1)],
     [(0, 3), (3,)], [(1,), (0,)], [(2, 3, 1, 2), (3, 2, 1)],
 ]  # fmt: skip
+
+
+def times_x(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Keeps functions that are straight lines, or planes, connected in their second derivatives."""
+    return lambda x, *others: f(x, *others) * x
+
+
+def squared(f: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *x: f(*x) ** 2
 
 
 class Check(NamedTuple):
@@ -56,16 +66,8 @@ def _unary() -> Iterator[tuple[str, Check]]:
         "relu": torch.relu, "leaky_relu": nn("leaky_relu"), "hard_sigmoid": ramp,
         "hard_swish": lambda x: x * ramp(x),
     }.items():  # fmt: skip
-        # Their second derivatives vanish, or nearly: a factor x keeps the graph connected.
-        yield (
-            name,
-            Check(
-                lambda x, f=getattr(F, name): f(x) * x,
-                lambda x, f=theirs: f(x) * x,
-                [[s] for s in SHAPES],
-                (0.2, 2.0),
-            ),
-        )
+        ours = times_x(getattr(F, name))
+        yield name, Check(ours, times_x(theirs), [[s] for s in SHAPES], (0.2, 2.0))
     yield (
         "abs",
         Check(lambda x: F.abs(x) * x, lambda x: x.abs() * x, [[s] for s in SHAPES], (0.2, 2.0)),
@@ -90,15 +92,8 @@ def _unary() -> Iterator[tuple[str, Check]]:
 
 def _binary() -> Iterator[tuple[str, Check]]:
     for name in ("add", "sub", "mul", "div", "pow", "maximum", "minimum"):
-        yield (
-            name,
-            Check(
-                lambda x, y, f=getattr(F, name): f(x, y) * x,
-                lambda x, y, f=getattr(torch, name): f(x, y) * x,
-                PAIRS,
-                (0.4, 2.0),
-            ),
-        )
+        ours, theirs = times_x(getattr(F, name)), times_x(getattr(torch, name))
+        yield name, Check(ours, theirs, PAIRS, (0.4, 2.0))
     yield "where", Check(
         lambda x, y: F.where(x > y, x * y, y * y), lambda x, y: torch.where(x > y, x * y, y * y),
         PAIRS,
@@ -217,18 +212,13 @@ def _products() -> Iterator[tuple[str, Check]]:
     yield "dot", Check(F.dot, torch.dot, [[(5,), (5,)], [(1,), (1,)], [(0,), (0,)]])
     yield "outer", Check(F.outer, torch.outer, [[(2,), (3,)], [(1,), (5,)], [(0,), (3,)]])
     for text, operands in {
-        "ij,jk->ik": [(2, 3), (3, 4)], "ij->ji": [(2, 3)], "ii->i": [(3, 3)], "i,j->ij": [(2,), (3,)],
-        "bij,bkj->bik": [(2, 3, 4), (2, 2, 4)], "ijk,k->ij": [(2, 3, 4), (4,)], "ij,ij->": [(2, 3)] * 2,
+        "ij,jk->ik": [(2, 3), (3, 4)], "ij->ji": [(2, 3)], "ii->i": [(3, 3)],
+        "i,j->ij": [(2,), (3,)], "bij,bkj->bik": [(2, 3, 4), (2, 2, 4)],
+        "ijk,k->ij": [(2, 3, 4), (4,)], "ij,ij->": [(2, 3)] * 2,
         "...i,i->...": [(2, 3, 4), (4,)], "abc,cd,de->abe": [(2, 3, 2), (2, 3), (3, 2)],
     }.items():  # fmt: skip
-        yield (
-            f"einsum {text}",
-            Check(
-                lambda *x, text=text: F.einsum(text, *x) ** 2,
-                lambda *x, text=text: torch.einsum(text, *x) ** 2,
-                [operands],
-            ),
-        )
+        ours, theirs = (partial(f, text) for f in (F.einsum, torch.einsum))
+        yield f"einsum {text}", Check(squared(ours), squared(theirs), [operands])
 
 
 def _arrangements() -> Iterator[tuple[str, Check]]:
@@ -257,14 +247,9 @@ def _arrangements() -> Iterator[tuple[str, Check]]:
         Check(lambda x: F.squeeze(x) ** 3, lambda x: x.squeeze() ** 3, [[s] for s in SHAPES]),
     )
     for name in ("tril", "triu"):
-        yield (
-            name,
-            Check(
-                lambda x, f=getattr(F, name): f(x, 1) ** 3,
-                lambda x, f=getattr(torch, name): f(x, 1) ** 3,
-                [[(3, 3)], [(2, 4)], [(2, 4, 3)], [(0, 3)], [(1, 1)]],
-            ),
-        )
+        ours, theirs = (partial(getattr(m, name), diagonal=1) for m in (F, torch))
+        shapes: list[Shape] = [(3, 3), (2, 4), (2, 4, 3), (0, 3), (1, 1)]
+        yield name, Check(squared(ours), squared(theirs), [[s] for s in shapes])
     yield (
         "mask",
         Check(lambda x: x[x > 0] ** 3, lambda x: x[x > 0] ** 3, [[s] for s in SHAPES if s]),

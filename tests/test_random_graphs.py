@@ -107,7 +107,9 @@ STEPS: dict[str, Step] = {
 }  # fmt: skip
 PRODUCTS: dict[str, Step] = {  # the last operand is the weight
     "product": Step(1, lambda x, w: 0.5 * (x @ w), lambda x, w: 0.5 * (x @ w)),
-    "layer": Step(1, lambda x, w: F.tanh(F.dense(x, w, w[0])), lambda x, w: torch.tanh(x @ w + w[0])),
+    "layer": Step(
+        1, lambda x, w: F.tanh(F.dense(x, w, w[0])), lambda x, w: torch.tanh(x @ w + w[0])
+    ),
     "einsum": Step(
         1, lambda x, w: 0.5 * F.einsum("ni,ji->nj", x, w),
         lambda x, w: 0.5 * torch.einsum("ni,ji->nj", x, w),

@@ -51,9 +51,11 @@ EXTRAS: dict[str, Extra] = {
     "batch-norm": Extra(lambda nn, n: [nn.BatchNorm(n)], lambda nn, n: [nn.BatchNorm1d(n)]),
     "layer-norm": Extra(lambda nn, n: [nn.LayerNorm(n)], lambda nn, n: [nn.LayerNorm(n)]),
     "rms-norm": Extra(lambda nn, n: [nn.RMSNorm(n)], lambda nn, n: [nn.RMSNorm(n)]),
+    "weight-decay": Extra(optimizer={"weight_decay": 1e-4}),
     "all": Extra(
         lambda nn, n: [nn.BatchNorm(n), nn.Dropout(0.5)],
         lambda nn, n: [nn.BatchNorm1d(n), nn.Dropout(0.5)],
+        {"weight_decay": 1e-4},
     ),
 }
 """The layers of an extra stand between a hidden Dense layer's activation and the next one."""
@@ -87,7 +89,8 @@ def main(argv: list[str] | None = None) -> int:
     for work in arguments.works:
         for threads in arguments.threads:
             found += compare(work, extras, threads, effort, torch=arguments.without != "torch")
-            session.say(table([c for c in found if (c.work, c.threads) == (work.name, threads)]))
+            of_this = [c for c in found if (c.work, c.threads) == (work.name, threads)]
+            print(table(of_this), flush=True)
     if arguments.json:
         content = {**session.facts(effort), "costs": [asdict(c) for c in found]}
         arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

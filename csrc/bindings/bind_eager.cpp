@@ -192,8 +192,8 @@ py::object run_kernel(const Arguments& args, PyObject* plan, PyObject* out_spec)
         const FlushDenormals flush;
         kernel(call, team);
     };
-    const int threads = bound.threads > 0
-                            ? bound.threads
+    const int threads = eager_threads > 0
+                            ? eager_threads
                             : static_cast<int>(PyLong_AsLong(PyTuple_GET_ITEM(plan, plan_threads)));
     if (threads == 1 && elements + out.size() < kLongWork) {
         work(Team(0, 1, nullptr));
@@ -346,7 +346,7 @@ void bind_eager(py::module_& m) {
         "now", [] { return ++tensor_clock; },
         "The next number of the clock that orders results and changes of what they came from.");
     m.def(
-        "set_eager_threads", [](int threads) { return std::exchange(bound.threads, threads); },
+        "set_eager_threads", [](int threads) { return std::exchange(eager_threads, threads); },
         py::arg("threads"),
         "Threads of every eager op from now on, 0 for what its shapes ask for; gives the number "
         "before.");

@@ -50,6 +50,7 @@ std::vector<double> encoded(const OpEntry& op, const py::dict& attrs) {
 
 int threads_for(const TensorView* out, std::size_t count) {
     static const int available = available_threads();
+    if (eager_threads > 0) return eager_threads;
     std::size_t bytes = 0;
     for (std::size_t i = 0; i < count; ++i) bytes += out[i].bytes();
     return std::clamp(static_cast<int>(bytes / kBytesPerThread), 1, available);

@@ -28,6 +28,8 @@ enum Slot {
 /// Python's class, and the offsets of its slots, once `bind_tensor` has looked.
 inline PyTypeObject* tensor_type = nullptr;
 inline std::array<Py_ssize_t, kSlots> tensor_offsets{};
+/// Threads of every op and effect; 0: as many as its work is worth.
+inline int eager_threads = 0;
 /// Orders results, and changes of what they came from.
 inline long long tensor_clock = 0;
 

@@ -136,7 +136,7 @@ from fastprop.tracing import compile
 from fastprop.train import Callback, History, NonFiniteError, Trainer
 
 if TYPE_CHECKING:
-    from fastprop import autograd, inspect, kernels, regularizers
+    from fastprop import autograd, gradients, inspect, kernels, regularizers
     from fastprop.autograd import (
         GradcheckError,
         gradcheck,
@@ -172,14 +172,14 @@ __all__ = [
     "std", "stop_gradient", "sub", "sum", "take", "tan", "tanh", "topk", "transpose", "tril",
     "triu", "unsqueeze", "var", "where",
     # packages
-    "autograd", "data", "functional", "inspect", "kernels", "losses", "metrics", "nn", "optim",
-    "regularizers", "train",
+    "autograd", "data", "functional", "gradients", "inspect", "kernels", "losses", "metrics", "nn",
+    "optim", "regularizers", "train",
     # the installation
     "config", "show_config", "seed", "__version__",
 ]  # fmt: skip
 
 # Packages that most programs do not touch, and what is in them, are imported when asked for.
-_PACKAGES = ("autograd", "inspect", "kernels", "regularizers")
+_PACKAGES = ("autograd", "gradients", "inspect", "kernels", "regularizers")
 _DERIVATIVES = (
     "value_and_grad", "vjp", "jvp", "jacobian", "hessian", "hvp", "gradcheck", "gradgradcheck",
     "GradcheckError",

@@ -210,6 +210,7 @@ std::vector<OpCase> remaining_cases() {
         cases.push_back({"mixup", {x}, {x}, {1, 2, 3, 4, 0.4}});
         cases.push_back({"random_uniform", {}, {x}, {1, 2, 3, 4, -1, 1}});
         cases.push_back({"random_normal", {}, {x}, {1, 2, 3, 4, 0, 1}});
+        cases.push_back({"dropout", {x, x}, {x}, {1.5, 0.25, -1}, -1, 1, {}, 0});
         cases.push_back({"gaussian_noise", {x}, {x}, {1, 2, 3, 4, 0.5}});
         cases.push_back({"gather_rows", {x, {x[0]}}, {x}, {}, 1, x[0]});
         cases.push_back({"top_k_correct", {x, {x[0]}}, {{x[0]}}, {1}, 1, x[1]});
@@ -235,6 +236,12 @@ OpArrays<T>::OpArrays(const OpCase& c) : case_(c) {
             for (Index k = 0; k < n; ++k) labels_.push_back(k * 7919 % c.classes);
             in_.emplace_back();
             in_views_.push_back(view_of(labels_, c.in[i]));
+            continue;
+        }
+        if (static_cast<int>(i) == c.mask) {
+            for (Index k = 0; k < n; ++k) mask_.push_back(k * 7919 % 3 == 0 ? 0 : 1);
+            in_.emplace_back();
+            in_views_.push_back(view_of(mask_, c.in[i]));
             continue;
         }
         in_.push_back(random_values<T>(n, seed++));

@@ -9,7 +9,8 @@
 
 namespace fastprop::test {
 
-/// Inputs are of the op's dtype but for the one at `labels`: int64 on [0, classes).
+/// Inputs are of the op's dtype but for the one at `labels`, int64 on [0, classes), and the one at
+/// `mask`, uint8.
 struct OpCase {
     std::string op;
     std::vector<Shape> in;  ///< an empty vector is a scalar
@@ -18,6 +19,7 @@ struct OpCase {
     int labels = -1;
     Index classes = 1;
     std::string note = {};  ///< tells cases of one op apart
+    int mask = -1;
 };
 
 std::vector<OpCase> elementwise_cases();
@@ -43,6 +45,7 @@ private:
     const OpCase& case_;
     std::vector<std::vector<T>> in_, out_;
     std::vector<std::int64_t> labels_;
+    std::vector<std::uint8_t> mask_;
     std::vector<TensorView> in_views_, out_views_;
 };
 

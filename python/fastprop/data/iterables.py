@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from fastprop.data.batch import Batch, as_batch
-from fastprop.data.stream import StreamDataset
+from fastprop.data.stream import RowsGone, StreamDataset
 from fastprop.registry import type_name
 
 
@@ -140,7 +140,7 @@ class _OnceStream(IterableStream):
     def read(self, block: int, epoch: int) -> Iterator[Batch]:
         self.head()
         if self._state.used:
-            raise ValueError(
+            raise RowsGone(
                 f"{self._where}: an iterator gives its rows once, and they are used up; for "
                 "several epochs give a list, or from_generator(function)"
             )

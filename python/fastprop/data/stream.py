@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 _HEAD_ROWS = 256
 
 
+class RowsGone(ValueError):
+    """Rows that were read, and cannot be read again."""
+
+
 class StreamDataset(BaseDataset):
     """A dataset that gives its rows in blocks, one after the other.
 

@@ -333,9 +333,9 @@ def as_supported_array(name: str, data: Any, dtype: DTypeLike | None = None) -> 
     """`data` as a contiguous array of float32, float64 or int64."""
     if isinstance(data, Tensor):
         data = data.data
-    if type(data) is np.ndarray and dtype is None and data.dtype in DTYPES:
-        if data.flags.c_contiguous and data.dtype.isnative:
-            return data  # as it nearly always is
+    usual = type(data) is np.ndarray and dtype is None and data.dtype in DTYPES
+    if usual and data.flags.c_contiguous and data.dtype.isnative:
+        return data
     array = np.asarray(data)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expects real numbers, got dtype {array.dtype}")

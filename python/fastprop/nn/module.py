@@ -313,6 +313,12 @@ class Module:
         """``train(False)``."""
         return self.train(False)
 
+    def requires_grad_(self: M, requires_grad: bool = True) -> M:
+        """Train the parameters of this module and of all below, or freeze them."""
+        for parameter in self.parameters():
+            parameter.requires_grad = bool(requires_grad)
+        return self
+
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for parameter in self.parameters():

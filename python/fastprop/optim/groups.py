@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fastprop.graph.parameter import Parameter
 from fastprop.graph.tensor import Tensor
 from fastprop.registry import type_name
 
@@ -94,7 +95,9 @@ def _check_parameters(where: str, label: str, parameters: list[Any], seen: set[i
     for i, parameter in enumerate(parameters):
         if not isinstance(parameter, Tensor):
             raise TypeError(f"{where}: {label}[{i}] must be a Tensor, got {type_name(parameter)}")
-        if not parameter.requires_grad or parameter.op is not None:
+        # A frozen Parameter may be thawed later.
+        trained = parameter.requires_grad or isinstance(parameter, Parameter)
+        if not trained or parameter.op is not None:
             raise TypeError(
                 f"{where}: {label}[{i}] of shape {parameter.shape} is not a parameter: "
                 "it was computed, or does not require a gradient"

@@ -26,7 +26,7 @@ _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 @cache
 def names() -> dict[str, Any]:
     """Classes and functions of the library by the names that files know them by."""
-    from fastprop import functional, losses, metrics, nn, optim, regularizers
+    from fastprop import functional, gradients, losses, metrics, nn, optim, regularizers
     from fastprop.optim import schedules
 
     found: dict[str, Any] = {}
@@ -36,6 +36,7 @@ def names() -> dict[str, Any]:
         "schedules": schedules,
         "losses": losses,
         "metrics": metrics,
+        "gradients": gradients,
         "regularizers": regularizers,
         "functional": functional,
     }

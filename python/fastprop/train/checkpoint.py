@@ -73,6 +73,7 @@ class Photographer:
             "metrics": encoder.encode(trainer.metrics, "$metrics"),
             "penalty": encoder.encode(trainer.regularization.penalties, "$penalty"),
             "constraint": encoder.encode(trainer.regularization.constraints, "$constraint"),
+            "clip": encoder.encode(trainer.regularization.rules, "$clip"),
             "seed": trainer.seed,
             "checkpoint": trainer.checkpoint,
             "generator": list(generator.state),
@@ -152,6 +153,7 @@ def resume(
         )
     arrays, metadata = safetensors.read(path)
     described = read_header(where, metadata)
+    described.setdefault("clip", [])  # files of 0.1 before there was clipping
     if described["kind"] != "training":
         raise SavedFileError(f"{where}: holds a model, no training; fastprop.load gives the model")
     decoder = Decoder(where, arrays, classes)

@@ -327,6 +327,7 @@ class Programs:
                 f"{where}: a constraint is part of the compiled step, "
                 f"{type(self._optimizer).__name__} updates after it; apply it in the rule"
             )
+        gradients = self._regularization.control(where, self._optimizer.parameters, gradients)
         self._optimizer.record(trace, gradients)
         self._regularization.constrain()
 

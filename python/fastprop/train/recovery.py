@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import _core
+from fastprop.data.stream import RowsGone
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
@@ -99,14 +100,20 @@ class Recovery:
         return all(_core.all_finite(p.data) for p in self._optimizer.parameters)
 
     def roll_back(self, step: int) -> None:
-        """Make all as it was when ``optimizer.steps`` was `step`, or at the first copy if later."""
+        """Make all as it was when ``optimizer.steps`` was `step`, or at the first copy if later.
+
+        Where rows cannot be read again, such as those of an iterator, it goes back to a copy.
+        """
         segments = [s for copy in self._copies for s in copy.segments]
         copy = next((c for c in reversed(self._copies) if c.step <= step), self._copies[0])
         self._return_to(copy)
         for segment in segments:
             count = min(segment.steps, step - segment.step)
             if segment.step >= copy.step and count > 0:
-                self._replay(segment, count)
+                try:
+                    self._replay(segment, count)
+                except RowsGone:
+                    break
                 self._optimizer.steps = segment.step + count
         if not self.parameters_finite():
             self._return_to(copy)

@@ -1,10 +1,11 @@
-"""What a Trainer does to weights beside the update: penalties in the loss, constraints after it."""
+"""What a Trainer does beside the update: penalties in the loss, clipping, constraints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from fastprop import gradients
 from fastprop.graph.scope import Scope, scoped
 from fastprop.graph.tensor import Tensor
 from fastprop.nn import Module
@@ -16,22 +17,24 @@ Constraint = Callable[[Module], None]
 
 
 class Regularization:
-    """The penalties and constraints of one model.
+    """The penalties of one model, the rules for its gradients, its constraints.
 
     Args:
         where: Who asks; starts the messages.
         model: The model.
         penalty: ``None``, a function ``model -> scalar Tensor``, or a list of them.
         constraint: ``None``, a function ``model -> None`` that overwrites weights, or a list.
+        clip: ``None``, a number, a function ``(parameters, gradients) -> gradients``, or a list.
 
     Raises:
         TypeError: Something that cannot be called.
         ValueError: One of :mod:`fastprop.regularizers` that is not about this model.
     """
 
-    def __init__(self, where: str, model: Module, penalty: Any, constraint: Any) -> None:
+    def __init__(self, where: str, model: Module, penalty: Any, constraint: Any, clip: Any) -> None:
         self._model = model
         self.penalties: list[Penalty] = _listed(where, model, "penalty", penalty)
+        self.rules = gradients.rules(where, clip)
         self.constraints: list[Constraint] = _listed(where, model, "constraint", constraint)
 
     def penalize(self, traced: Traced) -> Traced:
@@ -49,6 +52,12 @@ class Regularization:
                     raise ValueError(f"a penalty must give a scalar Tensor, got {got}")
                 loss = loss + value
         return traced._replace(loss=loss)
+
+    def control(
+        self, where: str, parameters: Sequence[Tensor], found: gradients.Gradients
+    ) -> gradients.Gradients:
+        """The gradients as the rules leave them."""
+        return gradients.apply_rules(where, self.rules, parameters, found)
 
     def constrain(self) -> None:
         """After an update."""

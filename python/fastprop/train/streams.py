@@ -98,7 +98,7 @@ class Conversion:
         array = to_array(f"{self._where}: {name}", value, keep_dtype=True)
         with np.errstate(over="ignore", invalid="ignore"):  # the finite check says what overflowed
             made = np.ascontiguousarray(array, dtype=dtype)
-        if self._finite:
+        if self._finite and array.dtype.kind == "f":  # all integers are finite as floats
             check_finite(f"{self._where}: {name}", made, array)
         return made
 

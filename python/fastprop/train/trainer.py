@@ -65,6 +65,7 @@ class Trainer(Diagnostics):
             cgroup's quota).
         penalty: Added to the loss, one or a list: :class:`regularizers.L2` and the like.
         constraint: What holds after every update, such as :class:`regularizers.MaxNorm`.
+        clip: Largest global norm of the gradients, or one or more of :mod:`fastprop.gradients`.
         checkpoint: Segments of a Sequential whose values are computed again in the backward pass,
             a number or ``"auto"``: less memory, the same bits. See :func:`checkpoint_sequential`.
 
@@ -96,6 +97,7 @@ class Trainer(Diagnostics):
         threads: int | None = None,
         penalty: Any = None,
         constraint: Any = None,
+        clip: Any = None,
         checkpoint: int | str | None = None,
     ) -> None:
         if not isinstance(model, Module):
@@ -114,7 +116,7 @@ class Trainer(Diagnostics):
         flatten(parameters)
         if not self.optimizer.parameters:
             self.optimizer.bind(parameters)
-        self.regularization = Regularization("Trainer", model, penalty, constraint)
+        self.regularization = Regularization("Trainer", model, penalty, constraint, clip)
         self._programs = Programs(
             model, self.objective, self.optimizer, self.regularization, self.threads, call
         )
@@ -135,6 +137,7 @@ class Trainer(Diagnostics):
         threads: int | None = None,
         penalty: Any = None,
         constraint: Any = None,
+        clip: Any = None,
         classes: Sequence[type] = (),
     ) -> T:
         """The Trainer in a file that :class:`fastprop.train.ModelCheckpoint` or :meth:`save` wrote.
@@ -154,6 +157,7 @@ class Trainer(Diagnostics):
             threads: As for :class:`Trainer`; weights do not depend on it.
             penalty: Where a penalty is a function of yours: all of them.
             constraint: Likewise.
+            clip: Likewise.
             classes: Classes of yours that are needed to make these.
 
         Raises:
@@ -162,6 +166,7 @@ class Trainer(Diagnostics):
             OSError: It cannot be read.
         """
         again = {"loss": loss, "metrics": metrics, "penalty": penalty, "constraint": constraint}
+        again["clip"] = clip
         return resume(cls, path, model, optimizer, again, threads, classes)
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -1,0 +1,215 @@
+"""Eager mode in one thread: the overhead of single ops, with a gradient, and whole training steps.
+
+python -m benchmarks.python.eager
+python -m benchmarks.python.eager --threads 2 --json eager.json
+
+Operands are so small that an op's own work hardly counts. PyTorch does the same beside it where it
+is installed, in alternating rounds; the figure is the least mean time of a call over the rounds,
+for steps the median. Composite functions (var, norm, einsum, …) are several ops each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastprop as fp
+from fastprop import _core, nn, optim
+from fastprop import functional as F
+
+Call = Callable[[], Any]
+STEPS = {"tiny": ((4, 64, 64, 1), 32), "mnist": ((784, 512, 512, 10), 128)}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.python.eager",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=int, default=9, help="default %(default)s")
+    parser.add_argument("--threads", type=int, default=1, help="of large ops, default %(default)s")
+    parser.add_argument("--json", type=Path, help="write the figures")
+    options = parser.parse_args(argv)
+    for name in ("rounds", "threads"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name}: at least 1")
+    # 0: as many as an op's shapes are worth, of those that the process may use.
+    _core.set_eager_threads(1 if options.threads == 1 else 0)
+    torch = _torch(options.threads)
+    figures = {**ops(torch, options.rounds), **steps(torch, options.rounds)}
+    width = max(map(len, figures))
+    for name, row in figures.items():
+        print(f"{name:<{width}}  " + "  ".join(f"{who} {value:8.2f}" for who, value in row.items()))
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    return 0
+
+
+def _torch(threads: int) -> Any:
+    try:
+        torch: Any = importlib.import_module("torch")
+    except ImportError:
+        return None
+    torch.set_num_threads(threads)
+    return torch
+
+
+# -- single ops ------------------------------------------------------------------------------------
+
+INDEX = np.array([0, 2, 1])
+PLACES = np.array([[0], [1], [2], [3]])
+
+# Both libraries under one spelling: x, y [4, 8], b [8], W [8, 8], i, p the indices above.
+SAME: dict[str, Callable[..., Any]] = {
+    "x + y": lambda x, y, b, W, i, p: x + y,
+    "x + b": lambda x, y, b, W, i, p: x + b,
+    "2 * x": lambda x, y, b, W, i, p: 2 * x,
+    "x / y": lambda x, y, b, W, i, p: x / y,
+    "x ** 2": lambda x, y, b, W, i, p: x**2,
+    "-x": lambda x, y, b, W, i, p: -x,
+    "exp": lambda x, y, b, W, i, p: x.exp(),
+    "tanh": lambda x, y, b, W, i, p: x.tanh(),
+    "relu": lambda x, y, b, W, i, p: x.relu(),
+    "x @ W": lambda x, y, b, W, i, p: x @ W,
+    "x @ b": lambda x, y, b, W, i, p: x @ b,
+    "sum": lambda x, y, b, W, i, p: x.sum(),
+    "mean of rows": lambda x, y, b, W, i, p: x.mean(0),
+    "x > y": lambda x, y, b, W, i, p: x > y,
+    "x[0]": lambda x, y, b, W, i, p: x[0],
+    "x[1:3]": lambda x, y, b, W, i, p: x[1:3],
+    "x[:, 1]": lambda x, y, b, W, i, p: x[:, 1],
+    "x[index]": lambda x, y, b, W, i, p: x[i],
+    "reshape": lambda x, y, b, W, i, p: x.reshape(8, 4),
+    "transpose": lambda x, y, b, W, i, p: x.T,
+    "unsqueeze": lambda x, y, b, W, i, p: x.unsqueeze(0),
+    "softmax": lambda x, y, b, W, i, p: x.softmax(1),
+    "cumsum": lambda x, y, b, W, i, p: x.cumsum(0),
+    "gather": lambda x, y, b, W, i, p: x.gather(1, p),
+    "var": lambda x, y, b, W, i, p: x.var(0),
+}
+
+
+def ops(torch: Any, rounds: int) -> dict[str, dict[str, float]]:
+    """Microseconds of each op, the history included."""
+    rng = np.random.default_rng(0)
+    arrays = [rng.uniform(0.5, 0.9, s).astype(np.float32) for s in ((4, 8), (4, 8), (8,), (8, 8))]
+    ours = [*(fp.tensor(a, requires_grad=True) for a in arrays), INDEX, PLACES]
+    makers = {"fastprop": ours}
+    if torch is not None:
+        theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
+        makers["PyTorch"] = [*theirs, torch.tensor(INDEX), torch.tensor(PLACES)]
+    calls = {
+        (name, who): (lambda f=f, a=operands: f(*a))  # type: ignore[misc]
+        for name, f in SAME.items()
+        for who, operands in makers.items()
+    }
+    x, y, b, W = ours[:4]
+    calls["dense", "fastprop"] = lambda: F.dense(x, W, b)
+    calls["concatenate", "fastprop"] = lambda: F.concatenate([x, y])
+    calls["where", "fastprop"] = lambda: F.where(x, x, y)
+    if torch is not None:
+        tx, ty, tb, tW = makers["PyTorch"][:4]
+        calls["dense", "PyTorch"] = lambda: torch.nn.functional.linear(tx, tW, tb)
+        calls["concatenate", "PyTorch"] = lambda: torch.cat([tx, ty])
+        calls["where", "PyTorch"] = lambda: torch.where(tx > 0, tx, ty)
+    return _measured(calls, 1000, rounds, min, " µs")
+
+
+# -- training steps --------------------------------------------------------------------------------
+
+
+def steps(torch: Any, rounds: int) -> dict[str, dict[str, float]]:
+    """Microseconds of zero_grad, forward, loss, backward, Adam's step and loss.item()."""
+    calls: dict[tuple[str, str], Call] = {}
+    for name, (widths, rows) in STEPS.items():
+        rng = np.random.default_rng(0)
+        x = rng.standard_normal((rows, widths[0]), dtype=np.float32)
+        y: Any = rng.standard_normal((rows, 1), dtype=np.float32)
+        if widths[-1] > 1:
+            y = rng.integers(0, widths[-1], rows)
+        calls[f"step of {name}", "fastprop"] = _own_step(widths, x, y)
+        if torch is not None:
+            calls[f"step of {name}", "PyTorch"] = _torch_step(torch, widths, x, y)
+    return _measured(calls, 20, rounds, statistics.median, " µs")
+
+
+def _own_step(widths: tuple[int, ...], x: np.ndarray, y: np.ndarray) -> Call:
+    layers = [nn.Dense(i, o, "relu") for i, o in pairwise(widths[:-1])]
+    model = nn.Sequential(*layers, nn.Dense(*widths[-2:]))
+    optimizer = optim.Adam(model.parameters())
+    rows, targets = fp.tensor(x), fp.tensor(y)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        out = model(rows)
+        loss = (
+            F.cross_entropy_rows(out, targets).mean()
+            if y.dtype.kind == "i"
+            else ((out - targets) ** 2).mean()
+        )
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def _torch_step(torch: Any, widths: tuple[int, ...], x: np.ndarray, y: np.ndarray) -> Call:
+    layers: list[Any] = []
+    for i, o in pairwise(widths):
+        layers += [torch.nn.Linear(i, o), torch.nn.ReLU()]
+    model = torch.nn.Sequential(*layers[:-1])
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    rows, targets = torch.tensor(x), torch.tensor(y)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        out = model(rows)
+        loss = (
+            torch.nn.functional.cross_entropy(out, targets)
+            if y.dtype.kind == "i"
+            else ((out - targets) ** 2).mean()
+        )
+        loss.backward()
+        optimizer.step()
+        return float(loss.item())
+
+    return step
+
+
+def _measured(
+    calls: dict[tuple[str, str], Call],
+    block: int,
+    rounds: int,
+    summary: Callable[[list[float]], float],
+    unit: str,
+) -> dict[str, dict[str, float]]:
+    times: dict[tuple[str, str], list[float]] = {key: [] for key in calls}
+    for _ in range(rounds + 1):
+        for key, call in calls.items():
+            start = time.perf_counter()
+            for _ in range(block):
+                call()
+            times[key].append(1e6 * (time.perf_counter() - start) / block)
+    figures: dict[str, dict[str, float]] = {}
+    for (name, who), found in times.items():
+        figures.setdefault(name + unit, {})[who] = round(summary(found[1:]), 2)
+    for row in figures.values():
+        if "PyTorch" in row:
+            row["ratio"] = round(row["PyTorch"] / row["fastprop"], 2)
+    return figures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Caches of decoded rows, and parts of datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.training import network, regression, weights_of
+
+import fastprop as fp
+from fastprop import data
+
+# -- caches ----------------------------------------------------------------------------------------
+
+
+def rows_of(dataset) -> np.ndarray:
+    return np.concatenate([b.x for b in dataset.batches(50)])
+
+
+def test_cache_of_a_generator(tmp_path: Path) -> None:
+    x, y = regression(1003)
+    calls = []
+
+    def generate():
+        calls.append(1)
+        for i in range(0, 1003, 100):
+            yield x[i : i + 100], y[i : i + 100]
+
+    stream = data.from_generator(generate, window_rows=200).map(lambda x, y: (2 * x, y))
+    kept = stream.cache(tmp_path / "cache")
+    count = len(calls)
+    assert (kept.rows, kept.window_rows) == (1003, 200)
+    np.testing.assert_array_equal(rows_of(kept), 2 * x)
+    assert len(calls) == count
+    np.testing.assert_array_equal(np.load(tmp_path / "cache" / "x.npy"), x)
+    np.testing.assert_array_equal(np.load(tmp_path / "cache" / "y.npy"), y)
+    stream.cache(tmp_path / "cache")  # who knows what it gives now
+    assert len(calls) > count
+    found = []
+    for dataset in (stream, kept):
+        model = network(3, 8, 1)
+        fp.Trainer(model, "mse", "adam").fit(dataset, epochs=2, shuffle=False)
+        found.append(weights_of(model))
+    assert found[0] == found[1]
+
+
+def test_cache_of_files_is_used_again(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    path, folder = tmp_path / "t.csv", tmp_path / "cache"
+    path.write_text("a,b,y\n1,2,3\n4,5,6\n")
+    first = data.from_csv(path, "y", stream=True).cache(folder)
+    np.testing.assert_array_equal(rows_of(first), [[1, 2], [4, 5]])
+    written = (folder / "x.npy").stat().st_mtime_ns
+    data.from_csv(path, "y", stream=True).cache(folder)
+    assert (folder / "x.npy").stat().st_mtime_ns == written
+    other = data.from_csv(path, "y", columns=["b"], stream=True).cache(folder)
+    np.testing.assert_array_equal(rows_of(other), [[2], [5]])
+    path.write_text("a,b,y\n7,8,9\n")
+    changed = data.from_csv(path, "y", columns=["b"], stream=True).cache(folder)
+    np.testing.assert_array_equal(rows_of(changed), [[8]])
+    np.testing.assert_array_equal(rows_of(first), [[1, 2], [4, 5]])  # it is still mapped
+    (folder / "cache.json").write_text("{")
+    np.testing.assert_array_equal(
+        rows_of(data.from_csv(path, "y", columns=["b"], stream=True).cache(folder)), [[8]]
+    )
+
+
+def test_a_cache_that_was_cut_short_is_not_used(tmp_path: Path) -> None:
+    x, y = regression(100)
+    broken = True
+
+    def generate():
+        yield x[:50], y[:50]
+        if broken:
+            raise OSError("the disk is gone")
+        yield x[50:], y[50:]
+
+    stream = data.from_generator(generate)
+    with pytest.raises(OSError, match="the disk is gone"):
+        stream.cache(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    broken = False
+    np.testing.assert_array_equal(rows_of(stream.cache(tmp_path)), x)
+    temporary = stream.cache()
+    np.testing.assert_array_equal(rows_of(temporary), x)
+    ragged = data.from_iterable([(x, y), (x.astype(np.float64), y)])
+    with pytest.raises(ValueError, match="dtype float64, those before had"):
+        ragged.cache(tmp_path / "ragged")
+
+
+# -- parts -----------------------------------------------------------------------------------------
+
+
+def test_split_of_arrays() -> None:
+    x = np.arange(1003).reshape(-1, 1)
+    dataset = data.ArrayDataset(x, x[:, 0])
+    parts = data.split(dataset, [0.8, 0.1, 0.1], seed=3)
+    assert [len(p) for p in parts] == [802, 101, 100]
+    found = np.concatenate([p.x[:, 0] for p in parts])
+    np.testing.assert_array_equal(np.sort(found), x[:, 0])
+    for part in parts:
+        np.testing.assert_array_equal(part.x[:, 0], part.y)
+        assert np.all(np.diff(part.y) > 0)
+    again = data.split(dataset, [0.8, 0.1, 0.1], seed=3)
+    np.testing.assert_array_equal(again[1].y, parts[1].y)
+    other = data.split(dataset, [0.8, 0.1, 0.1], seed=4)
+    assert not np.array_equal(other[1].y, parts[1].y)
+    half = data.split(dataset, [0.5])[0]
+    assert len(half) == 502
+    nested = data.split(half, [0.5, 0.5])
+    assert set(nested[0].y) | set(nested[1].y) == set(half.y)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_split_of_streams(known: bool) -> None:
+    x = np.arange(20_000).reshape(-1, 1)
+
+    def stream():
+        if known:
+            return data.ArrayDataset(x, x[:, 0]).stream(window_rows=5000)
+        items = [(x[i : i + 777], x[i : i + 777, 0]) for i in range(0, len(x), 777)]
+        return data.from_iterable(items, window_rows=5000)
+
+    parts = data.split(stream(), [0.8, 0.1, 0.1], seed=3)
+    rows = [np.concatenate([b.y for b in p.batches(100)]) for p in parts]
+    np.testing.assert_array_equal(np.sort(np.concatenate(rows)), x[:, 0])
+    for found, wanted, part in zip(rows, [16_000, 2_000, 2_000], parts, strict=True):
+        assert abs(len(found) - wanted) < 0.05 * wanted
+        assert part.rows == (len(found) if known else None)
+        assert np.all(np.diff(found) > 0)
+    later = np.concatenate([b.y for b in parts[1].batches(100, first_step=7)])
+    np.testing.assert_array_equal(later, rows[1][700:])
+    shuffled = np.concatenate([b.y for b in parts[0].batches(100, shuffle=True)])
+    np.testing.assert_array_equal(np.sort(shuffled), rows[0])
+
+
+def test_k_fold() -> None:
+    x = np.arange(103).reshape(-1, 1)
+    for dataset in (data.ArrayDataset(x, x[:, 0]), data.ArrayDataset(x, x[:, 0]).stream()):
+        seen = []
+        for train, validation in data.k_fold(dataset, 4, seed=1):
+            inside = np.concatenate([b.y for b in train.batches(10)])
+            outside = np.concatenate([b.y for b in validation.batches(10)])
+            np.testing.assert_array_equal(np.sort([*inside, *outside]), x[:, 0])
+            seen.append(outside)
+        assert len(seen) == 4
+        np.testing.assert_array_equal(np.sort(np.concatenate(seen)), x[:, 0])
+
+
+def test_parts_keep_transforms() -> None:
+    x, y = regression(100)
+    for dataset in (data.ArrayDataset(x, y), data.ArrayDataset(x, y).stream()):
+        train, _ = data.split(dataset.map(lambda x, y: (x + 100, y)), [0.5, 0.5])
+        assert np.all(rows_of(train) > 50)
+
+
+def test_parts_that_are_wrong() -> None:
+    dataset = data.ArrayDataset(np.ones((10, 1)))
+    for fractions in ([0.8, 0.3], [0.0, 0.5], [1.5], [], [-0.1], [float("nan")]):
+        with pytest.raises(ValueError, match="split: fractions must be"):
+            data.split(dataset, fractions)
+    with pytest.raises(TypeError, match="fractions must be numbers"):
+        data.split(dataset, ["a"])
+    with pytest.raises(ValueError, match="a part of 10 rows would have none"):
+        data.split(dataset, [0.99, 0.01])
+    with pytest.raises(TypeError, match="wanted is a dataset, got ndarray"):
+        data.split(np.ones((10, 1)), [0.5])
+    with pytest.raises(TypeError, match="k must be an integer"):
+        list(data.k_fold(dataset, 2.5))
+    with pytest.raises(ValueError, match="k must be at least 2"):
+        list(data.k_fold(dataset, 1))
+    with pytest.raises(ValueError, match="would have none"):
+        list(data.k_fold(dataset, 11))
