@@ -135,13 +135,14 @@ def test_layers_with_statistics_and_noise(tmp_path: Path) -> None:
         fp.seed(6)
         layers = nn.Standardize(3), nn.Dense(3, 16, "relu"), nn.BatchNorm(16), nn.Dropout(0.3)
         model = nn.Sequential(*layers, nn.GaussianNoise(0.1), nn.Dense(16, 1))
-        return fp.Trainer(model, "mse", "adam", seed=8)
+        return fp.Trainer(model, "mse", "adam", seed=8, checkpoint=2)
 
     options = {**ARGUMENTS, "validation_split": 0.2}
     whole = trainer()
     whole.fit(X, Y, **options)
     broken_off(tmp_path / "c", 13, trainer(), **options)
     resumed = fp.Trainer.resume(tmp_path / "c", threads=2)
+    assert resumed.checkpoint == 2
     resumed.fit(X, Y, **options)
     assert everything(resumed) == everything(whole)
 
