@@ -67,6 +67,12 @@ def test_compare_refuses_bad_options(options: tuple[str, ...], message: str) -> 
         ),
         ("sweep", ("depth", "--contestants", "fastprop"), "from 8 to 32: fastprop"),
         ("sweep", ("threads", "--contestants", "fastprop"), "### threads, 784-512-512-10"),
+        ("pinn", ("--points", "50", "--threads", "1", "--rounds", "1"), "fastprop, fp.compile | "),
+        (
+            "checkpointing",
+            ("--layers", "4", "--width", "8", "--segments", "2", "--threads", "1", "--rounds", "1"),
+            "| 2 | ",
+        ),
         ("threads", ("--widths", "4,8", "--batches", "1"), "of 2 more than 5 % slower"),
     ],
 )

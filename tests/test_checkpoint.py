@@ -187,3 +187,41 @@ def test_nothing_to_differentiate() -> None:
 def test_a_function_that_gives_something_else() -> None:
     with pytest.raises(TypeError, match="checkpoint: the function must return a Tensor"):
         fp.checkpoint(lambda x: {"y": x}, fp.tensor(X, requires_grad=True))
+
+
+# -- Trainer(checkpoint=…) -------------------------------------------------------------------------
+
+
+def sequential(layers: int = 6) -> nn.Sequential:
+    fp.seed(0)
+    blocks = [nn.Dense(16, 16, "tanh") for _ in range(layers - 1)]
+    return nn.Sequential(*blocks, nn.Dropout(0.3), nn.Dense(16, 1))
+
+
+@pytest.mark.parametrize("segments", [1, 2, 5, "auto"])
+def test_a_trainer_makes_segments(segments, tmp_path) -> None:
+    found = []
+    for checkpoint in (None, segments):
+        trainer = fp.Trainer(sequential(), "mse", optim.Adam(lr=1e-2), checkpoint=checkpoint)
+        trainer.fit(X, Y, epochs=3, batch_size=10)
+        found.append([*weights(trainer.model), trainer.predict(X)])
+    assert_same(*found)
+    trainer.save(tmp_path / "trainer.safetensors")
+    assert fp.Trainer.resume(tmp_path / "trainer.safetensors").checkpoint == segments
+
+
+def test_a_sequential_in_segments_by_hand() -> None:
+    model = sequential().eval()
+    np.testing.assert_array_equal(
+        fp.checkpoint_sequential(model, 3, fp.tensor(X)).data, model(X).data
+    )
+
+
+def test_segments_that_cannot_be() -> None:
+    with pytest.raises(TypeError, match=r"Trainer: checkpoint: segments are those of an nn\.Seq"):
+        fp.Trainer(Deep(3, 0), "mse", "sgd", checkpoint=2)
+    with pytest.raises(ValueError, match="segments must be from 1 to 7, the modules of the model"):
+        fp.Trainer(sequential(), "mse", "sgd", checkpoint=8)
+    for wrong in ("all", 2.5, True):
+        with pytest.raises(TypeError, match="segments must be a number or 'auto'"):
+            fp.Trainer(sequential(), "mse", "sgd", checkpoint=wrong)

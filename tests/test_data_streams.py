@@ -289,6 +289,27 @@ def test_reading_can_begin_at_any_step(known: bool, transformed: bool) -> None:
             np.testing.assert_array_equal(a.y, b.y)
 
 
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("window_rows", [1, 96, 500, 5000])
+def test_arrays_are_taken_in_the_order_that_is_told(window_rows: int, drop_last: bool) -> None:
+    rows = np.arange(ROWS)
+    x = rows.reshape(-1, 1).astype(np.float32)
+    direct = data.ArrayDataset(x, rows).stream(window_rows=window_rows)
+    copied = data.ArrayDataset(np.column_stack([x, x])[:, :1], rows).stream(window_rows=window_rows)
+    some = data.ArrayDataset(x, rows).take(rows[::2]).stream(window_rows=window_rows)
+    for stream, there in ((direct, rows), (copied, rows), (some, rows[::2])):
+        order = there[stream.order(5, batch_size=32, seed=2)]
+        if drop_last:
+            order = order[: len(order) - len(order) % 32]
+        for first in (0, 3, 7):
+            options = {"epoch": 5, "seed": 2, "shuffle": True, "drop_last": drop_last}
+            batches = list(stream.batches(32, first_step=first, **options))
+            np.testing.assert_array_equal(
+                np.concatenate([b.y for b in batches]), order[32 * first :]
+            )
+            assert all(np.array_equal(b.x[:, 0], b.y) for b in batches)
+
+
 def jitter(x, y, rng):
     return x + rng.normal(0, 0.1, x.shape).astype(x.dtype), y
 

@@ -246,3 +246,20 @@ def test_a_constant_would_be_drawn_once_for_all_steps() -> None:
         F.dropout(np.ones((3, 4)))
     with tracing():
         assert F.dropout(Parameter(np.ones((3, 4)))).symbolic
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_compiled_function_draws_anew_in_every_call(threads: int) -> None:
+    def twice(x: Tensor) -> tuple[Tensor, Tensor]:
+        return F.dropout(x, 0.4), F.gaussian_noise(x, 1.0)
+
+    x = np.ones((40, 30), np.float32)
+    calls = [fp.compile(twice, threads=threads, seed=seed) for seed in (3, 3, 4)]
+    first, again, other = ([[t.data for t in call(x)] for _ in range(2)] for call in calls)
+    for number in range(2):
+        for i in range(2):
+            np.testing.assert_array_equal(first[number][i], again[number][i])
+            assert not np.array_equal(first[number][i], other[number][i])
+    assert not np.array_equal(first[0][0], first[1][0])
+    assert not np.array_equal(first[0][1], first[1][1])
+    assert abs((first[0][0] == 0).mean() - 0.4) < 0.06

@@ -152,6 +152,32 @@ def test_the_losses_of_outputs_are_reported(weighted: bool) -> None:
     assert len(history["loss_1"]) == 2
 
 
+def test_metrics_of_outputs() -> None:
+    x, (labels, y) = two_targets()
+    metrics = [["accuracy"], ["mae", "r2"]]
+    trainer = fp.Trainer(Two(), ["cross_entropy", "mse"], fp.optim.SGD(lr=0.01), metrics)
+    scores, number = (t.data for t in Two()(fp.Tensor(x)))
+    logs = trainer.evaluate(x, (labels, y), 17)
+    assert logs["accuracy_0"] == pytest.approx((scores.argmax(1) == labels).mean())
+    assert logs["mae_1"] == pytest.approx(np.abs(number[:, 0] - y).mean(), rel=1e-12)
+    assert logs["r2_1"] == pytest.approx(1 - logs["loss_1"] / y.var(), rel=1e-9)
+    assert set(trainer.fit(x, (labels, y))) >= {"accuracy_0", "mae_1", "r2_1"}
+    again = fp.metrics.OfOutput(**trainer.metrics[1].config())
+    assert (again.name, repr(again)) == ("mae_1", "OfOutput(MAE(), 1)")
+
+
+def test_metrics_of_outputs_that_are_not_there() -> None:
+    x, targets = two_targets()
+    trainer = fp.Trainer(Two(), ["cross_entropy", "mse"], "sgd", [[], [], ["mae"]])
+    with pytest.raises(ValueError, match="mae_2: a metric of output 2, but the number of outputs"):
+        trainer.evaluate(x, targets)
+    single = fp.Trainer(network(3, 1, dtype="float64"), "mse", "sgd", [["mae"]])
+    with pytest.raises(ValueError, match="metric of output 0, but the number of outputs is 1"):
+        single.evaluate(x, targets[1])
+    with pytest.raises(ValueError, match="there are two metrics called 'mae_0'"):
+        fp.metrics.get_all([["mae", "mae"]])
+
+
 def test_a_list_of_losses_is_multi_output() -> None:
     x, (labels, y) = two_targets()
 

@@ -306,87 +306,31 @@ def test_a_normalized_network_is_blind_to_the_scale_of_its_weights() -> None:
     np.testing.assert_allclose(model(x).data, before, rtol=1e-9)
 
 
-# -- Bad input -------------------------------------------------------------------------------------
+# -- Compiled functions ----------------------------------------------------------------------------
 
 
-def test_a_batch_of_one_has_no_variance() -> None:
-    layer = nn.BatchNorm(3)
-    with pytest.raises(ValueError, match=r"batch_norm: training wants more than 1 value"):
-        layer(np.ones((1, 3), np.float32))
-    assert layer.num_batches_tracked.data == 0
-    assert layer(np.ones((1, 2, 3), np.float32)).shape == (1, 2, 3)  # two values a feature
-    layer.eval()
-    assert layer(np.ones((1, 3), np.float32)).shape == (1, 3)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_compiled_step_moves_the_statistics_as_an_eager_one(threads: int) -> None:
+    models = [_network(lambda n: nn.BatchNorm(n, dtype="float64")) for _ in range(2)]
+    optimizers = [optim.SGD(model.parameters(), lr=0.1) for model in models]
 
+    def step(model: nn.Module, optimizer: Any, x: Any, y: Any) -> Tensor:
+        optimizer.zero_grad()
+        loss = F.mean(F.square(model(x) - y))
+        loss.backward()
+        optimizer.step()
+        return loss
 
-def test_a_trainer_refuses_a_last_batch_of_one() -> None:
-    model = nn.Sequential(nn.Dense(3, 4), nn.BatchNorm(4), nn.Dense(4, 1))
-    trainer = fp.Trainer(model, "mse", "sgd")
-    x, y = uniform((33, 3), dtype=np.float32), uniform((33, 1), dtype=np.float32)
-    before = model.state_dict()
-    with pytest.raises(ValueError, match=r"Trainer\.fit: 33 rows in batches of 16 leave a last"):
-        trainer.fit(x, y, batch_size=16, verbose=False)
-    with pytest.raises(ValueError, match=r"batch_norm: training wants more than 1 value"):
-        trainer.train_step(x[:1], y[:1])
-    trainer.train_step(x[:2], y[:2])
-    with pytest.raises(ValueError, match=r"leave a batch of 1"):
-        trainer.train_step(x[:1], y[:1])
-    model.load_state_dict(before)
-    trainer.fit(x, y, batch_size=16, drop_last=True, verbose=False)
-    trainer.fit(x, y, batch_size=15, verbose=False)
-    assert trainer.predict(x[:1]).shape == (1, 1)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: nn.BatchNorm(0), "BatchNorm: num_features must be at least 1"),
-        (lambda: nn.BatchNorm(3, eps=-1), r"BatchNorm: eps must be in \[0, inf\), got -1"),
-        (lambda: nn.BatchNorm(3, eps=float("nan")), "BatchNorm: eps must be in"),
-        (lambda: nn.BatchNorm(3, momentum=1.5), r"momentum must be in \[0, 1\], got 1.5"),
-        (lambda: nn.BatchNorm(3, momentum=-0.1), "momentum must be in"),
-        (lambda: nn.LayerNorm(()), "normalized_shape must have at least one axis"),
-        (lambda: nn.LayerNorm((3, 0)), "normalized_shape must be at least 1"),
-        (lambda: nn.RMSNorm(3, eps=-1e-3), "RMSNorm: eps must be in"),
-        (lambda: nn.GroupNorm(4, 6), "GroupNorm: 4 groups do not divide 6 channels"),
-        (lambda: F.group_norm(np.ones((2, 6)), 4), "group_norm: 4 groups do not divide 6"),
-        (lambda: nn.BatchNorm(3)(np.ones((4, 2), np.float32)), "running_mean has shape"),
-        (lambda: nn.BatchNorm(3)(np.ones(3, np.float32)), r"expects \[rows, ..., features\]"),
-        (lambda: nn.LayerNorm(3)(np.ones((4, 2), np.float32)), "its last axes are to be"),
-        (lambda: nn.GroupNorm(1, 3)(np.ones((4, 2), np.float32)), "weight has shape"),
-        (
-            lambda: F.batch_norm(np.ones((4, 2)), running_mean=Tensor(np.ones(2))),
-            "running_mean and running_var come together",
-        ),
-        (
-            lambda: F.batch_norm(
-                np.ones((4, 2)), Tensor(np.ones(2)), Tensor(np.ones(2)), None, None, True, None
-            ),
-            "momentum=None wants num_batches_tracked",
-        ),
-        (lambda: F.normalize(np.ones((2, 2)), np.ones(3), np.ones(2)), "normalize: mean has shape"),
-        (lambda: F.layer_norm(np.ones((2, 3)), 3, np.ones(2)), "layer_norm: weight has shape"),
-    ],
-)
-def test_bad_values(call: Callable[[], Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: nn.BatchNorm(2.5), "num_features must be an integer"),
-        (lambda: nn.BatchNorm(3, eps="small"), "BatchNorm: eps must be a number, got 'small'"),
-        (lambda: nn.BatchNorm(3, dtype="int32"), "dtype must be float32 or float64"),
-        (lambda: F.layer_norm(np.ones((2, 3), int), 3), "layer_norm: expects float32 or float64"),
-        (lambda: nn.BatchNorm(2)(Tensor(np.ones((3, 2)))), "different dtypes"),
-        (
-            lambda: F.batch_norm(np.ones((4, 2)), [0, 0], [1, 1], training=True),
-            "running_mean and running_var must be Tensors",
-        ),
-    ],
-)
-def test_bad_types(call: Callable[[], Any], message: str) -> None:
-    with pytest.raises(TypeError, match=message):
-        call()
+    compiled = fp.compile(lambda x, y: step(models[0], optimizers[0], x, y), threads=threads)
+    for seed, rows in enumerate((8, 8, 5, 8)):
+        x, y = uniform((rows, 5), seed=seed), uniform((rows, 2), seed=seed + 9)
+        losses = compiled(x, y), step(models[1], optimizers[1], Tensor(x), Tensor(y))
+        np.testing.assert_allclose(losses[0].item(), losses[1].item(), rtol=1e-12)
+    ours, eager = (model.state_dict() for model in models)
+    for name, array in ours.items():
+        np.testing.assert_allclose(array, eager[name], rtol=1e-11, atol=1e-13, err_msg=name)
+    for model in models:
+        model.eval()
+    predict = fp.compile(models[0], threads=threads)
+    x = uniform((6, 5))
+    np.testing.assert_allclose(predict(x).data, models[1](x).data, rtol=1e-11)

@@ -8,4 +8,5 @@ Run from the root of the repository, with fastprop installed::
     python -m benchmarks.python.threads     # more threads are never slower than one
     python -m benchmarks.python.memory      # peak memory, and what the arena holds
     python -m benchmarks.python.startup     # import, demo, single calls
+    python -m benchmarks.python.checkpoint  # how long a checkpoint holds up the training
 """

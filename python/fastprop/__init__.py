@@ -129,7 +129,9 @@ from fastprop.graph import (
     no_grad,
     tensor,
 )
+from fastprop.nn.segments import checkpoint_sequential
 from fastprop.random import seed
+from fastprop.saving import SavedFileError, load, save
 from fastprop.tracing import compile
 from fastprop.train import Callback, History, NonFiniteError, Trainer
 
@@ -150,7 +152,9 @@ if TYPE_CHECKING:
 __all__ = [
     # the five words
     "Tensor", "Parameter", "tensor", "from_dlpack", "Trainer", "History", "Callback",
-    "NonFiniteError", "compile", "checkpoint", "custom_op", "TraceError",
+    "NonFiniteError", "compile", "checkpoint", "checkpoint_sequential", "custom_op", "TraceError",
+    # files
+    "save", "load", "SavedFileError",
     # derivatives
     "grad", "no_grad", "value_and_grad", "vjp", "jvp", "jacobian", "hessian", "hvp", "gradcheck",
     "gradgradcheck", "GradcheckError", "detect_anomaly", "AnomalyError",

@@ -19,7 +19,7 @@ from fastprop import functional as F
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 from fastprop.losses.reduce import check_labels, predictions, targets_like
 from fastprop.nn.checks import positive_int
-from fastprop.registry import lookup, type_name
+from fastprop.registry import constructor_arguments, lookup, type_name
 
 Sums = tuple[Tensor, ...]
 
@@ -32,9 +32,11 @@ class Metric:
 
     Attributes:
         name: Key in the history.
+        higher_is_better: Says to callbacks such as ``EarlyStopping`` in which direction it is good.
     """
 
     name: str = ""
+    higher_is_better: bool = False
 
     def rows(self, pred: Tensor, target: Tensor) -> Tensor:
         """One number for each row of the batch, shape ``[rows]``."""
@@ -62,16 +64,23 @@ class Metric:
         sums = self.sums(as_tensor(pred), as_tensor(target))
         return self.finalize(np.array([s.item() for s in sums], dtype=np.float64))
 
+    def config(self) -> dict[str, Any]:
+        """The arguments that make a metric like this one: attributes of the same names."""
+        return constructor_arguments(self, vars(self))
+
     def __repr__(self) -> str:
         return f"{type_name(self)}()"
 
 
-class _Function(Metric):
+class FunctionMetric(Metric):
     """The user's ``function(pred, target) -> [rows]``."""
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         self.name = getattr(function, "__name__", type_name(function))
         self._function = function
+
+    def config(self) -> dict[str, Any]:
+        return {"function": self._function}
 
     def rows(self, pred: Tensor, target: Tensor) -> Tensor:
         return self._function(pred, target)
@@ -100,6 +109,7 @@ class BinaryAccuracy(Metric):
     """
 
     name = "binary_accuracy"
+    higher_is_better = True
 
     def __init__(self, threshold: float = 0.0) -> None:
         if not math.isfinite(threshold):
@@ -124,6 +134,8 @@ class TopKAccuracy(Metric):
     probabilities ``[rows, classes]``, of which the highest counts.
     """
 
+    higher_is_better = True
+
     def __init__(self, k: int = 5) -> None:
         self.k = positive_int("TopKAccuracy", "k", k)
         self.name = f"top_{self.k}_accuracy"
@@ -147,6 +159,7 @@ class Accuracy(Metric):
     """
 
     name = "accuracy"
+    higher_is_better = True
 
     def rows(self, pred: Tensor, target: Tensor) -> Tensor:
         pred = predictions(self.name, pred)
@@ -212,6 +225,7 @@ class R2(Metric):
     """
 
     name = "r2"
+    higher_is_better = True
 
     def sums(self, pred: Tensor, target: Tensor) -> Sums:
         pred = predictions(self.name, pred)
@@ -232,6 +246,41 @@ class R2(Metric):
         constant = spread <= 16 * np.finfo(np.float64).eps * squares
         ratio = residual / np.where(constant, 1.0, spread)
         return float(np.mean(np.where(constant, residual == 0, 1.0 - ratio)))
+
+
+class OfOutput(Metric):
+    """A metric of one of several outputs, with its number behind the name: ``accuracy_0``.
+
+    Args:
+        metric: What :func:`get` takes.
+        output: Which output and target, from 0.
+    """
+
+    def __init__(self, metric: str | Metric | Callable[..., Any], output: int) -> None:
+        self.metric = get(metric, "OfOutput")
+        self.output = output
+        self.higher_is_better = bool(getattr(self.metric, "higher_is_better", False))
+        self.name = f"{self.metric.name}_{output}"
+
+    def sums(self, pred: Any, target: Any) -> Sums:
+        for what, values in (("outputs", pred), ("targets", target)):
+            count = len(values) if isinstance(values, tuple | list) else 1
+            if not isinstance(values, tuple | list) or self.output >= count:
+                raise ValueError(
+                    f"{self.name}: a metric of output {self.output}, but the number of {what} is "
+                    f"{count}"
+                )
+        return self.metric.sums(pred[self.output], target[self.output])
+
+    def finalize(self, sums: np.ndarray[Any, Any]) -> float:
+        return self.metric.finalize(sums)
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that make one like this."""
+        return {"metric": self.metric, "output": self.output}
+
+    def __repr__(self) -> str:
+        return f"OfOutput({self.metric!r}, {self.output})"
 
 
 def _columns(x: Tensor) -> Tensor:
@@ -280,7 +329,7 @@ def get(metric: str | Metric | Callable[..., Any], where: str = "metrics.get") -
     if all(hasattr(metric, part) for part in ("name", "sums", "finalize")):
         return metric  # type: ignore[return-value]
     if callable(metric):
-        return _Function(metric)
+        return FunctionMetric(metric)
     raise TypeError(
         f"{where}: metric must be a name, a Metric or a function (pred, target), got {metric!r}"
     )
@@ -289,6 +338,8 @@ def get(metric: str | Metric | Callable[..., Any], where: str = "metrics.get") -
 def get_all(metrics: Any, where: str = "metrics.get_all") -> list[Metric]:
     """The Metrics of a list (a single one counts as a list of one).
 
+    For a model with several outputs it may hold one list for each: ``[["accuracy"], ["mae"]]``.
+
     Raises:
         ValueError: An unknown name, or two metrics of one name.
         TypeError: An item that is no metric.
@@ -296,7 +347,12 @@ def get_all(metrics: Any, where: str = "metrics.get_all") -> list[Metric]:
     if metrics is None:
         return []
     items: list[Any] = list(metrics) if isinstance(metrics, list | tuple) else [metrics]
-    found = [get(item, where) for item in items]
+    if items and all(isinstance(item, list | tuple) for item in items):
+        found: list[Metric] = [
+            OfOutput(get(metric, where), i) for i, each in enumerate(items) for metric in each
+        ]
+    else:
+        found = [get(item, where) for item in items]
     names = [metric.name for metric in found]
     for name in names:
         if names.count(name) > 1:
@@ -306,6 +362,7 @@ def get_all(metrics: Any, where: str = "metrics.get_all") -> list[Metric]:
 
 __all__ = [
     "Metric",
+    "FunctionMetric",
     "Accuracy",
     "BinaryAccuracy",
     "TopKAccuracy",
@@ -313,6 +370,7 @@ __all__ = [
     "MSE",
     "RMSE",
     "R2",
+    "OfOutput",
     "METRICS",
     "get",
     "get_all",

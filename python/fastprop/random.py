@@ -7,9 +7,12 @@ nor on what else was drawn, and a resumed run continues bit for bit.
 
 from __future__ import annotations
 
+import math
 import operator
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -182,12 +185,42 @@ def check_float_dtype(where: str, dtype: DTypeLike) -> np.dtype[Any]:
     return wanted
 
 
+class BoundedGenerator(Generator):
+    """Draws no more than `most` numbers at once.
+
+    Raises:
+        ValueError: At a draw of more.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__(0)
+        self._most = most
+
+    def _draw(
+        self, op: str, shape: Sequence[int], dtype: DTypeLike, **parameters: float
+    ) -> NDArray[Any]:
+        if math.prod(shape) > self._most:
+            raise ValueError(f"{op}: shape {tuple(shape)} is larger than the {self._most} allowed")
+        return super()._draw(op, shape, dtype, **parameters)
+
+
 _default = Generator(0)
+_instead: ContextVar[Generator | None] = ContextVar("_instead", default=None)
 
 
 def default_generator() -> Generator:
     """The generator that modules draw their initial parameters from."""
-    return _default
+    return _instead.get() or _default
+
+
+@contextmanager
+def drawing_from(generator: Generator) -> Iterator[None]:
+    """Inside the block (and in this thread) `generator` is the default one."""
+    token = _instead.set(generator)
+    try:
+        yield
+    finally:
+        _instead.reset(token)
 
 
 def seed(value: SupportsIndex) -> None:
@@ -199,4 +232,4 @@ def seed(value: SupportsIndex) -> None:
         TypeError: `value` is no integer.
         ValueError: `value` is not in [0, 2**64).
     """
-    _default.state = (check_seed("seed", value), 0)
+    default_generator().state = (check_seed("seed", value), 0)

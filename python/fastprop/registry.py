@@ -1,7 +1,8 @@
-"""Names that users type, and the objects they stand for."""
+"""Names that users type, the objects they stand for, and the arguments that objects are made of."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -32,3 +33,27 @@ def lookup(where: str, kind: str, name: str, known: Mapping[str, T]) -> T:
 def type_name(value: Any) -> str:
     """How an error message calls the type of `value`."""
     return type(value).__name__
+
+
+def constructor_arguments(made: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `values` that the constructor of `made` has parameters for."""
+    parameters = list(inspect.signature(type(made).__init__).parameters)[1:]
+    return {name: values[name] for name in parameters if name in values}
+
+
+def construct(cls: Any, arguments: Mapping[str, Any]) -> Any:
+    """An object of `cls`, where ``*args`` and ``**options`` go by their names as well."""
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    several = next((i for i, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), -1)
+    positional: list[Any] = []
+    named: dict[str, Any] = dict(arguments)
+    for i, parameter in enumerate(parameters):
+        if parameter.name not in named:
+            continue
+        if parameter.kind is parameter.VAR_KEYWORD:
+            named.update(named.pop(parameter.name))
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            positional.extend(named.pop(parameter.name))
+        elif i < several or parameter.kind is parameter.POSITIONAL_ONLY:
+            positional.append(named.pop(parameter.name))
+    return cls(*positional, **named)

@@ -152,6 +152,17 @@ def op_info(name: str) -> tuple[int, list[str]]:
     Index of an op in the table, and the names of its attributes in order.
     """
 
+def overwrite(
+    code: typing.SupportsInt | typing.SupportsIndex,
+    inputs: collections.abc.Sequence,
+    outputs: collections.abc.Sequence,
+    attrs: dict,
+    numbers: collections.abc.Sequence,
+) -> None:
+    """
+    Run an op that writes into the outputs, Tensors or arrays, and note the time.
+    """
+
 def panel_width(dtype: numpy.dtype[typing.Any]) -> int:
     """
     Columns in a panel of a packed matrix, at this instruction-set level.
@@ -177,14 +188,14 @@ def set_eager_threads(threads: typing.SupportsInt | typing.SupportsIndex) -> int
     Threads of every eager op from now on, 0 for what its shapes ask for; gives the number before.
     """
 
-def set_observer(observer: typing.Any) -> typing.Any:
-    """
-    Call observer(op, inputs, result) after every eager op, None for nothing; gives the one before.
-    """
-
 def set_host_function(function: collections.abc.Callable) -> None:
     """
     What host_call and host_update call: function(slot, inputs, outputs, numbers), with arrays over memory that is valid during the call only.
+    """
+
+def set_observer(observer: typing.Any) -> typing.Any:
+    """
+    Call observer(op, inputs, result) after every eager op, None for nothing; gives the one before.
     """
 
 def wrapped_index(

@@ -20,6 +20,7 @@ from fastprop.data.windows import (
     Convert,
     Reading,
     Window,
+    row_order,
     transform_windows,
     window_rows,
 )
@@ -209,6 +210,63 @@ class ArrayStream(StreamDataset):
             yield start, self._data.slice(begin + start, end)
         else:
             yield start, self._data.take(self._chosen[begin + start : end])
+
+    def windows(
+        self, reading: Reading, epoch: int, first_step: int, pool: Pool[Buffer], convert: Convert
+    ) -> Iterator[tuple[Buffer, Window]]:
+        whole = None if self.transforms or self._chosen is not None else self._as_it_is(convert)
+        if whole is None:
+            yield from super().windows(reading, epoch, first_step, pool, convert)
+            return
+        # Nothing has to be converted: a step can take its rows from where they lie. What is left
+        # to the thread is to look at them, which also brings them in from the disk.
+        blocks, size = self._plan(reading, epoch)
+        number, skip = divmod(first_step * reading.batch, size)
+        for stretches in self._stretches(blocks, size, number):
+            for first, end in stretches:
+                convert(self._data.slice(first, end), f"rows {first} to {end - 1}")
+            rows = np.concatenate([np.arange(first, end) for first, end in stretches])
+            used = len(rows) - len(rows) % reading.batch if reading.drop_last else len(rows)
+            order = rows[row_order(reading, epoch, number, len(rows))][skip:used]
+            if len(order):
+                first_step = (number * size + skip) // reading.batch
+                yield pool.take(), Window(first_step, whole, order)
+            number, skip = number + 1, 0
+
+    def _stretches(
+        self, blocks: NDArray[np.int64], size: int, number: int
+    ) -> Iterator[list[tuple[int, int]]]:
+        """First row and end of every piece of a window of `size` rows, from window `number` on."""
+        skip, count = number * size, 0
+        found: list[tuple[int, int]] = []
+        for block in blocks:
+            begin = int(block) * self._block
+            end = begin + int(self.block_rows[block] or 0)
+            left_out = min(skip, end - begin)
+            begin, skip = begin + left_out, skip - left_out
+            while begin < end:
+                taken = min(end - begin, size - count)
+                found.append((begin, begin + taken))
+                begin, count = begin + taken, count + taken
+                if count == size:
+                    yield found
+                    found, count = [], 0
+        if found:
+            yield found
+
+    def _as_it_is(self, convert: Convert) -> Batch | None:
+        """The arrays in the form that they are wanted in; ``None`` if they have another one."""
+        part = self._data.slice(0, 1)
+        made = convert(part, "the first row")
+        if len(made.arrays) != len(part.arrays):
+            return None
+        wholes = []
+        for whole, given, wanted in zip(self._data.arrays, part.arrays, made.arrays, strict=True):
+            as_it_is = np.shares_memory(given, wanted) and whole.flags.aligned
+            if not as_it_is or not whole.flags.c_contiguous:
+                return None
+            wholes.append(whole.reshape(len(whole), *wanted.shape[1:]))
+        return made.with_arrays(wholes)
 
     def block_name(self, block: int) -> str:
         return f"rows {block * self._block} and on"

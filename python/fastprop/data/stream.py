@@ -186,9 +186,8 @@ class StreamDataset(BaseDataset):
             pool: Memory for windows.
             convert: Gives every piece, or every transformed batch, the form that it is wanted in.
         """
-        size = window_rows(self.head(), reading.batch, self.window_rows, self.rows)
+        blocks, size = self._plan(reading, epoch)
         skipped = first_step * reading.batch // size * size
-        blocks = self.block_order(epoch, shuffle=reading.shuffle, seed=reading.seed, size=size)
         pieces = self._pieces(blocks, epoch, skipped)
         if not self.transforms:
             yield from fill_windows(pieces, reading, epoch, first_step, size, pool, convert)
@@ -202,6 +201,12 @@ class StreamDataset(BaseDataset):
                 raw.give_back(buffer)
 
         yield from transform_windows(unfilled(), self.transforms, reading, epoch, pool, convert)
+
+    def _plan(self, reading: Reading, epoch: int) -> tuple[NDArray[np.int64], int]:
+        """The order of the blocks, and the rows of a window."""
+        size = window_rows(self.head(), reading.batch, self.window_rows, self.rows)
+        order = self.block_order(epoch, shuffle=reading.shuffle, seed=reading.seed, size=size)
+        return order, size
 
     def _pieces(
         self, blocks: NDArray[np.int64], epoch: int, skip: int

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
+from weakref import ref
 
 import numpy as np
 
@@ -143,8 +144,30 @@ def column(moments: Tensor, i: int) -> Tensor:
     return reshape(part(moments, (0, i), (1, 1), (columns, 1)), (columns,))
 
 
-def _batch_sums(dy: Tensor, y: Tensor, x: Tensor, m: Tensor, s: Tensor) -> Tensor:
-    return apply(_BATCH_WEIGHTS, x, m, s, dy, eps=y.attrs["eps"])
+class _Once:
+    """An op that several rules of one node ask for: an eager pass calls them one after the other.
+
+    A traced one may ask as often as it likes, since a Program computes equal things once.
+    """
+
+    def __init__(self, make: Callable[..., Tensor]) -> None:
+        self._make = make
+        self._latest: tuple[ref[Tensor], ref[Tensor], Tensor] | None = None
+
+    def __call__(self, dy: Tensor, y: Tensor, *inputs: Tensor) -> Tensor:
+        latest = self._latest
+        if latest is not None and latest[0]() is dy and latest[1]() is y:
+            return latest[2]
+        value = self._make(dy, y, *inputs)
+        # A symbolic one, or one to be differentiated, would keep a graph alive. Without a time dy was
+        # made by the user, who may change it.
+        if dy.time and not (value.symbolic or value.requires_grad):
+            self._latest = (ref(dy), ref(y), value)
+        return value
+
+
+_batch_sums = _Once(lambda dy, y, x, m, s: apply(_BATCH_WEIGHTS, x, m, s, dy, eps=y.attrs["eps"]))
+_layer_sums = _Once(lambda dy, y, x, moments: apply(_LAYER_WEIGHTS, x, moments, dy, **y.attrs))
 
 
 def _batch_dx(dy: Tensor, y: Tensor, x: Tensor, m: Tensor, s: Tensor, *wb: Tensor) -> Tensor:
@@ -155,10 +178,6 @@ def _batch_dx(dy: Tensor, y: Tensor, x: Tensor, m: Tensor, s: Tensor, *wb: Tenso
 
 def _batch_rule(i: int) -> Vjp:
     return lambda dy, y, x, m, s, *wb: column(_batch_sums(dy, y, x, m, s), i)
-
-
-def _layer_sums(dy: Tensor, y: Tensor, x: Tensor, moments: Tensor) -> Tensor:
-    return apply(_LAYER_WEIGHTS, x, moments, dy, **y.attrs)
 
 
 def _layer_rule(i: int) -> Vjp:

@@ -181,6 +181,15 @@ class Loss:
             return converted(array, wanted if array.dtype.kind == "f" else np.dtype(np.int64))
         return check_known(self.name, array, tuple(output_shape), wanted, self.parameters)
 
+    def config(self) -> dict[str, Any]:
+        """What makes a loss like this one, for :meth:`from_config`."""
+        return {"function": self.name if self.is_known else self.function, **self.parameters}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Loss:
+        """The loss that :meth:`config` describes."""
+        return cls(**config)
+
     def __repr__(self) -> str:
         parameters = "".join(f", {name}={value!r}" for name, value in self.parameters.items())
         return f"Loss({self.name!r}{parameters})"

@@ -29,6 +29,12 @@ class _Numbered(Module):
         for module in new:
             self.append(module)
 
+    def config(self) -> dict[str, Any]:
+        """The modules that it holds now; those of a subclass that makes its own are its matter."""
+        if type(self).__init__ in (Sequential.__init__, ModuleList.__init__):
+            return {"modules": tuple(self)}
+        return super().config()
+
     def _check(self, index: int, module: Any) -> None:
         if isinstance(module, Module):
             return

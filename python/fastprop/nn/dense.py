@@ -62,6 +62,7 @@ class Dense(Module):
 
     weight: Parameter
     bias: Parameter | None
+    _not_saved = ("init",)
 
     def __init__(
         self,

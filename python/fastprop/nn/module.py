@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +14,7 @@ from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.scope import Scope, scoped
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import current_trace, forget_gradient
-from fastprop.registry import type_name
+from fastprop.registry import construct, type_name
 
 M = TypeVar("M", bound="Module")
 
@@ -54,6 +55,14 @@ class Module:
     _parameters: dict[str, Parameter]
     _buffers: dict[str, Buffer]
     _modules: dict[str, Module]
+    _made_with: tuple[tuple[Any, ...], dict[str, Any]]
+    _not_saved: ClassVar[tuple[str, ...]] = ()
+    """Arguments that only say how parameters start."""
+
+    def __new__(cls: type[M], *arguments: Any, **options: Any) -> M:
+        made: M = object.__new__(cls)
+        object.__setattr__(made, "_made_with", (arguments, options))
+        return made
 
     def __init__(self) -> None:
         for table in _TABLES:
@@ -153,11 +162,18 @@ class Module:
 
     # -- what is inside ---
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module (its name is ``prefix``) and all modules below, each once."""
+    def named_modules(
+        self, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """This module (its name is ``prefix``) and all modules below.
+
+        Args:
+            prefix: Name of this module.
+            remove_duplicate: Each once, else under each of its names.
+        """
         seen: set[int] = set()
         for name, module in self._walk(prefix):
-            if id(module) not in seen:
+            if not remove_duplicate or id(module) not in seen:
                 seen.add(id(module))
                 yield name, module
 
@@ -235,9 +251,14 @@ class Module:
 
     # -- state ---
 
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Copies of all parameters and Buffers by name; a shared one has each of its names."""
-        return {name: tensor.data.copy() for name, tensor in self._walk_tables(*_STATE)}
+    def state_dict(self, copy: bool = True) -> dict[str, NDArray[Any]]:
+        """All parameters and Buffers by name; a shared one has each of its names.
+
+        Args:
+            copy: Copies; else the arrays themselves, which training goes on to change.
+        """
+        arrays = {name: tensor.data for name, tensor in self._walk_tables(*_STATE)}
+        return {name: a.copy() for name, a in arrays.items()} if copy else arrays
 
     def load_state_dict(self, state: Mapping[str, ArrayLike], strict: bool = True) -> LoadResult:
         """Set parameters and Buffers by name. All are checked before the first one is set.
@@ -296,6 +317,27 @@ class Module:
         """Forget the gradients of all parameters."""
         for parameter in self.parameters():
             forget_gradient(parameter)
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that make a module like this one, by name; parameters are saved apart.
+
+        They are those that the constructor was given, or its defaults. A module of this library
+        that has an attribute of an argument's name gives that, as it may have been changed since.
+        """
+        given, options = self._made_with
+        bound = inspect.signature(type(self).__init__).bind(self, *given, **options)
+        bound.apply_defaults()
+        found = dict(list(bound.arguments.items())[1:])
+        if type(self).__module__.partition(".")[0] == __name__.partition(".")[0]:
+            now = {name: self.__dict__.get(name, value) for name, value in found.items()}
+            found.update({k: v for k, v in now.items() if not isinstance(v, Tensor)})
+        return {name: value for name, value in found.items() if name not in self._not_saved}
+
+    @classmethod
+    def from_config(cls: type[M], config: Mapping[str, Any]) -> M:
+        """A module made with the arguments that :meth:`config` gave."""
+        made: M = construct(cls, config)
+        return made
 
     # -- printing ---
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastprop.train.errors import NonFiniteError
 
 if TYPE_CHECKING:
     from fastprop.train.trainer import Trainer
@@ -26,6 +28,12 @@ class Callback:
         class StopWhenGood(fp.Callback):
             def on_epoch_end(self, trainer, epoch, logs):
                 return logs["val_accuracy"] > 0.99
+
+    Any object with one of these methods will do; it need not derive from this class. Callbacks in
+    scikit-learn's style (``on_fit_task_end``) are taken as well.
+
+    A callback with memory defines :meth:`state_dict` and :meth:`load_state_dict` too: then a
+    training that goes on from a checkpoint finds it as it was.
     """
 
     def on_train_begin(self, trainer: Trainer) -> bool | None:
@@ -55,64 +63,138 @@ class Callback:
         """
         return None
 
-    def on_train_end(self, trainer: Trainer) -> None:
-        """Called once at the end, also after an error or Ctrl-C."""
+    def steps_until_due(self, trainer: Trainer) -> int | None:
+        """At most how many steps may be done before :meth:`on_save_point` is called again.
+
+        ``None`` if it does not matter. Weights do not depend on it.
+        """
         return None
+
+    def on_save_point(self, trainer: Trainer) -> None:
+        """Called when all is at rest: after a run of steps, and after an epoch and its record.
+
+        All other hooks of that moment have been called: what a training is can be copied now.
+        """
+        return None
+
+    def on_nonfinite(self, trainer: Trainer, error: NonFiniteError) -> bool | None:
+        """Called when a loss was not finite, with the last good parameters back in place.
+
+        Returns:
+            ``True`` lets ``fit`` end and return its history; else the error goes on to the caller.
+        """
+        return None
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Called once at the end, also after an error or Ctrl-C (``trainer.fitting.failed``)."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has to be known to go on: numbers, strings, arrays, and lists and dicts of these."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave; called after :meth:`on_train_begin`."""
+
+
+_HOOKS = (
+    "on_train_begin",
+    "on_steps_end",
+    "on_epoch_end",
+    "steps_until_due",
+    "on_save_point",
+    "on_nonfinite",
+    "on_train_end",
+)
+_SKLEARN_HOOK = "on_fit_task_end"
 
 
 class CallbackList:
-    """The callbacks of one ``fit``; knows which hooks anybody has overridden."""
+    """The callbacks of one ``fit``; knows which hooks anybody has."""
 
-    def __init__(self, trainer: Trainer, callbacks: Sequence[Callback]) -> None:
+    def __init__(self, trainer: Trainer, callbacks: Sequence[Any]) -> None:
         self._trainer = trainer
-        self._begin = _overriding(callbacks, "on_train_begin")
-        self._steps = _overriding(callbacks, "on_steps_end")
-        self._epoch = _overriding(callbacks, "on_epoch_end")
-        self._end = _overriding(callbacks, "on_train_end")
+        self._hooks = {hook: _defining(callbacks, hook) for hook in _HOOKS}
 
     @property
     def watches_steps(self) -> bool:
-        return bool(self._steps)
+        hooks = self._hooks
+        return bool(hooks["on_steps_end"] or hooks["on_save_point"])
 
     @property
     def watches_epochs(self) -> bool:
-        return bool(self._epoch)
+        return bool(self._hooks["on_epoch_end"])
 
     def train_begin(self) -> None:
-        for callback in self._begin:
-            if callback.on_train_begin(self._trainer):
-                self._trainer.stop()
+        self._tell("on_train_begin")
 
     def steps_end(self, first_step: int, losses: NDArray[np.float64]) -> None:
-        for callback in self._steps:
-            if callback.on_steps_end(self._trainer, first_step, losses):
-                self._trainer.stop()
+        self._tell("on_steps_end", first_step, losses)
 
     def epoch_end(self, epoch: int, logs: Logs) -> None:
-        for callback in self._epoch:
-            if callback.on_epoch_end(self._trainer, epoch, logs):
-                self._trainer.stop()
+        self._tell("on_epoch_end", epoch, logs)
+
+    def save_point(self) -> None:
+        for callback in self._hooks["on_save_point"]:
+            callback.on_save_point(self._trainer)
+
+    def steps_until_due(self) -> int | None:
+        asked = [c.steps_until_due(self._trainer) for c in self._hooks["steps_until_due"]]
+        return min((max(1, steps) for steps in asked if steps is not None), default=None)
+
+    def nonfinite(self, error: NonFiniteError) -> bool:
+        """True if somebody takes it as an end like another."""
+        asked = [c.on_nonfinite(self._trainer, error) for c in self._hooks["on_nonfinite"]]
+        return any(asked)
 
     def train_end(self) -> None:
-        for callback in self._end:
+        for callback in self._hooks["on_train_end"]:
             callback.on_train_end(self._trainer)
 
+    def _tell(self, hook: str, *arguments: Any) -> None:
+        for callback in self._hooks[hook]:
+            if getattr(callback, hook)(self._trainer, *arguments):
+                self._trainer.stop()
 
-def _overriding(callbacks: Sequence[Callback], hook: str) -> list[Callback]:
+
+def _defining(callbacks: Sequence[Any], hook: str) -> list[Any]:
     """Callbacks that define `hook`, in their class or as an attribute of their own."""
     base = getattr(Callback, hook)
-    return [c for c in callbacks if getattr(getattr(c, hook), "__func__", None) is not base]
+    found = [(c, getattr(c, hook, None)) for c in callbacks]
+    return [c for c, own in found if own and getattr(own, "__func__", None) is not base]
 
 
-def check_callbacks(where: str, callbacks: Sequence[Callback] | Callback) -> list[Callback]:
+def check_callbacks(where: str, callbacks: Any) -> list[Any]:
     """A list of callbacks.
 
+    Args:
+        where: Who asks; starts the messages.
+        callbacks: One or a list of: :class:`Callback`, an object with one of its hooks, a callback
+            in scikit-learn's style.
+
     Raises:
-        TypeError: Something in it is no :class:`Callback`, such as a class instead of an object.
+        TypeError: Something else, such as a class instead of an object.
     """
-    items: list[Any] = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
-    for item in items:
-        if not isinstance(item, Callback):
-            what = f"the class {item.__name__}" if isinstance(item, type) else f"{item!r}"
-            raise TypeError(f"{where}: callbacks must be fastprop.Callback objects, got {what}")
-    return items
+    several = isinstance(callbacks, Iterable) and not _is_callback(callbacks)
+    items = list(callbacks) if several and not isinstance(callbacks, str) else [callbacks]
+    return [_check_callback(where, item) for item in items]
+
+
+def _is_callback(item: Any) -> bool:
+    return any(callable(getattr(item, hook, None)) for hook in (*_HOOKS, _SKLEARN_HOOK))
+
+
+def _check_callback(where: str, item: Any) -> Any:
+    if not isinstance(item, type) and _is_callback(item):
+        if isinstance(item, Callback):
+            return item
+        if callable(getattr(item, _SKLEARN_HOOK, None)):
+            from fastprop.train.sklearn_callbacks import SklearnCallback
+
+            return SklearnCallback(item)
+        return item
+    what = f"the class {item.__name__}" if isinstance(item, type) else f"{item!r}"
+    raise TypeError(
+        f"{where}: callbacks must be fastprop.Callback objects or objects with hooks such as "
+        f"on_epoch_end, got {what}"
+    )

@@ -14,8 +14,9 @@ from fastprop.data import ArrayDataset, Dataset, check_finite, split_rows, to_ar
 from fastprop.data.base import BaseDataset
 from fastprop.data.dataset import same_length
 from fastprop.train.balance import strata
+from fastprop.train.misfit import argument_range
 from fastprop.train.objective import Objective
-from fastprop.train.programs import Programs, argument_range
+from fastprop.train.programs import Programs
 from fastprop.train.streams import StreamData, open_stream
 
 Array = NDArray[Any]
@@ -253,16 +254,25 @@ def rows_of(value: Any) -> int | None:
         return None
 
 
-def check_batch_size(where: str, batch_size: SupportsIndex | None, rows: int | None) -> int:
+def check_batch_size(
+    where: str, batch_size: SupportsIndex | None, rows: int | None, drop_last: bool = False
+) -> int:
     """Rows of a step, at most all of them; ``None`` means all.
 
     Raises:
         TypeError: Not an integer.
-        ValueError: Less than 1; ``None`` where it is not known how many rows there are.
+        ValueError: Less than 1; ``None`` where it is not known how many rows there are; more than
+            there are, where short batches are left out.
     """
     if batch_size is not None:
         size = _positive(where, "batch_size", batch_size, 1)
-        return size if rows is None else min(size, rows)
+        if rows is None:
+            return size
+        if drop_last and size > rows:
+            raise ValueError(
+                f"{where}: drop_last leaves no batch, with {rows} rows and batch_size {size}"
+            )
+        return min(size, rows)
     if rows is None:
         raise ValueError(
             f"{where}: batch_size=None means all rows, and it is not known how many there are"

@@ -15,6 +15,7 @@ from fastprop.graph.program import RunResult
 from fastprop.train.callbacks import CallbackList
 from fastprop.train.errors import NonFiniteError
 from fastprop.train.feed import Chunk
+from fastprop.train.pace import Pace
 from fastprop.train.programs import TracedProgram
 from fastprop.train.progress import Progress
 from fastprop.train.recovery import Recovery, Segment
@@ -43,6 +44,14 @@ class EpochRunner:
         callbacks: Told after every run.
         progress: Moved after every run, or ``None``.
         explain: Does the step of some rows op by op; gives what came out that is not finite.
+
+    Attributes:
+        pace: The clock that training has to keep up with, or ``None``.
+        done: Steps of the present epoch that are done.
+        rows: Rows of these, or of the latest epoch.
+        stop_requested: True ends the training after the run that is going on.
+        at_rest: False while a run or its record is in the making; else all fits together.
+        interrupted: True if a signal ended a run, after a whole step.
     """
 
     def __init__(
@@ -73,49 +82,92 @@ class EpochRunner:
         self._recovery = Recovery(traced.changed_arrays(), optimizer, self._replay)
         self._first_step = optimizer.steps
         self._last_step = 0  # of the latest epoch
+        self._parts: list[NDArray[np.float64]] = []
+        self.pace: Pace | None = None
+        self.done = 0
+        self.rows = 0
         self.stop_requested = False
+        self.at_rest = True
+        self.interrupted = False
 
     @property
-    def rows(self) -> int:
-        """Rows of the latest epoch."""
-        rows = self._feed.rows
-        assert rows is not None
-        return rows
+    def steps(self) -> int | None:
+        """Steps of an epoch, where that is known."""
+        return self._feed.steps
+
+    @property
+    def values(self) -> NDArray[np.float64] | None:
+        """What the steps of the present epoch recorded, ``[done, scalars]``."""
+        if len(self._parts) > 1:
+            self._parts = [np.concatenate(self._parts)]
+        return self._parts[0] if self._parts else None
 
     def close(self) -> None:
         """Nothing more will be run."""
         self._feed.close()
 
-    def run(self, epoch: int, epochs_done: int, first_step: int = 0) -> NDArray[np.float64] | None:
-        """Train one epoch.
+    def run(self, epoch: int, epochs_done: int) -> NDArray[np.float64] | None:
+        """Train one epoch, or what is left of it after the first :attr:`done` steps.
 
         Args:
             epoch: Its number; decides the order of the rows.
             epochs_done: Epochs done in this ``fit``, for the progress bar.
-            first_step: Where to begin in it, after the steps that another run has done.
 
         Returns:
             What the steps recorded, ``[steps, scalars]``; ``None`` if :attr:`stop_requested` ended
-            it early. Of those before `first_step` there is nothing.
+            it early.
 
         Raises:
             NonFiniteError: A loss was NaN or infinite; the last good parameters are back.
             KeyboardInterrupt: Ctrl-C (or what another signal handler raised), after a whole step.
         """
         self._recovery.before_run(always=self._callbacks.watches_epochs)
-        parts: list[NDArray[np.float64]] = []
-        step = first_step
-        while (chunk := self._feed.at(epoch, step)) is not None:
-            if parts:
+        if not self.done:
+            self.rows = 0
+        first = self.done
+        while (chunk := self._feed.at(epoch, self.done)) is not None:
+            if self.done > first:
                 if self.stop_requested:
                     return None
                 self._recovery.before_run()
-            count = self._next_count(chunk.first + chunk.steps - step)
-            parts.append(self._run(chunk, epoch, step, count))
-            step += count
-            self._last_step = step
-            self._tell(parts[-1], epochs_done, step)
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            count = self._next_count(chunk.first + chunk.steps - self.done)
+            part = self._run(chunk, epoch, self.done, count)
+            self._last_step = self.done
+            self._tell(part, epochs_done)
+        self.at_rest = False  # until the epoch is recorded
+        values = self.values
+        self._begin_epoch()
+        return values
+
+    def cut_short(self) -> NDArray[np.float64]:
+        """End the present epoch where it is; what its steps recorded."""
+        values = self.values
+        assert values is not None
+        self._begin_epoch()
+        return values
+
+    def _begin_epoch(self) -> None:
+        self.done, self._parts = 0, []
+
+    def go_on(self, done: int, rows: int, values: NDArray[np.float64] | None) -> None:
+        """Begin in the midst of an epoch.
+
+        Args:
+            done: Steps of it that are done.
+            rows: Their rows.
+            values: What they recorded, ``[done, scalars]``.
+
+        Raises:
+            ValueError: That is no place in such an epoch.
+        """
+        of = self._of()
+        if done < 0 or (self.steps is not None and done > self.steps):
+            raise ValueError(f"Trainer.fit: cannot go on after step {done}{of}")
+        count = 0 if values is None else len(values)
+        if count != done or (values is not None and values.ndim != 2):
+            raise ValueError(f"Trainer.fit: cannot go on after step {done}{of}, {count} recorded")
+        self.done, self.rows = done, rows
+        self._parts = [] if values is None else [np.asarray(values, dtype=np.float64)]
 
     def check_parameters(self, epoch: int) -> None:
         """After the last step: no loss comes to show what the last update did.
@@ -123,7 +175,7 @@ class EpochRunner:
         Raises:
             NonFiniteError: It made a parameter NaN or infinite; the parameters before it are back.
         """
-        if not self._recovery.parameters_finite():
+        if self._optimizer.steps > self._first_step and not self._recovery.parameters_finite():
             self._recovery.roll_back(self._optimizer.steps - 1)
             raise NonFiniteError(
                 f"Trainer.fit: a parameter is not finite after the update of epoch {epoch}, step "
@@ -138,18 +190,32 @@ class EpochRunner:
     def _next_count(self, remaining: int) -> int:
         """Steps of the next run."""
         chooser = self._traced.chooser
+        due = self._callbacks.steps_until_due()
+        if due is not None:
+            remaining = min(remaining, due)
         _, look = chooser.next()
         if look or chooser.step_seconds is None:
             return min(remaining, chooser.look_steps())
-        count = max(1, int(self._run_seconds / chooser.step_seconds))
+        seconds = self._run_seconds
+        if self.pace is not None:
+            seconds = min(seconds, _WATCHED_SECONDS, self.pace.left)
+        count = max(1, int(seconds / chooser.step_seconds))
         return remaining if 2 * remaining <= 3 * count else count  # no stub at the end
 
     def _run(self, chunk: Chunk, epoch: int, first: int, count: int) -> NDArray[np.float64]:
+        self.at_rest = False
         optimizer = self._optimizer
         step = optimizer.steps
-        scalars = optimizer.step_scalars(step, count)
+        rates = None
+        if self.pace is not None:
+            rates = self.pace.rates(step, count, self._traced.chooser.step_seconds)
+        scalars = optimizer.step_scalars(step, count, rates)
         result = self._execute(chunk, first, count, step, scalars)
         optimizer.steps = step + result.steps_done
+        if result.steps_done:
+            self._parts.append(result.values[: result.steps_done])
+            self.done += result.steps_done
+            self.rows += len(chunk.rows_of(first, result.steps_done))
         if result.stopped != "done":
             self._stopped(result, Segment(epoch, first, count, step, scalars))
         self._recovery.add(Segment(epoch, first, count, step, scalars))
@@ -184,6 +250,7 @@ class EpochRunner:
     def _stopped(self, result: RunResult, segment: Segment) -> None:
         """Raise what ended a run early."""
         if result.stopped == "interrupt":
+            self.at_rest = self.interrupted = True
             raise result.error or KeyboardInterrupt
         bad = result.steps_done
         self._recovery.add(segment)
@@ -220,13 +287,17 @@ class EpochRunner:
         self._recovery.roll_back(good)
         return cause
 
-    def _tell(self, values: NDArray[np.float64], epochs_done: int, done: int) -> None:
+    def _tell(self, values: NDArray[np.float64], epochs_done: int) -> None:
         if self._callbacks.watches_steps:
             first_step = self._optimizer.steps - len(values)
             self._callbacks.steps_end(first_step, values[:, 0].copy())
+        if self.pace is not None and self.pace.over:
+            self.stop_requested = True
         steps = self._feed.steps
-        if self._progress is not None and steps is not None and done < steps:
-            self._progress.steps_done(epochs_done, done, steps)
+        if self._progress is not None and steps is not None and self.done < steps:
+            self._progress.steps_done(epochs_done, self.done, steps)
+        self.at_rest = True
+        self._callbacks.save_point()
 
     def _of(self) -> str:
         return "" if self._feed.steps is None else f" of {self._feed.steps}"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import operator
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from fastprop.graph.trace import Trace, tracing
 from fastprop.nn.module import Module
 from fastprop.nn.standardize import shapes_only
 from fastprop.optim.python_step import PythonOptimizer
+from fastprop.train.misfit import misfit, shapes_of
 from fastprop.train.mixup import Mixup
 from fastprop.train.objective import Columns, Objective, Traced
 from fastprop.train.regularization import Regularization
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
 _KEPT = 8  # Programs; a ninth shape throws out the one that was used least recently
 # Rows of a step when nothing is learned: enough to fill the machine, few enough to stay in its
-# caches. One row and a few rows have Programs of their own, so that a single prediction is not made
-# by a team.
+# caches. One row and a few have Programs of their own: a single prediction is not made by a team.
 _FEW_ROWS = 32
 _MOST_ROWS = 512
 
@@ -99,6 +98,7 @@ class Programs:
         optimizer: Its optimizer, bound to the model's parameters.
         regularization: Its penalties and constraints.
         threads: Threads of every Program; ``None`` lets each choose.
+        call: Calls the model in another way than ``model(…)``.
     """
 
     def __init__(
@@ -108,8 +108,9 @@ class Programs:
         optimizer: Optimizer,
         regularization: Regularization,
         threads: int | None,
+        call: Callable[..., Any] | None = None,
     ) -> None:
-        self._model = model
+        self._model, self._call = model, call or model
         self._objective = objective
         self._optimizer = optimizer
         self._regularization = regularization
@@ -175,10 +176,10 @@ class Programs:
 
     def _forward(self, where: str, placeholders: Sequence[Tensor]) -> list[Tensor]:
         try:
-            result = self._model(*placeholders)
+            result = self._call(*placeholders)
         except (ValueError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(_misfit(where, self._model, placeholders, error)) from error
+            raise kind(misfit(where, self._model, placeholders, error)) from error
         outputs = list(result) if isinstance(result, tuple | list) else [result]
         name = type(self._model).__name__
         for output in outputs:
@@ -306,8 +307,8 @@ class Programs:
         except (ValueError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(
-                f"{where}: loss or metrics do not take outputs of shape {_shapes(outputs)} with "
-                f"targets of shape {_shapes(targets)}: {error}"
+                f"{where}: loss or metrics do not take outputs of shape {shapes_of(outputs)} with "
+                f"targets of shape {shapes_of(targets)}: {error}"
             ) from error
 
     def _learn(self, where: str, trace: Trace, loss: Tensor) -> None:
@@ -397,48 +398,3 @@ def _mode(model: Module, *, training: bool) -> Iterator[None]:
     finally:
         for module, mode in before:
             object.__setattr__(module, "training", mode)
-
-
-def _shapes(tensors: Sequence[Tensor]) -> str:
-    """Shapes of batched Tensors; the number of rows says nothing."""
-    if not tensors:
-        return "nothing"
-    texts = [f"({', '.join(['N', *map(str, t.shape[1:])])})" for t in tensors]
-    return texts[0] if len(texts) == 1 else ", ".join(texts)
-
-
-def _misfit(where: str, model: Module, inputs: Sequence[Tensor], error: Exception) -> str:
-    """Why the model does not take its inputs, in terms of x where that can be told."""
-    width = _width_of_first_layer(model)
-    x = inputs[0]
-    if len(inputs) == 1 and width is not None:
-        if x.ndim == 1:
-            return (
-                f"{where}: x has 1 axis, the model takes rows of {width} columns; "
-                "reshape x to (rows, columns)"
-            )
-        if x.shape[-1] != width:
-            columns = "1 column" if x.shape[-1] == 1 else f"{x.shape[-1]} columns"
-            return f"{where}: x has {columns}, the model takes {width}"
-    return f"{where}: the model does not take x of shape {_shapes(inputs)}: {error}"
-
-
-def _width_of_first_layer(model: Module) -> int | None:
-    """Columns that a model takes whose first module says so, as ``Dense`` does."""
-    while not hasattr(model, "in_features"):
-        first = next(iter(model.children()), None) if type(model).__name__ == "Sequential" else None
-        if first is None:
-            return None
-        model = first
-    width = model.in_features
-    return int(width) if isinstance(width, int | np.integer) else None
-
-
-def argument_range(model: Module) -> tuple[int, int | None]:
-    """How many inputs ``forward`` takes at least and at most (``None``: any number)."""
-    parameters = inspect.signature(model.forward).parameters.values()
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    least = sum(p.default is p.empty for p in positional)
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return least, None
-    return least, len(positional)

@@ -115,7 +115,7 @@ class Conversion:
         ):
             if value.dtype.kind in "iub" or like.dtype.kind == value.dtype.kind:
                 with np.errstate(over="ignore", invalid="ignore"):
-                    values.append(value.astype(like.dtype))
+                    values.append(value.astype(like.dtype, copy=False))
             else:  # let the loss say what it thinks of it
                 values.append(value)
         targets = self._objective.targets(self._where, values, self._outputs, None)

@@ -2,51 +2,52 @@
 
 from __future__ import annotations
 
-import time
+import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import optim
-from fastprop.data import ArrayDataset, Dataset
-from fastprop.data.base import BaseDataset
 from fastprop.graph import anomaly
 from fastprop.graph.storage import flatten
 from fastprop.nn import Module
+from fastprop.nn.segments import in_segments
 from fastprop.optim import Optimizer
 from fastprop.random import check_seed
 from fastprop.registry import type_name
 from fastprop.train.adapt import adapt_layers, trace_unadapted
 from fastprop.train.balance import sample_rows, weigh_classes
-from fastprop.train.callbacks import Callback, CallbackList, check_callbacks
+from fastprop.train.callbacks import check_callbacks
+from fastprop.train.checkpoint import Photographer, ResumePoint, resume, write_snapshot
+from fastprop.train.diagnostics import Diagnostics
 from fastprop.train.errors import NonFiniteError
+from fastprop.train.fitting import Fit
 from fastprop.train.history import History
+from fastprop.train.inference import Inference
 from fastprop.train.inputs import (
     Reader,
     check_batch_size,
     check_epochs,
     check_fraction,
-    check_steps,
     check_threads,
 )
-from fastprop.train.loop import EpochRunner
 from fastprop.train.mixup import check_mixup
 from fastprop.train.objective import Objective
-from fastprop.train.programs import Programs, evaluation_rows
-from fastprop.train.progress import Progress
+from fastprop.train.pace import check_seconds
+from fastprop.train.programs import Programs
 from fastprop.train.regularization import Regularization
-from fastprop.train.streams import StreamData, open_inputs, refuse_options, run_all
+from fastprop.train.streams import StreamData, refuse_options
 
 if TYPE_CHECKING:
     from fastprop.graph.program import Program
-    from fastprop.inspect import Report
 
 Array = NDArray[Any]
+T = TypeVar("T", bound="Trainer")
 
 
-class Trainer:
+class Trainer(Diagnostics):
     r"""Trains a model on arrays: a whole epoch of steps in one call of C++.
 
     Args:
@@ -55,7 +56,8 @@ class Trainer:
             function ``(outputs, targets) -> scalar Tensor``; a list of them for several outputs.
         optimizer: One of :mod:`fastprop.optim`, or its name. Without parameters of its own it takes
             the model's.
-        metrics: Names of :mod:`fastprop.metrics`, or objects like those.
+        metrics: Names of :mod:`fastprop.metrics`, or objects like those; a list of them for each
+            of several outputs.
         seed: Of the order of rows and of everything random in the model; the same seed gives the
             same weights, bit by bit, whatever the number of threads.
         threads: Threads of a run; ``None`` takes as many as pay for this model, at most what the
@@ -63,12 +65,17 @@ class Trainer:
             cgroup's quota).
         penalty: Added to the loss, one or a list: :class:`regularizers.L2` and the like.
         constraint: What holds after every update, such as :class:`regularizers.MaxNorm`.
+        checkpoint: Segments of a Sequential whose values are computed again in the backward pass,
+            a number or ``"auto"``: less memory, the same bits. See :func:`checkpoint_sequential`.
 
     Attributes:
         epoch: Epochs trained so far; a second ``fit`` goes on counting.
         history: :class:`History` of the latest ``fit``, also if that ended in an error.
         regularization: The lists of penalties and constraints.
         program: The latest training Program, or ``None``; has ``threads``, ``arena_bytes``, ….
+        fitting: The ``fit`` that goes on at present, or ``None``.
+        resume_point: Where the next ``fit`` goes on, of a Trainer that :meth:`resume` gave; set it
+            to ``None`` to begin anew.
 
     Inputs are arrays, frames or anything with ``__dlpack__``, one row a sample, converted once to
     the model's dtype; a tuple of them for a model with several inputs, and the same for targets.
@@ -89,6 +96,7 @@ class Trainer:
         threads: int | None = None,
         penalty: Any = None,
         constraint: Any = None,
+        checkpoint: int | str | None = None,
     ) -> None:
         if not isinstance(model, Module):
             raise TypeError(f"Trainer: model must be an nn.Module, got {type_name(model)}")
@@ -96,28 +104,86 @@ class Trainer:
         self.optimizer = optim.get(optimizer, "Trainer")
         self.seed = check_seed("Trainer", seed)
         self.threads = check_threads("Trainer", threads)
+        self.checkpoint = checkpoint
+        call = None if checkpoint is None else in_segments("Trainer: checkpoint", model, checkpoint)
         self.epoch = 0
         self.history = History()
         self.program: Program | None = None
-        self._objective = Objective("Trainer", loss, metrics)
+        self.objective = Objective("Trainer", loss, metrics)
         parameters = list(model.parameters())
         flatten(parameters)
         if not self.optimizer.parameters:
             self.optimizer.bind(parameters)
         self.regularization = Regularization("Trainer", model, penalty, constraint)
         self._programs = Programs(
-            model, self._objective, self.optimizer, self.regularization, self.threads
+            model, self.objective, self.optimizer, self.regularization, self.threads, call
         )
-        self._reader = Reader(model, self._objective, self._programs)
-        self._runner: EpochRunner | None = None
+        self._reader = Reader(model, self.objective, self._programs)
+        self.inference = Inference(self.objective, self._programs, self._reader, self.seed)
+        self.fitting: Fit | None = None
+        self.resume_point: ResumePoint | None = None
+
+    @classmethod
+    def resume(
+        cls: type[T],
+        path: str | os.PathLike[str],
+        *,
+        model: Module | None = None,
+        loss: Any = None,
+        optimizer: Optimizer | None = None,
+        metrics: Sequence[Any] | None = None,
+        threads: int | None = None,
+        penalty: Any = None,
+        constraint: Any = None,
+        classes: Sequence[type] = (),
+    ) -> T:
+        """The Trainer in a file that :class:`fastprop.train.ModelCheckpoint` or :meth:`save` wrote.
+
+        A ``fit`` with the same arguments then goes on where that one was, in the midst of an epoch
+        too, and ends with the same weights, bit for bit, as if it had never ended. ``epochs``
+        counts from the beginning of that ``fit``, and may be another number.
+
+        The default generator (:func:`fastprop.seed`) is as it was then, too.
+
+        Args:
+            path: The file.
+            model: A model of the same structure, where the file does not say how to make one.
+            loss: The loss, where that is a function of yours; its name is in the error otherwise.
+            optimizer: Likewise, if something in it is a function, such as its learning rate.
+            metrics: Likewise.
+            threads: As for :class:`Trainer`; weights do not depend on it.
+            penalty: Where a penalty is a function of yours: all of them.
+            constraint: Likewise.
+            classes: Classes of yours that are needed to make these.
+
+        Raises:
+            SavedFileError: The file is damaged, of another kind, newer than this version, or lacks
+                something that has to be passed; the message says what.
+            OSError: It cannot be read.
+        """
+        again = {"loss": loss, "metrics": metrics, "penalty": penalty, "constraint": constraint}
+        return resume(cls, path, model, optimizer, again, threads, classes)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write model, optimizer, loss, metrics and history to a file for :meth:`resume`.
+
+        While ``fit`` is going on, that is what :class:`fastprop.train.ModelCheckpoint` is for.
+
+        Raises:
+            RuntimeError: ``fit`` is going on.
+            OSError: The file cannot be written; what was there before is kept.
+        """
+        if self.fitting is not None:
+            raise RuntimeError("Trainer.save: fit is going on; give it a train.ModelCheckpoint")
+        write_snapshot(path, Photographer(self).take())
 
     @property
     def loss(self) -> Any:
-        return self._objective.loss
+        return self.objective.loss
 
     @property
     def metrics(self) -> list[Any]:
-        return self._objective.metrics
+        return self.objective.metrics
 
     # -- training -------------------------------------------------------------------------------
 
@@ -126,7 +192,7 @@ class Trainer:
         x: Any,
         y: Any = None,
         *,
-        epochs: int = 1,
+        epochs: int | None = None,
         batch_size: int | None = 32,
         validation_data: Any = None,
         validation_split: float = 0.0,
@@ -137,7 +203,8 @@ class Trainer:
         mixup: float = 0.0,
         shuffle: bool = True,
         drop_last: bool = False,
-        callbacks: Sequence[Callback] | Callback = (),
+        callbacks: Any = (),
+        max_seconds: float | None = None,
         verbose: bool | None = None,
         check_finite: bool = True,
     ) -> History:
@@ -148,7 +215,8 @@ class Trainer:
             y: Targets: class numbers ``[rows]`` or what the loss takes; 1-d numbers fit an output
                 of one column. May be left out if the loss is a function that needs none (it gets
                 ``None``).
-            epochs: How often every row is used.
+            epochs: How often every row is used; 1 if left out, or with `max_seconds` as often as
+                there is time.
             batch_size: Rows of a step; 1 for stochastic, ``None`` for full-batch gradient descent.
                 More rows than there are make one batch.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after every epoch.
@@ -163,7 +231,10 @@ class Trainer:
                 distribution Beta(mixup, mixup) (Zhang et al., ICLR 2018).
             shuffle: Take the rows in a new order in every epoch; a sampler has its own.
             drop_last: Leave out the last batch if it is short; else it is a step like any other.
-            callbacks: :class:`Callback` objects.
+            callbacks: :class:`Callback` objects, or others with hooks like theirs.
+            max_seconds: End when so much time is gone, validation included, in the midst of an
+                epoch if need be. Schedules go by the clock then (:class:`fastprop.train.Pace`), and
+                with a validation the model of the best epoch is put back at the end.
             verbose: Progress bar; ``None`` shows one on a terminal only.
             check_finite: Look for NaN and infinity in all data first.
 
@@ -180,10 +251,14 @@ class Trainer:
             KeyboardInterrupt: Ctrl-C. The model is as after the latest whole step.
         """
         where = "Trainer.fit"
-        epochs = check_epochs(where, epochs)
+        seconds = check_seconds(where, max_seconds)
+        if epochs is None and seconds is None:
+            epochs = 1
+        if epochs is not None:
+            epochs = check_epochs(where, epochs)
         fraction = check_fraction(where, validation_split)
+        called = check_callbacks(where, callbacks)
         mix = check_mixup(where, mixup, self.loss)
-        called = CallbackList(self, check_callbacks(where, callbacks))
         history = History()
         data = self._reader.source(where, x, y, sample_weight, check_finite, history.notes)
         data, held_out = self._reader.split(
@@ -195,83 +270,37 @@ class Trainer:
             data = weigh_classes(where, data, class_weight, self._programs)
             data = sample_rows(where, data, sampler, self.seed)
         count = data.count
-        batch = check_batch_size(where, batch_size, count)
-        if drop_last and batch_size is not None and count is not None and count < int(batch_size):
-            raise ValueError(
-                f"{where}: drop_last leaves no batch, with {count} rows and batch_size {batch_size}"
-            )
+        batch = check_batch_size(where, batch_size, count, drop_last)
         if self.optimizer.full_batch and (count is None or batch < count):
             total = "an unknown number of" if count is None else count
             raise ValueError(
                 f"{where}: {type_name(self.optimizer)} wants all rows in every step; batch_size is "
                 f"{batch} of {total} rows, write batch_size=None"
             )
-        rows = count
-        if drop_last and count is not None:
-            rows = count - count % batch
+        rows = count - count % batch if drop_last and count is not None else count
         traced = trace_unadapted(self._programs, where, data, batch, rows, mix)
         adapt_layers(where, self.model, data)
-        self.history = history
-        self.program = traced.program
-        progress = Progress(epochs) if Progress.wanted(verbose) else None
-        self._runner = EpochRunner(
+        return Fit(
+            self,
             traced,
             data,
+            held_out,
+            history,
+            called,
+            lambda sources, rows: self._programs.explain(data, sources, rows),
+            epochs=epochs,
             batch_size=batch,
-            drop_last=drop_last,
+            mixup=mixup,
             shuffle=shuffle,
-            seed=self.seed,
-            last_epoch=self.epoch + epochs,
-            optimizer=self.optimizer,
-            callbacks=called,
-            progress=progress,
-            explain=lambda sources, rows: self._programs.explain(data, sources, rows),
-        )
-        try:
-            called.train_begin()
-            self._epochs(self._runner, traced.columns, batch, epochs, held_out, called, progress)
-        finally:
-            self._runner.close()
-            self._runner = None
-            if progress is not None:
-                progress.close()
-            called.train_end()
-        return history
-
-    def _epochs(
-        self,
-        runner: EpochRunner,
-        columns: Any,
-        batch: int,
-        epochs: int,
-        held_out: Dataset | StreamData | None,
-        called: CallbackList,
-        progress: Progress | None,
-    ) -> None:
-        for done in range(epochs):
-            if runner.stop_requested:
-                break
-            started = time.perf_counter()
-            values = runner.run(self.epoch + 1, done)
-            if values is None:
-                break
-            seconds = time.perf_counter() - started
-            self.epoch += 1
-            logs = self._objective.summarize(values, columns, runner.rows, batch)
-            if held_out is not None:
-                found = self._evaluate("Trainer.fit", held_out, None)
-                logs.update({f"val_{name}": value for name, value in found.items()})
-            if called.watches_epochs:
-                called.epoch_end(self.epoch, logs)
-            self.history.append(self.epoch, logs, seconds)
-            if progress is not None:
-                progress.epoch_done(done + 1, logs)
-        runner.check_parameters(self.epoch)
+            drop_last=drop_last,
+            max_seconds=seconds,
+            verbose=verbose,
+        ).run()
 
     def stop(self) -> None:
         """End the present ``fit`` after the run that is going on; may be called from anywhere."""
-        if self._runner is not None:
-            self._runner.stop_requested = True
+        if self.fitting is not None:
+            self.fitting.stop()
 
     def train_step(self, x: Any, y: Any = None, *, sample_weight: Any = None) -> float:
         """One step on one batch; returns its loss, taken before the update.
@@ -312,45 +341,6 @@ class Trainer:
             loss,
         ) from cause
 
-    def report(
-        self,
-        x: Any,
-        y: Any = None,
-        *,
-        batch_size: int | None = 32,
-        sample_weight: Any = None,
-        steps: int | None = None,
-    ) -> Report:
-        """Where the time of a training step goes: ``print(trainer.report(x, y))``.
-
-        Some steps are done on the data and timed instruction by instruction, then all that they
-        changed is put back: model, optimizer and history are as before, bit by bit.
-
-        Args:
-            x: Inputs, as for :meth:`fit`.
-            y: Targets.
-            batch_size: Rows of a step; ``None`` for all.
-            sample_weight: Weights of the rows.
-            steps: How many steps to time, in up to 7 runs of which the median one is reported;
-                ``None`` takes about half a second.
-
-        Returns:
-            A :class:`fastprop.inspect.Report`; ``str`` of it is a table.
-
-        Raises:
-            ValueError: As for :meth:`fit`.
-            TypeError: As for :meth:`fit`.
-            NonFiniteError: The loss became NaN or infinite.
-        """
-        from fastprop.inspect.measure import measure
-
-        where = "Trainer.report"
-        count = check_steps(where, steps)
-        data = self._reader.dataset(where, x, y, sample_weight, True, [])
-        batch = check_batch_size(where, batch_size, len(data))
-        traced = self._programs.training(where, data, batch, several=True)
-        return measure(where, self, traced, data, batch, count)
-
     # -- using ----------------------------------------------------------------------------------
 
     def evaluate(
@@ -377,23 +367,7 @@ class Trainer:
         """
         where = "Trainer.evaluate"
         data = self._reader.source(where, x, y, sample_weight, check_finite)
-        return self._evaluate(where, data, batch_size)
-
-    def _evaluate(
-        self, where: str, data: Dataset | StreamData, batch_size: int | None
-    ) -> dict[str, float]:
-        batch = evaluation_rows(data.count)
-        if batch_size is not None:
-            batch = check_batch_size(where, batch_size, data.count)
-        traced = self._programs.evaluation(where, data, batch)
-        if isinstance(data, StreamData):
-            result, rows = run_all(traced, data, batch, self.seed)
-            return self._objective.summarize(result.values, traced.columns, rows, batch)
-        order = len(data) if data.rows is None else data.rows
-        result = traced.run(data.sources, order, batch, None, 0, self.seed)
-        if result.stopped == "interrupt":
-            raise result.error or KeyboardInterrupt
-        return self._objective.summarize(result.values, traced.columns, len(data), batch)
+        return self.inference.evaluate(where, data, batch_size)
 
     def predict(
         self, x: Any, batch_size: int | None = None, *, check_finite: bool = True
@@ -409,35 +383,7 @@ class Trainer:
             ValueError: As for :meth:`fit`.
             TypeError: As for :meth:`fit`.
         """
-        where = "Trainer.predict"
-        if type(x) is not np.ndarray and isinstance(x, BaseDataset):  # a row takes microseconds
-            return self._predict_dataset(where, x, batch_size, check_finite)
-        inputs, signature = self._reader.inputs(where, x, check_finite)
-        rows = len(inputs[0])
-        if batch_size is None:
-            batch = evaluation_rows(rows)
-        else:
-            batch = check_batch_size(where, batch_size, rows)
-        traced = self._programs.prediction(where, inputs, signature, batch)
-        result = traced.run(inputs, rows, batch, None, 0, self.seed)
-        if result.stopped == "interrupt":
-            raise result.error or KeyboardInterrupt
-        return result.rows[0] if len(result.rows) == 1 else tuple(result.rows)
-
-    def _predict_dataset(
-        self, where: str, dataset: Any, batch_size: int | None, finite: bool
-    ) -> Array | tuple[Array, ...]:
-        if isinstance(dataset, ArrayDataset) and not dataset.transforms:
-            return self.predict(dataset.x, batch_size, check_finite=finite)
-        data = open_inputs(
-            where, dataset, self._reader.inputs, self._programs, self._objective, finite
-        )
-        batch = evaluation_rows(data.count)
-        if batch_size is not None:
-            batch = check_batch_size(where, batch_size, data.count)
-        traced = self._programs.prediction(where, data.inputs, data.signature, batch)
-        result, _ = run_all(traced, data, batch, self.seed)
-        return result.rows[0] if len(result.rows) == 1 else tuple(result.rows)
+        return self.inference.predict("Trainer.predict", x, batch_size, check_finite)
 
     def __repr__(self) -> str:
         names = [m.name for m in self.metrics]

@@ -6,7 +6,7 @@ All lengths and positions are numbers of optimizer steps, not of epochs; an epoc
 """
 
 from fastprop.optim.schedules.base import Schedule
-from fastprop.optim.schedules.combine import Sequential, Warmup
+from fastprop.optim.schedules.combine import Scaled, Sequential, Warmup
 from fastprop.optim.schedules.cycles import CosineRestarts, Cyclic, OneCycle
 from fastprop.optim.schedules.decay import (
     Constant,
@@ -32,4 +32,5 @@ __all__ = [
     "InverseSqrt",
     "Warmup",
     "Sequential",
+    "Scaled",
 ]

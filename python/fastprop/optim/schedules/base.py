@@ -35,6 +35,11 @@ class Schedule:
         """Rates of `steps`, an array of one axis; any step from 0 on, also beyond the last one."""
         raise NotImplementedError(f"{type_name(self)}: define formula(self, steps)")
 
+    @property
+    def length(self) -> int | None:
+        """Steps after which the rate stays as it is; ``None`` for a schedule without an end."""
+        return None
+
     def rates(self, steps: ArrayLike) -> NDArray[np.float64]:
         """Learning rates of many steps at once; the same bits as one by one.
 
@@ -87,7 +92,11 @@ class Schedule:
             ) from None
         return float(self.rates(np.array([at], dtype=np.int64))[0])
 
-    # -- settings: set once, compared, printed ---
+    # -- settings: set once, compared, printed, saved ---
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that make a schedule like this one."""
+        return dict(vars(self))
 
     def _set(self, **settings: Any) -> None:
         self.__dict__.update(settings)

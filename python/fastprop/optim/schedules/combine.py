@@ -60,6 +60,11 @@ class Warmup(Schedule):
         then = _schedule("Warmup", "then", then)
         self._set(steps=steps, then=then, start_factor=start_factor)
 
+    @property
+    def length(self) -> int | None:
+        after = self.then.length
+        return None if after is None else self.steps + after
+
     def formula(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         after = self.then.rates(np.maximum(steps - self.steps, 0))  # that of step 0 until then
         factor = self.start_factor + (1.0 - self.start_factor) * (steps / self.steps)
@@ -104,6 +109,11 @@ class Sequential(Schedule):
             )
         self._set(schedules=made, milestones=steps)
 
+    @property
+    def length(self) -> int | None:
+        last = self.schedules[-1].length
+        return None if last is None else (0, *self.milestones)[-1] + last
+
     def formula(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         starts = np.array((0, *self.milestones), dtype=np.int64)
         turn = np.searchsorted(starts, steps, side="right") - 1
@@ -111,3 +121,30 @@ class Sequential(Schedule):
         for i in np.unique(turn):
             rates[turn == i] = self.schedules[i].rates(steps[turn == i] - starts[i])
         return rates
+
+
+class Scaled(Schedule):
+    r"""Another schedule times a factor: :math:`\gamma_t = f\, \sigma_t`.
+
+    Args:
+        then: The Schedule :math:`\sigma`, or a number for a constant rate.
+        factor: :math:`f`, not negative.
+
+    Raises:
+        ValueError: A factor that is negative or not finite, a bad rate.
+        TypeError: `then` is no Schedule and no number.
+    """
+
+    then: Schedule
+    factor: float
+
+    def __init__(self, then: Schedule | float, factor: float) -> None:
+        then = _schedule("Scaled", "then", then)
+        self._set(then=then, factor=self._number("factor", factor))
+
+    @property
+    def length(self) -> int | None:
+        return self.then.length
+
+    def formula(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self.factor * self.then.rates(steps)

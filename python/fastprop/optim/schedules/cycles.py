@@ -113,6 +113,10 @@ class OneCycle(Schedule):
             anneal=anneal,
         )
 
+    @property
+    def length(self) -> int:
+        return self.steps
+
     def formula(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         first = self.max_lr / self.div_factor
         last = first / self.final_div_factor

@@ -148,6 +148,10 @@ class Polynomial(Schedule):
         min_lr = self._number("min_lr", min_lr, most=lr)
         self._set(lr=lr, steps=steps, power=power, min_lr=min_lr)
 
+    @property
+    def length(self) -> int:
+        return self.steps
+
     def formula(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         left = (self.steps - np.minimum(steps, self.steps)) / self.steps
         return self.min_lr + (self.lr - self.min_lr) * left**self.power
@@ -181,6 +185,10 @@ class Cosine(Schedule):
         steps = self._count("steps", steps)
         min_lr = self._number("min_lr", min_lr, most=lr)
         self._set(lr=lr, steps=steps, min_lr=min_lr)
+
+    @property
+    def length(self) -> int:
+        return self.steps
 
     def formula(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         return half_cosine(self.lr, self.min_lr, np.minimum(steps, self.steps) / self.steps)

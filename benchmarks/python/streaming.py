@@ -1,0 +1,162 @@
+"""Training on data that are read while it goes on, beside the same training on arrays in memory.
+
+    python -m benchmarks.python.streaming
+    python -m benchmarks.python.streaming --rounds 5 --folder /tmp/files --kinds memory,mapped
+
+An MNIST-sized work (784-512-512-10, batch 128, Adam, 60,000 rows) is trained for an epoch from
+arrays in memory, from memory-mapped files (float32, and uint8 that are converted on the way), and
+from Parquet with a column for each pixel (through a cache of decoded rows, and decoded anew in
+every epoch). In every round each kind gets its turn; the figures are the median time of an epoch
+and the median of the ratios to memory in the same round. The first, untimed round checks that all
+kinds give the same weights where the rows stay in order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastprop as fp
+from fastprop import data, nn, optim
+
+from . import options
+
+BATCH = 128
+KINDS = ("memory", "mapped", "mapped-stream", "mapped-uint8", "parquet-cached", "parquet")
+
+
+def main(argv: list[str] | None = None) -> int:
+    chosen = _options(argv)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = chosen.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_files(folder, chosen.rows)
+        sets, seconds = open_sets(folder, chosen.kinds)
+        if not chosen.unchecked:
+            check(sets)
+        figures = measure(sets, chosen.rounds)
+        del sets  # before their files are deleted
+    steps = -(-chosen.rows // BATCH)
+    print(f"{chosen.rows} rows, {steps} steps an epoch; writing the cache took {seconds:.2f} s")
+    print(f"{'':16}  {'epoch':>8}  {'step':>8}  {'to memory':>9}")
+    for kind, (epoch, ratio) in figures.items():
+        print(f"{kind:16}  {epoch:6.3f} s  {epoch / steps * 1e3:5.2f} ms  {ratio:9.3f}")
+    if chosen.json:
+        record = {"rows": chosen.rows, "cache_seconds": seconds, "kinds": figures}
+        chosen.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def write_files(folder: Path, rows: int) -> None:
+    """Images of uint8, four fifths of them zero as MNIST's are; used again if they are there."""
+    done = folder / f"{rows}.done"
+    if done.exists():
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (rows, 784), dtype=np.uint8)
+    images[rng.random((rows, 784)) < 0.8] = 0
+    labels = rng.integers(0, 10, rows)
+    np.save(folder / "uint8.npy", images)
+    np.save(folder / "float32.npy", images.astype(np.float32))
+    np.save(folder / "labels.npy", labels)
+    columns = {f"pixel{i}": images[:, i] for i in range(784)}
+    table = pa.table({**columns, "label": labels})
+    pq.write_table(table, folder / "columns.parquet", row_group_size=4096)
+    done.touch()
+
+
+def open_sets(folder: Path, kinds: list[str]) -> tuple[dict[str, tuple[Any, ...]], float]:
+    """What ``fit`` is given for each kind, and the time that the cache took."""
+    y = np.load(folder / "labels.npy")
+    mapped = np.load(folder / "float32.npy", mmap_mode="r")
+    small = np.load(folder / "uint8.npy", mmap_mode="r")
+    parquet = data.from_parquet(folder / "columns.parquet", "label", stream=True)
+    seconds = 0.0
+    sets: dict[str, tuple[Any, ...]] = {}
+    for kind in kinds:
+        if kind == "memory":
+            sets[kind] = (np.array(mapped), y)
+        elif kind == "mapped":
+            sets[kind] = (mapped, y)
+        elif kind == "mapped-stream":
+            sets[kind] = (data.ArrayDataset(mapped, y).stream(),)
+        elif kind == "mapped-uint8":
+            sets[kind] = (data.ArrayDataset(small, y).stream(),)
+        elif kind == "parquet":
+            sets[kind] = (parquet,)
+        else:
+            started = time.perf_counter()
+            sets[kind] = (parquet.cache(),)
+            seconds = time.perf_counter() - started
+    return sets, seconds
+
+
+def make_trainer() -> fp.Trainer:
+    fp.seed(0)
+    layers = [nn.Dense(784, 512, "relu"), nn.Dense(512, 512, "relu"), nn.Dense(512, 10)]
+    return fp.Trainer(nn.Sequential(*layers), "cross_entropy", optim.Adam(lr=1e-4))
+
+
+def check(sets: dict[str, tuple[Any, ...]]) -> None:
+    """All kinds must give the same bits where the order is the same."""
+    found = {}
+    for kind, given in sets.items():
+        trainer = make_trainer()
+        trainer.fit(*given, batch_size=BATCH, shuffle=False)
+        found[kind] = [a.tobytes() for a in trainer.model.state_dict().values()]
+    different = [kind for kind, bits in found.items() if bits != next(iter(found.values()))]
+    if different:
+        raise RuntimeError(f"other weights than those of the first kind: {different}")
+
+
+def measure(sets: dict[str, tuple[Any, ...]], rounds: int) -> dict[str, tuple[float, float]]:
+    """Median time of an epoch, and median ratio to memory, of each kind."""
+    trainers = {kind: make_trainer() for kind in sets}
+    times: dict[str, list[float]] = {kind: [] for kind in sets}
+    for _ in range(rounds):
+        for kind, given in sets.items():
+            started = time.perf_counter()
+            trainers[kind].fit(*given, batch_size=BATCH)
+            times[kind].append(time.perf_counter() - started)
+    memory = times.get("memory")
+    return {
+        kind: (
+            statistics.median(spent),
+            statistics.median(a / b for a, b in zip(spent, memory, strict=True))
+            if memory
+            else float("nan"),
+        )
+        for kind, spent in times.items()
+    }
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    parser = options.parser("streaming", __doc__)
+    parser.add_argument("--rounds", type=options.positive, default=7)
+    parser.add_argument("--rows", type=options.positive, default=60_000)
+    parser.add_argument("--kinds", type=options.list_of(_kind), default=list(KINDS))
+    parser.add_argument("--folder", type=Path, help="keep the files there, for the next time")
+    parser.add_argument("--unchecked", action="store_true", help="leave out the comparison")
+    parser.add_argument("--json", type=Path, help="write the figures")
+    return parser.parse_args(argv)
+
+
+def _kind(text: str) -> str:
+    if text not in KINDS:
+        raise argparse.ArgumentTypeError(f"unknown kind {text!r}; known: {', '.join(KINDS)}")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

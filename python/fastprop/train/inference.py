@@ -1,0 +1,88 @@
+"""Programs that learn nothing: evaluation and prediction."""
+
+from __future__ import annotations
+
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop.data import ArrayDataset, Dataset
+from fastprop.data.base import BaseDataset
+from fastprop.graph.program import RunResult
+from fastprop.train.inputs import Reader, check_batch_size
+from fastprop.train.objective import Objective
+from fastprop.train.programs import Programs, evaluation_rows
+from fastprop.train.streams import StreamData, open_inputs, run_all
+
+Array = NDArray[Any]
+
+
+class Inference:
+    """Runs a model as it is.
+
+    Args:
+        objective: Its loss and metrics.
+        programs: Its Programs.
+        reader: Reads the user's arrays.
+        seed: Of everything random in the model.
+    """
+
+    def __init__(self, objective: Objective, programs: Programs, reader: Reader, seed: int) -> None:
+        self._objective = objective
+        self._programs = programs
+        self._reader = reader
+        self._seed = seed
+
+    def evaluate(
+        self, where: str, data: Dataset | StreamData, batch_size: SupportsIndex | None = None
+    ) -> dict[str, float]:
+        """Loss and metrics on data that are checked already."""
+        batch = self._batch(where, batch_size, data.count)
+        traced = self._programs.evaluation(where, data, batch)
+        if isinstance(data, StreamData):
+            result, rows = run_all(traced, data, batch, self._seed)
+        else:
+            order = len(data) if data.rows is None else data.rows
+            result = _whole(traced.run(data.sources, order, batch, None, 0, self._seed))
+            rows = len(data)
+        return self._objective.summarize(result.values, traced.columns, rows, batch)
+
+    def predict(
+        self, where: str, x: Any, batch_size: SupportsIndex | None, finite: bool
+    ) -> Array | tuple[Array, ...]:
+        """The outputs for every row; a tuple where the model has several."""
+        if type(x) is not np.ndarray and isinstance(x, BaseDataset):  # a row takes microseconds
+            if not isinstance(x, ArrayDataset) or x.transforms:
+                return self._predict_stream(where, x, batch_size, finite)
+            x = x.x
+        inputs, signature = self._reader.inputs(where, x, finite)
+        rows = len(inputs[0])
+        batch = self._batch(where, batch_size, rows)
+        traced = self._programs.prediction(where, inputs, signature, batch)
+        return _outputs(_whole(traced.run(inputs, rows, batch, None, 0, self._seed)))
+
+    def _predict_stream(
+        self, where: str, dataset: Any, batch_size: SupportsIndex | None, finite: bool
+    ) -> Array | tuple[Array, ...]:
+        data = open_inputs(
+            where, dataset, self._reader.inputs, self._programs, self._objective, finite
+        )
+        batch = self._batch(where, batch_size, data.count)
+        traced = self._programs.prediction(where, data.inputs, data.signature, batch)
+        return _outputs(run_all(traced, data, batch, self._seed)[0])
+
+    def _batch(self, where: str, batch_size: SupportsIndex | None, rows: int | None) -> int:
+        if batch_size is None:
+            return evaluation_rows(rows)
+        return check_batch_size(where, batch_size, rows)
+
+
+def _outputs(result: RunResult) -> Array | tuple[Array, ...]:
+    return result.rows[0] if len(result.rows) == 1 else tuple(result.rows)
+
+
+def _whole(result: RunResult) -> RunResult:
+    if result.stopped == "interrupt":
+        raise result.error or KeyboardInterrupt
+    return result

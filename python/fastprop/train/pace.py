@@ -1,0 +1,100 @@
+"""Training by the clock: ``fit(max_seconds=…)``."""
+
+from __future__ import annotations
+
+import math
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop.optim.schedules import Schedule
+
+if TYPE_CHECKING:
+    from fastprop.optim import Optimizer
+
+
+class Pace:
+    r"""Says when the time is up, and stretches a schedule over the time there is.
+
+    The rate at the time :math:`t` is :math:`\sigma(\lfloor L\, t / T \rfloor)`, where :math:`T` are
+    the seconds and :math:`L` the steps that were planned: so the whole schedule is gone through,
+    however many steps this machine does in that time. Where it does all planned steps in less, the
+    schedule follows the steps. Numbers and functions of the step are left as they are.
+
+    Args:
+        seconds: :math:`T`.
+        optimizer: Whose learning rate it is.
+        steps: :math:`L`, or ``None`` if any number will do: then it is the schedule's own length,
+            and schedules without an end are left as they are.
+        used: Seconds that are gone already, of a run that goes on.
+    """
+
+    def __init__(
+        self, seconds: float, optimizer: Optimizer, steps: int | None, used: float = 0.0
+    ) -> None:
+        self.seconds = seconds
+        self._optimizer = optimizer
+        self._steps = steps
+        self._first_step = optimizer.steps
+        self._started = perf_counter() - used
+        self._reserved = 0.0
+
+    @property
+    def used(self) -> float:
+        """Seconds since the beginning."""
+        return perf_counter() - self._started
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left to train in; not below 0."""
+        return max(0.0, self.seconds - self._reserved - self.used)
+
+    @property
+    def over(self) -> bool:
+        return self.left == 0.0
+
+    def reserve(self, seconds: float) -> None:
+        """Keep some time for what follows the last step: evaluation takes that long."""
+        self._reserved = min(seconds, 0.5 * self.seconds)
+
+    def rates(
+        self, first_step: int, count: int, step_seconds: float | None
+    ) -> NDArray[np.float64] | None:
+        """Learning rates of the next steps; ``None`` where the optimizer's own will do.
+
+        Args:
+            first_step: Number of the first of them.
+            count: How many.
+            step_seconds: What one takes, as far as is known.
+        """
+        schedule = self._optimizer.lr
+        if not isinstance(schedule, Schedule):
+            return None
+        length = self._steps or schedule.length
+        if length is None:
+            return None
+        times = self.used + (step_seconds or 0.0) * np.arange(count)
+        progress = np.minimum(times / max(self.seconds - self._reserved, 1e-9), 1.0)
+        steps = (progress * length).astype(np.int64)
+        if self._steps is not None:
+            done = first_step - self._first_step
+            steps = np.maximum(steps, np.arange(done, done + count))
+        return schedule.rates(steps)
+
+
+def check_seconds(where: str, seconds: float | None) -> float | None:
+    """A time above 0, or ``None``.
+
+    Raises:
+        TypeError: No number.
+        ValueError: Not above 0, or not finite.
+    """
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool | np.bool_) or not isinstance(seconds, int | float | np.number):
+        raise TypeError(f"{where}: max_seconds must be a number, got {seconds!r}")
+    if not 0.0 < seconds < math.inf:
+        raise ValueError(f"{where}: max_seconds must be above 0 and finite, got {seconds}")
+    return float(seconds)
