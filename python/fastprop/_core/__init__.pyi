@@ -232,7 +232,7 @@ def set_eager_threads(threads: typing.SupportsInt | typing.SupportsIndex) -> int
 
 def set_host_function(function: collections.abc.Callable) -> None:
     """
-    What the op host_call calls: function(slot, inputs, output), with arrays over memory that is valid during the call only.
+    What host_call and host_update call: function(slot, inputs, outputs, numbers), with arrays over memory that is valid during the call only.
     """
 
 def set_observer(observer: typing.Any) -> typing.Any:

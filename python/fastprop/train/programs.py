@@ -293,7 +293,7 @@ class Programs:
         if isinstance(self._optimizer, PythonOptimizer) and self._regularization.constraints:
             raise ValueError(
                 f"{where}: a constraint is part of the compiled step, "
-                f"{type(self._optimizer).__name__} updates after it; apply it in the rule"
+                f"{type(self._optimizer).__name__} updates after it"
             )
         clipped = self._regularization.control(where, self._optimizer.parameters, gradients)
         self._optimizer.record(trace, clipped)
