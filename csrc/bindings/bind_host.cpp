@@ -1,5 +1,5 @@
 /// @file
-/// @brief Functions of Python inside a Program: the op host_call, with the GIL.
+/// @brief Functions of Python inside a Program: the ops host_call and host_update, with the GIL.
 
 #include <pybind11/stl.h>
 
@@ -12,7 +12,8 @@ namespace py = pybind11;
 namespace fastprop {
 namespace {
 
-PyObject* host = nullptr;  ///< (slot, inputs, output); never given back, as modules are not
+PyObject* host =
+    nullptr;  ///< (slot, inputs, outputs, numbers); never given back, as modules are not
 
 /// An array over memory of the Program, which has to be gone when the call is over.
 py::array array_over(const TensorView& view, bool writable) {
@@ -23,12 +24,13 @@ py::array array_over(const TensorView& view, bool writable) {
     return array;
 }
 
-void call_python(const Call& call) {
+void call_python(const Call& call, const double* numbers, Index count) {
     const py::gil_scoped_acquire acquire;
-    py::list inputs;
+    py::list inputs, outputs, values;
     for (int i = 0; i < call.num_in; ++i) inputs.append(array_over(call.in[i], false));
-    py::reinterpret_borrow<py::function>(host)(call.index_attr(0), inputs,
-                                               array_over(call.out[0], true));
+    for (int i = 0; i < call.num_out; ++i) outputs.append(array_over(call.out[i], true));
+    for (Index i = 0; i < count; ++i) values.append(numbers[i]);
+    py::reinterpret_borrow<py::function>(host)(call.index_attr(0), inputs, outputs, values);
 }
 
 }  // namespace
@@ -41,8 +43,9 @@ void bind_host(py::module_& m) {
             set_host_function(&call_python);
         },
         py::arg("function"),
-        "What the op host_call calls: function(slot, inputs, output), with arrays over memory that "
-        "is valid during the call only.");
+        "What host_call and host_update call: function(slot, inputs, outputs, numbers), with "
+        "arrays "
+        "over memory that is valid during the call only.");
 }
 
 }  // namespace fastprop

@@ -20,12 +20,26 @@ Array = NDArray[Any]
 Forward = Callable[..., Any]
 Backward = Callable[..., Any]
 
-_functions: list[Callable[[list[Array]], Any]] = []
-"""What the op host_call calls, by its slot; a Program refers to it as long as it lives."""
+_functions: list[Callable[..., Any]] = []
+"""What host_call and host_update call, by slot; a Program refers to it as long as it lives."""
+
+_updates: set[int] = set()
 
 
-def _call(slot: int, inputs: list[Array], output: Array) -> None:
-    output[...] = _functions[slot](inputs)
+def _call(slot: int, inputs: list[Array], outputs: list[Array], numbers: list[float]) -> None:
+    if slot in _updates:
+        _functions[slot](inputs, outputs, numbers)
+    else:
+        outputs[0][...] = _functions[slot](inputs)
+
+
+def update_slot(function: Callable[[list[Array], list[Array], list[float]], None]) -> int:
+    """The slot of a function for the op ``host_update``: it gets inputs, what it is to overwrite,
+    and the step's numbers."""
+    slot = len(_functions)
+    _functions.append(function)
+    _updates.add(slot)
+    return slot
 
 
 class CustomOp:

@@ -18,6 +18,7 @@ from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect
 
 HOST = "host_call"
+HOST_UPDATE = "host_update"
 
 _time = attrgetter("time")
 
@@ -62,9 +63,13 @@ class Lowering:
         outputs = [
             self.value(o) if isinstance(o, Tensor) else self._array(o) for o in effect.outputs
         ]
-        own = tuple(i for i, v in enumerate(inputs) if v.shape == outputs[0].shape)
+        alone = effect.name == HOST_UPDATE
+        same = tuple(i for i, v in enumerate(inputs) if v.shape == outputs[0].shape)
+        own, key = ((), ALONE) if alone else (same, outputs[0].key)
         self.instructions.append(
-            instruction(effect.name, inputs, outputs, effect.attrs, own=own, overwrites=True)
+            instruction(
+                effect.name, inputs, outputs, effect.attrs, own=own, key=key, overwrites=True
+            )
         )
         for value in outputs:
             self._versions[value.base] = self._versions.get(value.base, 0) + 1

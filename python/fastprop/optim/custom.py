@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop.graph.custom import update_slot
+from fastprop.graph.effects import Numbers, effect
 from fastprop.graph.tensor import Tensor
 from fastprop.optim.groups import Parameters
 from fastprop.optim.hyper import LearningRate
-from fastprop.optim.python_step import NonFiniteLoss, PythonOptimizer
+from fastprop.optim.optimizer import Optimizer
 from fastprop.registry import type_name
 
 Array = NDArray[Any]
-Rule = Callable[[Array, Array, dict[str, Array], float, int], None]
+Rule = Callable[[Array, Array, dict[str, Array], float, int], object]
 
 
-class Custom(PythonOptimizer):
+class Custom(Optimizer):
     r"""An optimizer from a function on NumPy arrays that overwrites a weight and its state.
 
     Example:
@@ -41,7 +44,8 @@ class Custom(PythonOptimizer):
         TypeError: `rule` is no function, or gave something back; a name that is no string.
         ValueError: A rate out of its range; no parameters, or one of them twice; a name twice.
 
-    State that `rule` keeps elsewhere is not saved, and not put back when a loss turns non-finite.
+    A Program calls the rule in every step. An exception of the rule ends the run and is raised from
+    it. State that the rule keeps elsewhere is not saved, nor put back when a loss turns non-finite.
     """
 
     def __init__(
@@ -64,45 +68,31 @@ class Custom(PythonOptimizer):
             raise ValueError(f"Custom: state has a name twice, {list(names)}")
         self.rule = rule
         self._names = names
+        self._slot: int | None = None  # of the rule, once a Program calls it
         super().__init__(params, lr=lr)
 
     def _state_names(self, group: Mapping[str, Any]) -> tuple[str, ...]:
         return self._names
 
-    def step(self) -> None:
-        """Apply the rule to every parameter that has a gradient.
+    def _scalars(
+        self, group: Mapping[str, Any], steps: NDArray[np.int64], rates: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        return np.stack([rates, steps + 1.0], axis=1)
 
-        Raises:
-            RuntimeError: There are no parameters yet, or the call is in a compiled function.
-            ValueError: A gradient has not its parameter's shape or dtype; nothing is updated then.
-            TypeError: The rule gave something back.
-        """
-        self._check_eager()
-        due = [i for i, p in enumerate(self.parameters) if p.grad is not None]
-        self._apply({i: self._gradient(i) for i in due})
-
-    def advance(self, evaluate: Callable[[], float]) -> None:
-        loss = evaluate()
-        if not np.isfinite(loss):
-            raise NonFiniteLoss(f"Custom: the loss is {loss}")
-        self._apply({i: g for i, g in enumerate(self.gradients) if g is not None})
-
-    def _apply(self, gradients: dict[int, Tensor]) -> None:
-        rows = self.step_scalars(self.steps, 1)[0]
-        for i, gradient in gradients.items():
-            g = gradient.data.view()
-            g.flags.writeable = False
-            state = dict(zip(self._names, self.state_of(i), strict=True))
-            parameter, lr = self.parameters[i], float(rows[self._group_of[i]])
-            given = self.rule(parameter.data, g, state, lr, self._steps[i] + 1)
-            parameter.mark_changed()
-            if given is not None:
-                raise TypeError(
-                    f"Custom: rule must overwrite w in place and give nothing back, got "
-                    f"{type_name(given)}; write w -= lr * g"
-                )
-            self._steps[i] += 1
-        self._most_steps = max(self._steps)
+    def _update(
+        self, i: int, gradient: Tensor, attributes: dict[str, float], numbers: Numbers
+    ) -> None:
+        parameter, state = self.parameters[i], self.state_of(i)
+        if isinstance(numbers, int):
+            if self._slot is None:
+                self._slot = update_slot(partial(_apply, self.rule, self._names))
+            attributes = {"slot": self._slot, "numbers": 2.0}
+            effect("host_update", [gradient], [parameter, *state], attributes, numbers)
+            return
+        g = gradient.data.view()
+        g.flags.writeable = False
+        _apply(self.rule, self._names, [g], [parameter.data, *state], numbers)
+        parameter.mark_changed()
 
     def config(self) -> dict[str, Any]:
         return {"rule": self.rule, **super().config(), "state": self._names}
@@ -110,3 +100,19 @@ class Custom(PythonOptimizer):
     def __repr__(self) -> str:
         name = getattr(self.rule, "__name__", repr(self.rule))
         return f"Custom({name}, lr={self.lr!r}, state={list(self._names)})"
+
+
+def _apply(
+    rule: Rule,
+    names: Sequence[str],
+    inputs: Sequence[Array],
+    outputs: Sequence[Array],
+    numbers: Sequence[float],
+) -> None:
+    (g,), (w, *state), (lr, step) = inputs, outputs, numbers
+    given = rule(w, g, dict(zip(names, state, strict=True)), lr, int(step))
+    if given is not None:
+        raise TypeError(
+            "Custom: rule must overwrite w in place and give nothing back, got "
+            f"{type_name(given)}; write w -= lr * g"
+        )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fastprop import _core
 from fastprop.data.stream import RowsGone
+from fastprop.train.runs import Runs
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
@@ -26,10 +27,10 @@ _MOST_SEGMENTS = 4096  # runs remembered after a copy
 
 
 class Segment(NamedTuple):
-    """One run: some steps of an epoch, and the optimizer's numbers for them."""
+    """One run: some steps of an epoch or of several, and the optimizer's numbers for them."""
 
-    epoch: int
-    first: int  # step of the epoch
+    epoch: int  # of the first step
+    first: int  # step of that epoch
     steps: int
     step: int  # optimizer.steps before it
     scalars: NDArray[np.float64]
@@ -60,14 +61,15 @@ class Recovery:
     Args:
         arrays: All that a run changes, as :meth:`Program.changed_arrays` tells.
         optimizer: Its parameters are what has to be finite; counts the steps.
-        replay: Does a segment again: ``replay(segment, count)`` its first `count` steps.
+        replay: Does a segment again: ``replay(segment, count)`` are the runs of its first `count`
+            steps.
     """
 
     def __init__(
         self,
         arrays: Sequence[NDArray[Any]],
         optimizer: Optimizer,
-        replay: Callable[[Segment, int], object],
+        replay: Callable[[Segment, int], Runs[None]],
     ) -> None:
         self._arrays = arrays
         self._optimizer = optimizer
@@ -99,7 +101,7 @@ class Recovery:
     def parameters_finite(self) -> bool:
         return all(_core.all_finite(p.data) for p in self._optimizer.parameters)
 
-    def roll_back(self, step: int) -> None:
+    def roll_back(self, step: int) -> Runs[None]:
         """Make all as it was when ``optimizer.steps`` was `step`, or at the first copy if later.
 
         Where rows cannot be read again, such as those of an iterator, it goes back to a copy.
@@ -111,7 +113,7 @@ class Recovery:
             count = min(segment.steps, step - segment.step)
             if segment.step >= copy.step and count > 0:
                 try:
-                    self._replay(segment, count)
+                    yield from self._replay(segment, count)
                 except RowsGone:
                     break
                 self._optimizer.steps = segment.step + count
