@@ -83,6 +83,18 @@ def test_commands_print_their_tables(module: str, options: tuple[str, ...], prin
 
 
 @pytest.mark.slow
+def test_many_networks(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    sizes = ("--nets", "6", "--peer-nets", "1", "--rounds", "2")
+    done = _run("many", *sizes, "--json", str(figures))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(figures.read_text())
+    assert "fastprop, 1 thread" in found
+    assert all(len(times) == 2 and min(times) > 0 for times in found.values())
+    assert "fastprop trained 6 networks" in done.stdout
+
+
+@pytest.mark.slow
 def test_memory_of_fastprop_and_of_pytorch_if_it_is_there(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     done = _run("memory", "--works", "6-16-3@8", "--json", str(figures))

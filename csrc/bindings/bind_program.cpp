@@ -4,13 +4,12 @@
 #include <numeric>
 #include <optional>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
-#include "program/program.h"
+#include "bindings/program_run.h"
 
 namespace py = pybind11;
 
@@ -109,36 +108,63 @@ public:
         program_ = std::make_unique<Program>(std::move(parts));
     }
 
-    std::tuple<py::array_t<double>, py::list, Index, int, py::object> run(
-        const py::sequence& sources, const py::object& order, Index batch_size,
-        const std::optional<py::array>& scalars, std::int64_t first_step, std::uint64_t seed,
-        int threads, const std::optional<py::array>& profile) {
-        RunRequest request;
-        request.sources.reserve(sources.size());
-        for (const py::handle source : sources)
-            request.sources.push_back(
-                view_of_array(source.cast<py::array>(), false, "Program.run"));
-        std::vector<std::int64_t> numbers;
-        take_order(order, numbers, request);
-        request.batch_size = batch_size;
-        request.first_step = first_step;
-        request.seed = seed;
-        request.threads = threads;
-        const Index steps = batch_size > 0 ? ceil_div(request.count, batch_size) : 0;
-        if (scalars) {
-            const TensorView view = view_of_array(*scalars, false, "Program.run");
+    /// The same Program on other arrays of the same sizes.
+    BoundProgram(const BoundProgram& other, std::vector<py::array> buffers)
+        : buffers_(std::move(buffers)), rows_(other.rows_), num_scalars_(other.num_scalars_) {
+        Program::Parts parts = other.program_->parts();
+        require(buffers_.size() == parts.buffers.size(), "Program.rebound: expects ",
+                parts.buffers.size(), " buffers, got ", buffers_.size());
+        for (std::size_t i = 0; i < buffers_.size(); ++i) {
+            const TensorView view = view_of_array(buffers_[i], false, "Program.rebound");
+            require(view.bytes() == parts.buffers[i].bytes, "Program.rebound: buffer ", i, " has ",
+                    view.bytes(), " bytes, expected ", parts.buffers[i].bytes);
+            parts.buffers[i].data = view.data;
+        }
+        program_ = std::make_unique<Program>(std::move(parts));
+    }
+
+    /// Fills in everything but the threads and who is asked about interrupts.
+    void prepare(const RunArguments& arguments, ProgramRun& run) {
+        RunRequest& request = run.request;
+        request.sources.reserve(arguments.sources.size());
+        for (const py::handle source : arguments.sources) {
+            const auto array = source.cast<py::array>();
+            request.sources.push_back(view_of_array(array, false, "Program.run"));
+            run.alive.push_back(array);
+        }
+        take_order(arguments.order, run.numbers, request);
+        run.alive.push_back(arguments.order);
+        request.batch_size = arguments.batch_size;
+        request.epoch_rows = arguments.epoch_rows;
+        request.first_step = arguments.first_step;
+        request.seed = arguments.seed;
+        const Index steps = request.batch_size > 0 ? request.steps() : 0;
+        if (arguments.scalars) {
+            const TensorView view = view_of_array(*arguments.scalars, false, "Program.run");
             require(view.dtype == DType::f64 && view.rank == 2 && view.rows() == steps,
                     "Program.run: step scalars must be float64 with ", steps, " rows");
             request.scalars = view.as<double>();
             request.scalars_per_step = view.last();
+            run.alive.push_back(*arguments.scalars);
         }
-        py::list results;
         for (RowOutput& row : rows_) {
             row.shape[0] = request.count;
             py::array array(row.dtype, row.shape);
             request.results.push_back(array.mutable_data());
-            results.append(std::move(array));
+            run.results.append(std::move(array));
         }
+        run.values = py::array_t<double>({steps, num_scalars_});
+        request.values = run.values.mutable_data();
+        run.program = program_.get();
+    }
+
+    ProgramRun::Outcome run(const py::sequence& sources, const py::object& order, Index batch_size,
+                            const std::optional<py::array>& scalars, std::int64_t first_step,
+                            std::uint64_t seed, int threads,
+                            const std::optional<py::array>& profile, Index epoch_rows) {
+        ProgramRun run;
+        prepare({sources, order, batch_size, scalars, first_step, seed, epoch_rows}, run);
+        run.request.threads = threads;
         if (profile) {
             const TensorView view = view_of_array(*profile, true, "Program.run");
             const auto entries = static_cast<Index>(program_->profile_entries());
@@ -146,13 +172,10 @@ public:
                         view.shape[1] == entries && view.shape[2] == 2,
                     "Program.run: profile must be float64 of shape (", threads, ", ", entries,
                     ", 2)");
-            request.profile = view.as<double>();
+            run.request.profile = view.as<double>();
         }
-        py::array_t<double> values({steps, num_scalars_});
-        request.values = values.mutable_data();
-
         py::object error = py::none();
-        request.interrupted = [&error] {
+        run.request.interrupted = [&error] {
             const py::gil_scoped_acquire acquire;
             if (PyErr_CheckSignals() == 0) return false;
             py::error_already_set raised;
@@ -162,17 +185,14 @@ public:
         RunResult result;
         {
             const py::gil_scoped_release release;
-            result = program_->run(request);
+            result = program_->run(run.request);
         }
-        if (result.error != nullptr) {
-            try {
-                std::rethrow_exception(result.error);
-            } catch (const py::error_already_set& raised) {
-                error = raised.value();
-            }
-        }
-        return {values, results, result.steps, static_cast<int>(result.stop), error};
+        // A signal that nobody has asked about yet would be raised in the place of the result.
+        if (result.stop == Stop::done && run.request.interrupted()) result.stop = Stop::interrupt;
+        return run.outcome(result, std::move(error));
     }
+
+    std::tuple<Index, Index> latest() const { return {program_->runs(), program_->latest_steps()}; }
 
 private:
     struct RowOutput {
@@ -188,6 +208,11 @@ private:
 
 }  // namespace
 
+void prepare_run(const py::object& program, const RunArguments& arguments, ProgramRun& run) {
+    program.cast<BoundProgram&>().prepare(arguments, run);
+    run.alive.push_back(program);
+}
+
 void bind_program(py::module_& m) {
     py::class_<BoundProgram>(m, "Program",
                              "A flat list of instructions over one arena; see fastprop.graph.")
@@ -198,11 +223,20 @@ void bind_program(py::module_& m) {
         .def(
             "run", &BoundProgram::run, py::arg("sources"), py::arg("order"), py::arg("batch_size"),
             py::arg("step_scalars"), py::arg("first_step"), py::arg("seed"), py::arg("threads"),
-            py::arg("profile") = py::none(),
-            "Run whole steps with the GIL released. Returns the recorded outputs [steps, n], the "
+            py::arg("profile") = py::none(), py::arg("epoch_rows") = 0,
+            "Run whole steps with the GIL released; a batch ends with every `epoch_rows` rows, if "
+            "that is not 0. Returns the recorded outputs [steps, n], the "
             "per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 "
             "non-finite, 2 interrupted), and the exception of an interrupt. To `profile` [threads, "
-            "instructions + 2, 2] it adds nanoseconds.");
+            "instructions + 2, 2] it adds nanoseconds.")
+        .def(
+            "rebound",
+            [](const BoundProgram& program, std::vector<py::array> buffers) {
+                return std::make_unique<BoundProgram>(program, std::move(buffers));
+            },
+            py::arg("buffers"), "The same Program on other buffers of the same sizes.")
+        .def("latest", &BoundProgram::latest,
+             "How many runs have come to an end, and the complete steps of the latest one.");
 }
 
 }  // namespace fastprop

@@ -32,4 +32,5 @@ PYBIND11_MODULE(FASTPROP_MODULE, m) {
     fastprop::bind_effects(m);
     fastprop::bind_form(m);
     fastprop::bind_program(m);
+    fastprop::bind_run_many(m);
 }

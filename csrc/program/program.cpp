@@ -51,7 +51,6 @@ bool same_look(const TensorView& a, const TensorView& b) {
 struct Program::Session {
     const RunRequest& request;
     Index steps;
-    Index last_rows;
     Clock::time_point next_poll;
     Stop stop = Stop::done;
     // The step after which everybody leaves. Compared with one's own step, not read as a flag: a
@@ -195,10 +194,21 @@ void Program::prepare(BoundList& bound, const std::vector<Instruction>& list,
     }
 }
 
+Index RunRequest::steps() const {
+    const Index epoch = rows_of_epoch();
+    if (epoch == 0) return 0;
+    return count / epoch * ceil_div(epoch, batch_size) + ceil_div(count % epoch, batch_size);
+}
+
 void Program::check_request(const RunRequest& request) {
     require(request.batch_size > 0 && request.batch_size <= parts_.capacity,
             "Program.run: batch_size must be between 1 and ", parts_.capacity, ", got ",
             request.batch_size);
+    // Batches have two sizes at most: full, and what an epoch ends with.
+    const Index left = request.count == 0 ? 0 : request.count % request.rows_of_epoch();
+    require(request.epoch_rows >= 0 && left % request.batch_size == 0,
+            "Program.run: the order ends in the middle of a batch, ", request.count,
+            " rows in epochs of ", request.epoch_rows);
     require(request.results.size() == parts_.rows.size(), "Program.run: expects ",
             parts_.rows.size(), " result arrays, got ", request.results.size());
     Index source_rows = kNever;
@@ -235,14 +245,14 @@ RunResult Program::run(const RunRequest& request) {
     } release{running_};
     check_request(request);
 
-    const Index steps = ceil_div(request.count, request.batch_size);
+    const Index steps = request.steps();
     if (steps == 0) return {};
-    const Index last_rows = request.count - (steps - 1) * request.batch_size;
+    const Index short_rows = request.rows_of_epoch() % request.batch_size;
     prepare(prologue_, parts_.prologue, request, request.batch_size);
-    if (steps > 1 || last_rows == request.batch_size)
+    if (request.rows_of_epoch() >= request.batch_size)
         prepare(full_, parts_.step, request, request.batch_size);
-    if (last_rows != request.batch_size) prepare(last_, parts_.step, request, last_rows);
-    Session session{request, steps, last_rows, Clock::now() + kInterruptInterval};
+    if (short_rows > 0) prepare(last_, parts_.step, request, short_rows);
+    Session session{request, steps, Clock::now() + kInterruptInterval};
     if (request.profile != nullptr) {
         // Allocated here, because nothing may throw inside a team.
         std::vector<Stopwatch> watches;
@@ -262,6 +272,8 @@ RunResult Program::run(const RunRequest& request) {
     if (stop_after != kNever) result.steps = stop_after + 1;
     if (session.stop == Stop::nonfinite) result.steps = session.bad_step.load();
     if (result.error != nullptr) result.stop = Stop::interrupt;
+    ++runs_;
+    latest_steps_ = result.steps;
     return result;
 }
 
@@ -291,10 +303,11 @@ void Program::loop(const Team& team, Session& session, Watch watch) const {
     for (const Bound& bound : prologue_.calls) execute(bound, prologue);
     team.wait();
     watch.waited(prologue);
-    for (Index step = 0; step < session.steps; ++step) {
-        const Index first = step * request.batch_size;
-        const bool is_last = step + 1 == session.steps;
-        context.rows = is_last ? session.last_rows : request.batch_size;
+    Index first = 0;
+    Index epoch_end = request.rows_of_epoch();
+    for (Index step = 0; step < session.steps; ++step, first += context.rows) {
+        if (first == epoch_end) epoch_end = std::min(first + request.epoch_rows, request.count);
+        context.rows = std::min(request.batch_size, epoch_end - first);
         context.step = request.first_step + step;
         context.order = request.order + first;
         if (request.scalars != nullptr)

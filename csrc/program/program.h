@@ -3,6 +3,7 @@
 /// @brief A whole training step as a flat list of instructions over one arena, and the loop that
 /// runs it.
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <functional>
@@ -48,6 +49,9 @@ struct RunRequest {
     const std::int64_t* order = nullptr;  ///< rows of the sources, in the order they are visited
     Index count = 0;                      ///< length of order
     Index batch_size = 0;  ///< rows of a step, at most the capacity; the last may be shorter
+    /// After so many rows the next batch begins, full or not: several epochs in one run. 0: `order`
+    /// is one epoch. What is left of `order` for the last epoch is whole batches.
+    Index epoch_rows = 0;
     const double* scalars = nullptr;  ///< [steps, scalars_per_step] for the optimizer
     Index scalars_per_step = 0;
     std::int64_t first_step = 0;
@@ -59,6 +63,10 @@ struct RunRequest {
     /// [threads, profile_entries(), 2], added to: nanoseconds of work, and of waiting before it, of
     /// each instruction, of the step's end and of the prologue. nullptr measures nothing.
     double* profile = nullptr;
+
+    /// Rows of the first epoch: all of them, if `order` is one.
+    Index rows_of_epoch() const { return epoch_rows > 0 ? std::min(epoch_rows, count) : count; }
+    Index steps() const;
 };
 
 enum class Stop : std::uint8_t { done, nonfinite, interrupt };
@@ -88,9 +96,16 @@ public:
     /// Throws Error if an operand lies outside its buffer or an instruction is malformed.
     explicit Program(Parts parts);
 
-    /// Runs ceil(count / batch_size) steps. Throws Error before any work if the request does not
+    /// Runs request.steps() steps. Throws Error before any work if the request does not
     /// fit.
     RunResult run(const RunRequest& request);
+
+    const Parts& parts() const { return parts_; }
+
+    /// How many runs have come to an end, and the complete steps of the latest: for those who lost
+    /// its result.
+    Index runs() const { return runs_; }
+    Index latest_steps() const { return latest_steps_; }
 
     /// The instructions of a step, then its end (outputs are stored and recorded there), then the
     /// prologue.
@@ -136,6 +151,8 @@ private:
     std::vector<TensorView> rows_;
     std::vector<TensorView> sources_;  ///< of the latest run, that the step was checked with
     BoundList prologue_, full_, last_;
+    Index runs_ = 0;
+    Index latest_steps_ = 0;
     std::atomic_flag running_ = ATOMIC_FLAG_INIT;
 };
 

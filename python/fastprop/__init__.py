@@ -133,7 +133,7 @@ from fastprop.nn.segments import checkpoint_sequential
 from fastprop.random import seed
 from fastprop.saving import SavedFileError, load, save
 from fastprop.tracing import compile
-from fastprop.train import Callback, History, NonFiniteError, Trainer
+from fastprop.train import Callback, History, NonFiniteError, Trainer, fit_many
 
 if TYPE_CHECKING:
     from fastprop import autograd, inspect, kernels, regularizers
@@ -152,7 +152,8 @@ if TYPE_CHECKING:
 __all__ = [
     # the five words
     "Tensor", "Parameter", "tensor", "from_dlpack", "Trainer", "History", "Callback",
-    "NonFiniteError", "compile", "checkpoint", "checkpoint_sequential", "custom_op", "TraceError",
+    "NonFiniteError", "fit_many", "compile", "checkpoint", "checkpoint_sequential", "custom_op",
+    "TraceError",
     # files
     "save", "load", "SavedFileError",
     # derivatives

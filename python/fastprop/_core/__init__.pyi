@@ -41,6 +41,14 @@ class Program:
         rows: collections.abc.Sequence,
         guard: typing.SupportsInt | typing.SupportsIndex,
     ) -> None: ...
+    def latest(self) -> tuple[int, int]:
+        """
+        How many runs have come to an end, and the complete steps of the latest one.
+        """
+    def rebound(self, buffers: collections.abc.Sequence[numpy.ndarray]) -> Program:
+        """
+        The same Program on other buffers of the same sizes.
+        """
     def run(
         self,
         sources: collections.abc.Sequence,
@@ -51,9 +59,43 @@ class Program:
         seed: typing.SupportsInt | typing.SupportsIndex,
         threads: typing.SupportsInt | typing.SupportsIndex,
         profile: numpy.ndarray | None = None,
+        epoch_rows: typing.SupportsInt | typing.SupportsIndex = 0,
     ) -> tuple[numpy.typing.NDArray[numpy.float64], list, int, int, typing.Any]:
         """
-        Run whole steps with the GIL released. Returns the recorded outputs [steps, n], the per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), and the exception of an interrupt. To `profile` [threads, instructions + 2, 2] it adds nanoseconds.
+        Run whole steps with the GIL released; a batch ends with every `epoch_rows` rows, if that is not 0. Returns the recorded outputs [steps, n], the per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), and the exception of an interrupt. To `profile` [threads, instructions + 2, 2] it adds nanoseconds.
+        """
+
+class RunPool:
+    """
+    Threads that do runs of Programs, each run on one of them; 1 thread is the caller's own, inside `next`.
+    """
+    def __init__(self, threads: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def close(self) -> None:
+        """
+        Stop, and wait for the threads to end.
+        """
+    def next(self) -> typing.Any:
+        """
+        Wait for a run to end: its tag, what `Program.run` returns, and the seconds that it took; None if all have been given back. A signal handler's exception stops all runs and is what interrupted ones give.
+        """
+    def stop(self) -> None:
+        """
+        End every run after its present step; later ones do none.
+        """
+    def submit(
+        self,
+        program: typing.Any,
+        sources: collections.abc.Sequence,
+        order: typing.Any,
+        batch_size: typing.SupportsInt | typing.SupportsIndex,
+        step_scalars: numpy.ndarray | None,
+        first_step: typing.SupportsInt | typing.SupportsIndex,
+        seed: typing.SupportsInt | typing.SupportsIndex,
+        epoch_rows: typing.SupportsInt | typing.SupportsIndex,
+        tag: typing.Any,
+    ) -> None:
+        """
+        Ask for what `Program.run` does with these arguments.
         """
 
 def accumulate(

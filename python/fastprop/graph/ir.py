@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +156,17 @@ class Instruction:
 
     def writes(self) -> list[Value]:
         return [value.base for value in self.outputs]
+
+    def settings(self) -> tuple[Hashable, ...]:
+        """All that it is beside its operands."""
+        return (
+            self.name,
+            tuple(self.attrs.items()),
+            self.own,
+            self.key,
+            self.overwrites,
+            self.inplace,
+        )
 
     def encoded_attrs(self) -> list[float]:
         return [float(self.attrs[name]) for name in kernel(self.name)[1]]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 
 from fastprop import _core
 from fastprop.graph import cost
+from fastprop.graph.forms import Planned, Plans, form_of
 from fastprop.graph.fuse import fuse
 from fastprop.graph.ir import Instruction, Value, kernel
 from fastprop.graph.lower import Lowering
 from fastprop.graph.memory import plan, split_phases
 from fastprop.graph.packing import pack_gradients, pack_weights
-from fastprop.graph.schedule import schedule
+from fastprop.graph.schedule import Schedule, schedule
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect
 
@@ -26,6 +28,7 @@ _STOPS: tuple[Literal["done", "nonfinite", "interrupt"], ...] = ("done", "nonfin
 _NONFINITE = 1
 
 Operand = tuple[int, int, int, str, tuple[int, ...], bool]
+Outcome = tuple[NDArray[np.float64], list[Any], int, int, Any]
 
 
 class RunResult(NamedTuple):
@@ -38,6 +41,7 @@ class RunResult(NamedTuple):
         steps_done: Complete steps.
         stopped: Why it ended.
         error: The exception that a signal handler raised, if it was interrupted.
+        seconds: Wall time.
     """
 
     values: NDArray[np.float64]
@@ -45,6 +49,23 @@ class RunResult(NamedTuple):
     steps_done: int
     stopped: Literal["done", "nonfinite", "interrupt"]
     error: BaseException | None = None
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, outcome: Outcome, seconds: float) -> RunResult:
+        """What the C++ Program returned."""
+        values, rows, steps, stop, error = outcome
+        if stop:
+            values = values[: steps + (stop == _NONFINITE)]
+        return cls(values, rows, steps, _STOPS[stop], error, seconds)
+
+
+class _Plan(NamedTuple):
+    """How a step is done."""
+
+    prologue: list[Instruction]
+    schedule: Schedule
+    arena_bytes: int
 
 
 class Program:
@@ -61,6 +82,7 @@ class Program:
         check_loss: Stop at a step whose first scalar is NaN or infinite, before its updates.
         packed: Keep weights packed from step to step, where several threads share them. Pays from
             the second step of a run on.
+        plans: Where Programs of the same form find and leave what they were planned like.
 
     Attributes:
         capacity: Largest number of rows in a step.
@@ -69,7 +91,7 @@ class Program:
         num_instructions: Instructions in a step.
         barriers: Times that the threads wait for each other in a step.
         least_rows: Smallest number of rows in a step: 2 for the variance of a batch, else 1.
-        prologue: The instructions that pack weights at the start of a run.
+        planned: What it shares with others of its form, if it does.
 
     Raises:
         ValueError: Placeholders of different capacity, an output of the wrong kind.
@@ -86,32 +108,61 @@ class Program:
         threads: int | None = None,
         check_loss: bool = False,
         packed: bool = True,
+        plans: Plans | None = None,
     ) -> None:
         self.capacity = _common_capacity(inputs)
         self._step_numbers = step_numbers
         _check_outputs(scalars, rows)
 
         lowered = Lowering(inputs, [*scalars, *rows], effects)
-        recorded = [lowered.value(t) for t in scalars]
-        stored = [lowered.value(t) for t in rows]
+        self._lowered = lowered.instructions
+        self._recorded = [lowered.value(t) for t in scalars]
+        self._stored = [lowered.value(t) for t in rows]
+        self._check_loss = check_loss
         self.least_rows = 2 if any(map(_needs_two_rows, lowered.instructions)) else 1
-        items = fuse(lowered.instructions, [*recorded, *stored])
-        prologue: list[Instruction] = []
         # One thread alone packs blocks as it goes: in cache, and with no copy to keep up to date.
         # Steps took 5 to 7 % less so; on two threads, which would pack all twice, 0 to 3 % more.
-        if packed and (threads or _core.available_threads()) > 1:
+        self._packed = packed and (threads or _core.available_threads()) > 1
+        self.planned: Planned | None = None
+        if plans is not None:
+            options = (self.capacity, threads, check_loss, self._packed, len(scalars))
+            form = form_of(self._lowered, [*self._recorded, *self._stored], options)
+            known = self.planned = plans.find(form)
+            if known is not None:
+                self.arena_bytes, self.threads = known.arena_bytes, known.threads
+                self._program = known.program.rebound([form.arrays[i] for i in known.buffers])
+                return
+        self.arena_bytes = self._plan.arena_bytes
+        self.threads = threads or cost.choose_threads(self._schedule, self.capacity)
+        buffers = self._build()
+        if plans is not None:
+            self.planned = plans.add(form, self._program, buffers, self.arena_bytes, self.threads)
+
+    @cached_property
+    def _plan(self) -> _Plan:
+        """Made when it is wanted: what takes over the plan of another rarely wants its own."""
+        recorded, outputs = self._recorded, [*self._recorded, *self._stored]
+        items = fuse(self._lowered, outputs)
+        prologue: list[Instruction] = []
+        if self._packed:
             prologue, items = pack_weights(items, self.capacity)
-        self._schedule = schedule(pack_gradients(items), recorded[0] if check_loss else None)
+        order = schedule(pack_gradients(items), recorded[0] if self._check_loss else None)
         # Recorded scalars keep a place of their own: rank 0 reads them while others go on.
         for value in recorded:
             value.base.persistent = value.base.in_arena
         persistent = [v for p in prologue for v in p.outputs]
         persistent += list(dict.fromkeys(v.base for v in recorded if v.base.in_arena))
-        self._schedule = split_phases(self._schedule, [*recorded, *stored])
-        self.arena_bytes = plan(self._schedule, persistent, [*recorded, *stored])
-        self.threads = threads or cost.choose_threads(self._schedule, self.capacity)
-        self.prologue = prologue
-        self._build(prologue, recorded, stored)
+        order = split_phases(order, outputs)
+        return _Plan(prologue, order, plan(order, persistent, outputs))
+
+    @property
+    def _schedule(self) -> Schedule:
+        return self._plan.schedule
+
+    @property
+    def prologue(self) -> list[Instruction]:
+        """The instructions that pack weights at the start of a run."""
+        return self._plan.prologue
 
     @property
     def instructions(self) -> list[Instruction]:
@@ -126,11 +177,10 @@ class Program:
     def barriers(self) -> int:
         return self._schedule.barriers
 
-    def _build(
-        self, prologue: list[Instruction], recorded: list[Value], stored: list[Value]
-    ) -> None:
+    def _build(self) -> list[NDArray[Any]]:
+        """Make the C++ Program; returns the arrays that it works on."""
         assembler = _Assembler()
-        before = [assembler.instruction(p, i == 0) for i, p in enumerate(prologue)]
+        before = [assembler.instruction(p, i == 0) for i, p in enumerate(self.prologue)]
         step = []
         phase = 0
         for item, item_phase in zip(
@@ -138,12 +188,13 @@ class Program:
         ):
             step.append(assembler.instruction(item, item_phase != phase))
             phase = item_phase
-        scalars = [assembler.operand(v) for v in recorded]
-        rows = [assembler.operand(v) for v in stored]
+        scalars = [assembler.operand(v) for v in self._recorded]
+        rows = [assembler.operand(v) for v in self._stored]
         self._program = _core.Program(
             self.arena_bytes, self.capacity, assembler.buffers, before, step, scalars, rows,
             self._schedule.guard,
         )  # fmt: skip
+        return assembler.buffers
 
     def run(
         self,
@@ -154,6 +205,7 @@ class Program:
         first_step: int = 0,
         seed: int = 0,
         profile: NDArray[np.float64] | None = None,
+        epoch_rows: int = 0,
     ) -> RunResult:
         """Run ``ceil(rows / batch_size)`` steps; the GIL is released meanwhile.
 
@@ -167,10 +219,53 @@ class Program:
             first_step: Number of the first of these steps.
             seed: Seed of whatever is random in the Program.
             profile: An :meth:`empty_profile`, to which nanoseconds are added.
+            epoch_rows: If not 0, `order` is several epochs of so many rows, each of which ends
+                with a batch of its own, short or not.
 
         Raises:
             ValueError: Something does not fit; raised before any work.
         """
+        self._check_run(order, epoch_rows, batch_size, step_scalars)
+        started = time.perf_counter()
+        outcome = self._program.run(
+            sources, order, batch_size, step_scalars, first_step, seed, self.threads, profile,
+            epoch_rows,
+        )  # fmt: skip
+        return RunResult.of(outcome, time.perf_counter() - started)
+
+    def submit(
+        self,
+        pool: _core.RunPool,
+        tag: object,
+        sources: Sequence[NDArray[Any]],
+        order: NDArray[np.int64] | int,
+        batch_size: int,
+        step_scalars: NDArray[np.float64] | None = None,
+        first_step: int = 0,
+        seed: int = 0,
+        epoch_rows: int = 0,
+    ) -> None:
+        """Let a pool do what :meth:`run` does, on one of its threads.
+
+        The pool gives back `tag`, what :meth:`RunResult.of` takes, and the seconds that it took.
+        """
+        self._check_run(order, epoch_rows, batch_size, step_scalars)
+        pool.submit(
+            self._program, sources, order, batch_size, step_scalars, first_step, seed, epoch_rows,
+            tag,
+        )  # fmt: skip
+
+    def latest(self) -> tuple[int, int]:
+        """How many runs have come to an end, and the complete steps of the latest one."""
+        return self._program.latest()
+
+    def _check_run(
+        self,
+        order: NDArray[np.int64] | int,
+        epoch_rows: int,
+        batch_size: int,
+        step_scalars: NDArray[np.float64] | None,
+    ) -> None:
         if self._step_numbers and (
             step_scalars is None or step_scalars.shape[-1] != self._step_numbers
         ):
@@ -178,22 +273,16 @@ class Program:
             raise ValueError(
                 f"Program.run: step_scalars: wants {self._step_numbers} numbers a step, got {got}"
             )
-        count = order if isinstance(order, int) else len(order)
+        count = epoch_rows or (order if isinstance(order, int) else len(order))
         if self.least_rows > 1 and (count % batch_size or batch_size) < self.least_rows:
             raise ValueError(
                 f"Program.run: {count} rows in batches of {batch_size} leave a batch of 1, which "
                 "has no variance"
             )
-        values, rows, steps, stop, error = self._program.run(
-            sources, order, batch_size, step_scalars, first_step, seed, self.threads, profile
-        )
-        if stop:
-            values = values[: steps + (stop == _NONFINITE)]
-        return RunResult(values, rows, steps, _STOPS[stop], error)
 
     def changed_arrays(self) -> list[NDArray[Any]]:
         """The memory outside the arena that a run writes: parameters and optimizer state."""
-        written = [v.array for item in self.instructions for v in item.writes()]
+        written = [v.array for item in self._lowered for v in item.writes()]
         found = {id(array): array for array in written if array is not None}
         return list(found.values())
 

@@ -43,18 +43,17 @@ class ThreadChooser:
         self._seconds: dict[int, float] = {}
         self._next_look = 0.0
 
-    def run(self, program: Program, *args: Any, timed: bool = False) -> RunResult:
-        """``program.run(*args)`` on as many threads as are fastest at present.
+    def run(self, program: Program, *args: Any, timed: bool = False, **options: Any) -> RunResult:
+        """``program.run(*args, **options)`` on as many threads as are fastest at present.
 
         ``timed`` learns the time of a step even where there is nothing to choose.
         """
         if not (timed or self.choosing):
-            return program.run(*args)
+            return program.run(*args, **options)
         threads, _ = self.next()
         program.threads = threads
-        started = time.perf_counter()
-        result = program.run(*args)
-        self.took(threads, result.steps_done, time.perf_counter() - started)
+        result = program.run(*args, **options)
+        self.took(threads, result.steps_done, result.seconds)
         program.threads = self.best
         return result
 
@@ -79,6 +78,11 @@ class ThreadChooser:
         if self.step_seconds is None:
             return 1
         return max(1, int(_LOOK_SECONDS / self.step_seconds))
+
+    def know(self, step_seconds: float) -> None:
+        """Take over the time of a step from a Program that does the same."""
+        self.step_seconds = step_seconds
+        self._warm = True
 
     def took(self, threads: int, steps: int, seconds: float) -> None:
         """Learn from a run.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastprop.data import Dataset
     from fastprop.graph.program import Program, RunResult
     from fastprop.optim import Optimizer
-    from fastprop.train.programs import TracedProgram
+    from fastprop.train.runs import TracedProgram
     from fastprop.train.trainer import Trainer
 
 _RUNS = 7  # that are measured, at most; the median one is reported

@@ -7,6 +7,7 @@ from fastprop.train.early_stopping import BestWeights, EarlyStopping, TerminateO
 from fastprop.train.errors import NonFiniteError
 from fastprop.train.find_lr import LearningRateRange
 from fastprop.train.history import History
+from fastprop.train.many import fit_many
 from fastprop.train.model_checkpoint import ModelCheckpoint
 from fastprop.train.pace import Pace
 from fastprop.train.plateau import ReduceLROnPlateau
@@ -24,4 +25,5 @@ __all__ = [
     "ReduceLROnPlateau",
     "TerminateOnNaN",
     "Trainer",
+    "fit_many",
 ]

@@ -16,7 +16,8 @@ from fastprop.graph.trace import tracing
 from fastprop.nn import Module, Standardize
 from fastprop.nn.standardize import capture, shapes_only
 from fastprop.train.mixup import Mixup
-from fastprop.train.programs import Programs, TracedProgram, _mode, _placeholders
+from fastprop.train.programs import Programs, _mode, _placeholders
+from fastprop.train.runs import Making, TracedProgram
 from fastprop.train.streams import StreamData
 
 _ROWS_AT_ONCE = 1 << 14
@@ -30,6 +31,8 @@ def trace_unadapted(
     batch: int,
     rows: int | None,
     mix: Mixup | None,
+    *,
+    making: Making | None = None,
 ) -> TracedProgram:
     """The Program of ``fit``, before :func:`adapt_layers`: after both, nothing can be refused.
 
@@ -38,7 +41,7 @@ def trace_unadapted(
     """
     with shapes_only():
         several = rows is None or rows > batch
-        traced = programs.training(where, data, batch, several=several, mix=mix)
+        traced = programs.training(where, data, batch, several=several, mix=mix, making=making)
     if rows is not None and (rows % batch or batch) < traced.program.least_rows:
         raise ValueError(
             f"{where}: {rows} rows in batches of {batch} leave a last batch of 1, which has no "

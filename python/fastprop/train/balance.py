@@ -54,23 +54,24 @@ def strata(where: str, data: Dataset, stratify: Any) -> Array:
 
     Args:
         where: Who asks; starts the messages.
-        data: All rows.
-        stratify: True, or the class of each row.
+        data: The rows to split.
+        stratify: True, or the class of each row of its arrays.
 
     Raises:
         ValueError: Not one class for each row.
     """
     if stratify is True:
-        return classes_of(f"{where}: stratify", data)
-    labels = np.asarray(stratify)
-    if labels.shape == (len(data), 1):
-        labels = labels[:, 0]
-    if labels.shape != (len(data),):
-        raise ValueError(
-            f"{where}: stratify must be True, or one class for each of the {len(data)} rows; got "
-            f"an array of shape {labels.shape}"
-        )
-    return labels
+        labels = classes_of(f"{where}: stratify", data)
+    else:
+        labels, count = np.asarray(stratify), len(data.inputs[0])
+        if labels.shape == (count, 1):
+            labels = labels[:, 0]
+        if labels.shape != (count,):
+            raise ValueError(
+                f"{where}: stratify must be True, or one class for each of the {count} rows; got "
+                f"an array of shape {labels.shape}"
+            )
+    return labels if data.rows is None else labels[data.rows]
 
 
 def weigh_classes(where: str, data: Dataset, class_weight: Any, programs: Programs) -> Dataset:

@@ -117,6 +117,11 @@ class CallbackList:
         self._hooks = {hook: _defining(callbacks, hook) for hook in _HOOKS}
 
     @property
+    def watches(self) -> bool:
+        """True if somebody is to be told between the beginning and the end."""
+        return self.watches_steps or self.watches_epochs or bool(self._hooks["steps_until_due"])
+
+    @property
     def watches_steps(self) -> bool:
         hooks = self._hooks
         return bool(hooks["on_steps_end"] or hooks["on_save_point"])

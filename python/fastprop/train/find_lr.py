@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastprop.data import Dataset
-    from fastprop.train.programs import TracedProgram
+    from fastprop.train.runs import TracedProgram
     from fastprop.train.trainer import Trainer
 
 _RUN_STEPS = 10  # between two looks at the loss

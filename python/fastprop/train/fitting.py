@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 
 from fastprop.data import Dataset
 from fastprop.registry import type_name
+from fastprop.train.adapt import adapt_layers, trace_unadapted
 from fastprop.train.callbacks import Callback, CallbackList
 from fastprop.train.checkpoint import ResumePoint, fingerprint
 from fastprop.train.early_stopping import BestWeights
 from fastprop.train.errors import NonFiniteError
 from fastprop.train.history import History
 from fastprop.train.loop import EpochRunner
+from fastprop.train.mixup import check_mixup
 from fastprop.train.pace import Pace
-from fastprop.train.programs import TracedProgram
-from fastprop.train.progress import Progress
+from fastprop.train.progress import Watcher
+from fastprop.train.runs import Making, Runs
 from fastprop.train.streams import StreamData
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class Fit:
 
     Args:
         trainer: Whose ``fit``.
-        traced: The training Program.
+        where: Who asks; starts the messages.
         data: Rows to train on.
         held_out: Rows to validate with, or ``None``.
         history: Where epochs are recorded.
@@ -47,7 +49,8 @@ class Fit:
         shuffle: New order in every epoch.
         drop_last: Leave out a last batch that would be short.
         max_seconds: The time that it may take, or ``None``.
-        verbose: Progress bar; ``None`` shows one on a terminal only.
+        progress: Told of epochs and steps, or ``None``.
+        making: How Programs are made, if not as usual.
 
     Attributes:
         epochs: As given.
@@ -60,12 +63,11 @@ class Fit:
     def __init__(
         self,
         trainer: Trainer,
-        traced: TracedProgram,
+        where: str,
         data: Dataset | StreamData,
         held_out: Dataset | StreamData | None,
         history: History,
         callbacks: Sequence[Callback],
-        explain: Explain,
         *,
         epochs: int | None,
         batch_size: int,
@@ -73,8 +75,16 @@ class Fit:
         shuffle: bool,
         drop_last: bool,
         max_seconds: float | None,
-        verbose: bool | None,
+        progress: Watcher | None = None,
+        making: Making | None = None,
     ) -> None:
+        count = data.count
+        rows = None if count is None else count - count % batch_size if drop_last else count
+        mix = check_mixup(where, mixup, trainer.loss)
+        traced = trace_unadapted(
+            trainer._programs, where, data, batch_size, rows, mix, making=making
+        )
+        self._where = where
         self.trainer = trainer
         self.epochs = epochs
         self.epochs_done = 0
@@ -101,7 +111,8 @@ class Fit:
         best = [BestWeights()] if max_seconds is not None and held_out is not None else []
         self.callbacks = [*callbacks, *best]
         self._called = CallbackList(trainer, self.callbacks)
-        self._progress = Progress(epochs) if epochs and Progress.wanted(verbose) else None
+        self._progress = progress
+        self._making = making
         self._runner = EpochRunner(
             traced,
             data,
@@ -113,9 +124,10 @@ class Fit:
             optimizer=trainer.optimizer,
             callbacks=self._called,
             progress=self._progress,
-            explain=explain,
+            explain=lambda sources, rows: trainer._programs.explain(data, sources, rows),
         )
         self._pace: Pace | None = None
+        self._begun = trainer.optimizer.steps, trainer.epoch
 
     @property
     def interrupted(self) -> bool:
@@ -135,9 +147,10 @@ class Fit:
         """End after the run that is going on."""
         self._runner.stop_requested = True
 
-    def run(self) -> History:
-        """Do it all."""
+    def runs(self) -> Runs[History]:
+        """All that it takes."""
         trainer = self.trainer
+        adapt_layers(self._where, trainer.model, self.data)
         point = trainer.resume_point
         if point is not None:
             self._check_same(point)
@@ -147,8 +160,9 @@ class Fit:
             if point is not None:
                 self._go_on(point)
             self._begin_pace(0.0 if point is None else float(point.state["seconds"]))
-            self._epochs()
+            yield from self._epochs()
         except NonFiniteError as error:
+            self.history.error = error
             if not self._called.nonfinite(error):
                 self.failed = True
                 raise
@@ -157,6 +171,11 @@ class Fit:
             self.failed = True
             # A signal's handler may raise whatever it likes; this is what it does as a rule.
             self._interrupted = self._runner.interrupted or not isinstance(error, Exception)
+            # Ctrl-C may have come before the last epoch was counted.
+            step, epoch = self._begun
+            if self._runner.steps is not None:
+                done = (trainer.optimizer.steps - step) // self._runner.steps
+                trainer.epoch = max(trainer.epoch, epoch + done)
             raise
         finally:
             self._runner.close()
@@ -208,7 +227,7 @@ class Fit:
                 f"Trainer.fit: goes on with the fit in {point.path}, but with other data than "
                 "that had",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _go_on(self, point: ResumePoint) -> None:
@@ -230,27 +249,47 @@ class Fit:
             self._pace = Pace(self._max_seconds, self.trainer.optimizer, planned, used)
             self._runner.pace = self._pace
 
-    def _epochs(self) -> None:
+    def _epochs(self) -> Runs[None]:
         trainer, runner = self.trainer, self._runner
+        self._begun = trainer.optimizer.steps - runner.done, trainer.epoch
         while not self.ended:
-            started = time.perf_counter()
-            values = runner.run(trainer.epoch + 1, self.epochs_done)
-            if values is None:
+            several = self._epochs_at_once()
+            before = runner.seconds
+            if several > 1:
+                epochs = yield from runner.run_epochs(trainer.epoch + 1, several)
+                for values in epochs:
+                    seconds = (runner.seconds - before) / len(epochs)
+                    yield from self._epoch_done(values, runner.rows, seconds)
+                yield from runner.check()
+                continue
+            one = yield from runner.run(trainer.epoch + 1, self.epochs_done)
+            if one is None:
                 if self._pace is None or not self._pace.over or not runner.done:
                     break
-                values = self._cut_short()
-            seconds = time.perf_counter() - started
-            trainer.epoch += 1
-            self.epochs_done += 1
-            logs = self._logs(values, runner.rows)
-            if self._called.watches_epochs:
-                self._called.epoch_end(trainer.epoch, logs)
-            self.history.append(trainer.epoch, logs, seconds)
-            if self._progress is not None:
-                self._progress.epoch_done(self.epochs_done, logs)
-            runner.at_rest = True
-            self._called.save_point()
-        runner.check_parameters(trainer.epoch)
+                one = self._cut_short()
+            yield from self._epoch_done(one, runner.rows, runner.seconds - before)
+        yield from runner.check_parameters(trainer.epoch)
+
+    def _epochs_at_once(self) -> int:
+        if self._held_out is not None or self.epochs is None:
+            return 1
+        return self._runner.epochs_at_once(self.epochs - self.epochs_done)
+
+    def _epoch_done(self, values: NDArray[np.float64], rows: int, seconds: float) -> Runs[None]:
+        trainer = self.trainer
+        trainer.epoch += 1
+        self.epochs_done += 1
+        columns = self._traced.columns
+        logs = trainer.objective.summarize(values, columns, rows, self._batch)
+        if self._held_out is not None:
+            yield from self._validate(self._held_out, logs)
+        if self._called.watches_epochs:
+            self._called.epoch_end(trainer.epoch, logs)
+        self.history.append(trainer.epoch, logs, seconds)
+        if self._progress is not None:
+            self._progress.epoch_done(self.epochs_done, logs)
+        self._runner.at_rest = True
+        self._called.save_point()
 
     def _cut_short(self) -> NDArray[np.float64]:
         """What is known of an epoch that the clock has ended."""
@@ -261,16 +300,14 @@ class Fit:
         )
         return runner.cut_short()
 
-    def _logs(self, values: NDArray[np.float64], rows: int) -> dict[str, float]:
-        trainer = self.trainer
-        logs = trainer.objective.summarize(values, self._traced.columns, rows, self._batch)
-        if self._held_out is not None:
-            started = time.perf_counter()
-            found = trainer.inference.evaluate("Trainer.fit", self._held_out)
-            logs.update({f"val_{name}": value for name, value in found.items()})
-            if self._pace is not None:
-                self._pace.reserve(time.perf_counter() - started)
-        return logs
+    def _validate(self, held_out: Dataset | StreamData, logs: dict[str, float]) -> Runs[None]:
+        started = time.perf_counter()
+        found = yield from self.trainer.inference.evaluation(
+            "Trainer.fit", held_out, making=self._making
+        )
+        logs.update({f"val_{name}": value for name, value in found.items()})
+        if self._pace is not None:
+            self._pace.reserve(time.perf_counter() - started)
 
 
 def _state_of(callback: Any) -> dict[str, Any]:
@@ -290,5 +327,5 @@ def _load_states(callbacks: Sequence[Any], saved: Sequence[Mapping[str, Any]]) -
         warnings.warn(
             f"Trainer.fit: goes on without the {item['type']} that the fit had",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )

@@ -11,6 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fastprop.train.errors import NonFiniteError
+
 
 class History(Mapping[str, list[float]]):
     """A mapping from names (``loss``, ``val_loss``, ``accuracy``, …) to one number an epoch.
@@ -19,12 +21,14 @@ class History(Mapping[str, list[float]]):
         epoch: Numbers of the epochs, from 1; a second ``fit`` of the same Trainer goes on counting.
         seconds: Wall time of each epoch's training, without validation and callbacks.
         notes: What was done to the data on its way in, such as conversions.
+        error: The :class:`NonFiniteError` that ended the training, or ``None``.
     """
 
     def __init__(self) -> None:
         self.epoch: list[int] = []
         self.seconds: list[float] = []
         self.notes: list[str] = []
+        self.error: NonFiniteError | None = None
         self._series: dict[str, list[float]] = {}
 
     def append(self, epoch: int, logs: Mapping[str, float], seconds: float = 0.0) -> None:

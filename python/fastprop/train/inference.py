@@ -13,6 +13,7 @@ from fastprop.graph.program import RunResult
 from fastprop.train.inputs import Reader, check_batch_size
 from fastprop.train.objective import Objective
 from fastprop.train.programs import Programs, evaluation_rows
+from fastprop.train.runs import Making, Run, Runs, complete
 from fastprop.train.streams import StreamData, open_inputs, run_all
 
 Array = NDArray[Any]
@@ -38,13 +39,25 @@ class Inference:
         self, where: str, data: Dataset | StreamData, batch_size: SupportsIndex | None = None
     ) -> dict[str, float]:
         """Loss and metrics on data that are checked already."""
+        return complete(self.evaluation(where, data, batch_size))
+
+    def evaluation(
+        self,
+        where: str,
+        data: Dataset | StreamData,
+        batch_size: SupportsIndex | None = None,
+        *,
+        making: Making | None = None,
+    ) -> Runs[dict[str, float]]:
+        """What :meth:`evaluate` takes; `making` tells how Programs are made, if not as usual."""
         batch = self._batch(where, batch_size, data.count)
-        traced = self._programs.evaluation(where, data, batch)
+        traced = self._programs.evaluation(where, data, batch, making=making)
         if isinstance(data, StreamData):
             result, rows = run_all(traced, data, batch, self._seed)
         else:
             order = len(data) if data.rows is None else data.rows
-            result = _whole(traced.run(data.sources, order, batch, None, 0, self._seed))
+            run = Run(traced, data.sources, order, batch, None, 0, self._seed, timed=False)
+            result = _whole((yield run))
             rows = len(data)
         return self._objective.summarize(result.values, traced.columns, rows, batch)
 

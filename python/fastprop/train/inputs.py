@@ -13,6 +13,8 @@ from fastprop import _core, losses
 from fastprop.data import ArrayDataset, Dataset, check_finite, split_rows, to_array
 from fastprop.data.base import BaseDataset
 from fastprop.data.dataset import same_length
+from fastprop.optim import Optimizer
+from fastprop.registry import type_name
 from fastprop.train.balance import strata
 from fastprop.train.misfit import argument_range
 from fastprop.train.objective import Objective
@@ -278,6 +280,20 @@ def check_batch_size(
             f"{where}: batch_size=None means all rows, and it is not known how many there are"
         )
     return rows
+
+
+def check_full_batch(where: str, optimizer: Optimizer, batch: int, rows: int | None) -> None:
+    """An optimizer that needs all rows gets them.
+
+    Raises:
+        ValueError: It gets a part of them.
+    """
+    if optimizer.full_batch and (rows is None or batch < rows):
+        count = "an unknown number of" if rows is None else rows
+        raise ValueError(
+            f"{where}: {type_name(optimizer)} wants all rows in every step; batch_size is "
+            f"{batch} of {count} rows, write batch_size=None"
+        )
 
 
 def check_steps(where: str, steps: SupportsIndex | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Epochs: one run of a Program each, or a few where an epoch is long."""
+"""Epochs: one run of a Program each, or a few where an epoch is long, or one for several."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fastprop.graph import anomaly
 from fastprop.graph.program import RunResult
 from fastprop.train.callbacks import CallbackList
 from fastprop.train.errors import NonFiniteError
-from fastprop.train.feed import Chunk
+from fastprop.train.feed import ArrayFeed, Chunk
 from fastprop.train.pace import Pace
-from fastprop.train.programs import TracedProgram
-from fastprop.train.progress import Progress
+from fastprop.train.progress import Watcher
 from fastprop.train.recovery import Recovery, Segment
+from fastprop.train.runs import Run, Runs, TracedProgram
 from fastprop.train.streams import StreamData, feed_of
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # How long Python stays away. Every run packs the weights anew, so short runs of large models cost.
 _WATCHED_SECONDS = 0.2
 _UNWATCHED_SECONDS = 2.0
+_MOST_ROWS = 1 << 18  # row numbers made for one run of several epochs: 2 MB
+_MOST_EPOCHS = 128  # of which one run is made
 
 
 class EpochRunner:
@@ -47,6 +49,7 @@ class EpochRunner:
 
     Attributes:
         pace: The clock that training has to keep up with, or ``None``.
+        seconds: Time of the runs so far.
         done: Steps of the present epoch that are done.
         rows: Rows of these, or of the latest epoch.
         stop_requested: True ends the training after the run that is going on.
@@ -66,7 +69,7 @@ class EpochRunner:
         last_epoch: int,
         optimizer: Optimizer,
         callbacks: CallbackList,
-        progress: Progress | None,
+        progress: Watcher | None,
         explain: Callable[[list[NDArray[Any]], NDArray[np.int64]], Exception | None],
     ) -> None:
         self._explain = explain
@@ -84,11 +87,13 @@ class EpochRunner:
         self._last_step = 0  # of the latest epoch
         self._parts: list[NDArray[np.float64]] = []
         self.pace: Pace | None = None
+        self.seconds = 0.0
         self.done = 0
         self.rows = 0
         self.stop_requested = False
         self.at_rest = True
         self.interrupted = False
+        self._failure: tuple[RunResult, Segment] | None = None
 
     @property
     def steps(self) -> int | None:
@@ -106,7 +111,7 @@ class EpochRunner:
         """Nothing more will be run."""
         self._feed.close()
 
-    def run(self, epoch: int, epochs_done: int) -> NDArray[np.float64] | None:
+    def run(self, epoch: int, epochs_done: int) -> Runs[NDArray[np.float64] | None]:
         """Train one epoch, or what is left of it after the first :attr:`done` steps.
 
         Args:
@@ -131,7 +136,7 @@ class EpochRunner:
                     return None
                 self._recovery.before_run()
             count = self._next_count(chunk.first + chunk.steps - self.done)
-            part = self._run(chunk, epoch, self.done, count)
+            part = yield from self._run(chunk, epoch, self.done, count)
             self._last_step = self.done
             self._tell(part, epochs_done)
         self.at_rest = False  # until the epoch is recorded
@@ -169,14 +174,59 @@ class EpochRunner:
         self.done, self.rows = done, rows
         self._parts = [] if values is None else [np.asarray(values, dtype=np.float64)]
 
-    def check_parameters(self, epoch: int) -> None:
+    def epochs_at_once(self, wanted: int) -> int:
+        """How many whole epochs fit into the next run, if nobody has to be told of each."""
+        feed = self._feed
+        known = isinstance(feed, ArrayFeed) and self._traced.in_one_call
+        if not known or self.done or self.pace is not None or self._callbacks.watches:
+            return 1
+        assert feed.rows is not None
+        assert feed.steps is not None
+        most = min(wanted, _MOST_EPOCHS, max(1, _MOST_ROWS // feed.rows))
+        return max(1, self._next_count(most * feed.steps) // feed.steps)
+
+    def run_epochs(self, epoch: int, count: int) -> Runs[NDArray[np.float64]]:
+        """Train several epochs in one run.
+
+        Args:
+            epoch: Number of the first of them.
+            count: How many.
+
+        Returns:
+            What the steps of each recorded, ``[epochs, steps, scalars]``: of the whole ones, if the
+            run ended early. Then :meth:`check` raises what ended it.
+        """
+        steps, rows = self._feed.steps, self._feed.rows
+        assert steps is not None
+        assert rows is not None
+        self.at_rest = False  # until the last of them is recorded
+        self._recovery.before_run()
+        step = self._optimizer.steps
+        scalars = self._optimizer.step_scalars(step, count * steps)
+        segment = Segment(epoch, 0, count * steps, step, scalars)
+        result = yield from self._perform(segment)
+        if result.stopped == "done":
+            self._recovery.add(segment)
+        else:
+            self._failure = result, segment
+        self.rows, self._last_step = rows, steps
+        whole = result.steps_done // steps
+        return result.values[: whole * steps].reshape(whole, steps, result.values.shape[1])
+
+    def check(self) -> Runs[None]:
+        """Raise what ended :meth:`run_epochs` early, as :meth:`run` does."""
+        if self._failure is not None:
+            (result, segment), self._failure = self._failure, None
+            yield from self._stopped(result, segment)
+
+    def check_parameters(self, epoch: int) -> Runs[None]:
         """After the last step: no loss comes to show what the last update did.
 
         Raises:
             NonFiniteError: It made a parameter NaN or infinite; the parameters before it are back.
         """
         if self._optimizer.steps > self._first_step and not self._recovery.parameters_finite():
-            self._recovery.roll_back(self._optimizer.steps - 1)
+            yield from self._recovery.roll_back(self._optimizer.steps - 1)
             raise NonFiniteError(
                 f"Trainer.fit: a parameter is not finite after the update of epoch {epoch}, step "
                 f"{self._last_step}; the parameters before it are kept. {_ADVICE}",
@@ -202,73 +252,110 @@ class EpochRunner:
         count = max(1, int(seconds / chooser.step_seconds))
         return remaining if 2 * remaining <= 3 * count else count  # no stub at the end
 
-    def _run(self, chunk: Chunk, epoch: int, first: int, count: int) -> NDArray[np.float64]:
+    def _run(self, chunk: Chunk, epoch: int, first: int, count: int) -> Runs[NDArray[np.float64]]:
         self.at_rest = False
         optimizer = self._optimizer
         step = optimizer.steps
         rates = None
         if self.pace is not None:
             rates = self.pace.rates(step, count, self._traced.chooser.step_seconds)
-        scalars = optimizer.step_scalars(step, count, rates)
-        result = self._execute(chunk, first, count, step, scalars)
-        optimizer.steps = step + result.steps_done
+        segment = Segment(epoch, first, count, step, optimizer.step_scalars(step, count, rates))
+        result = yield from self._perform(segment, chunk)
         if result.steps_done:
             self._parts.append(result.values[: result.steps_done])
             self.done += result.steps_done
             self.rows += len(chunk.rows_of(first, result.steps_done))
         if result.stopped != "done":
-            self._stopped(result, Segment(epoch, first, count, step, scalars))
-        self._recovery.add(Segment(epoch, first, count, step, scalars))
+            yield from self._stopped(result, segment)
+        self._recovery.add(segment)
         return result.values
 
-    def _execute(
-        self,
-        chunk: Chunk,
-        first: int,
-        count: int,
-        step: int,
-        scalars: NDArray[np.float64],
-    ) -> RunResult:
-        return self._traced.run(
+    def _perform(self, segment: Segment, chunk: Chunk | None = None) -> Runs[RunResult]:
+        """Do a segment and count its steps, also those of a run whose result was lost."""
+        program = self._traced.program
+        runs_before, _ = program.latest()
+        try:
+            result = yield self._request(segment, segment.steps, chunk)
+            self._optimizer.steps = segment.step + result.steps_done
+        except BaseException:  # Ctrl-C in Python, between the end of the run and the line above
+            runs, steps = program.latest()
+            if runs > runs_before and self._traced.in_one_call:
+                self._optimizer.steps = segment.step + steps
+            raise
+        self.seconds += result.seconds
+        return result
+
+    def _request(self, segment: Segment, count: int, chunk: Chunk | None = None) -> Run:
+        """The first steps of a segment as a run.
+
+        Args:
+            segment: Steps of one epoch, or of several from the first step on.
+            count: How many of them.
+            chunk: Where their rows are, if that is known.
+        """
+        chunk = chunk or self._chunk(segment.epoch, segment.first)
+        order = chunk.rows_of(segment.first, count)
+        steps, epoch_rows = self._feed.steps, 0
+        if steps is not None and segment.first + count > steps:
+            assert self._feed.rows is not None
+            epoch_rows = self._feed.rows
+            epochs, rest = divmod(count, steps)
+            parts = [self._chunk(segment.epoch + i, 0).order for i in range(epochs)]
+            if rest:
+                parts.append(self._chunk(segment.epoch + epochs, 0).rows_of(0, rest))
+            order = np.concatenate(parts)
+        return Run(
+            self._traced,
             chunk.sources,
-            chunk.rows_of(first, count),
+            order,
             self._batch,
-            scalars,
-            step,
+            segment.scalars[:count],
+            segment.step,
             self._seed,
-            timed=True,
+            epoch_rows=epoch_rows,
         )
 
-    def _replay(self, segment: Segment, count: int) -> None:
-        chunk = self._feed.at(segment.epoch, segment.first)
+    def _chunk(self, epoch: int, step: int) -> Chunk:
+        chunk = self._feed.at(epoch, step)
         assert chunk is not None
-        result = self._execute(chunk, segment.first, count, segment.step, segment.scalars[:count])
+        return chunk
+
+    def _replay(self, segment: Segment, count: int) -> Runs[None]:
+        result = yield self._request(segment, count)
         if result.stopped == "interrupt":
             self._optimizer.steps = segment.step + result.steps_done
             raise result.error or KeyboardInterrupt
 
-    def _stopped(self, result: RunResult, segment: Segment) -> None:
+    def _place(self, segment: Segment, step: int) -> tuple[int, int]:
+        """Epoch, and step of it, of a step of a segment."""
+        if self._feed.steps is None:
+            return segment.epoch, segment.first + step
+        epochs, own = divmod(segment.first + step, self._feed.steps)
+        return segment.epoch + epochs, own
+
+    def _stopped(self, result: RunResult, segment: Segment) -> Runs[None]:
         """Raise what ended a run early."""
         if result.stopped == "interrupt":
             self.at_rest = self.interrupted = True
             raise result.error or KeyboardInterrupt
         bad = result.steps_done
         self._recovery.add(segment)
-        self._recovery.roll_back(segment.step + bad - 1)
-        step, value = segment.first + bad + 1, float(result.values[bad, 0])
+        yield from self._recovery.roll_back(segment.step + bad - 1)
+        epoch, step = self._place(segment, bad)
+        step, value = step + 1, float(result.values[bad, 0])
         known_good = segment.step + bad > self._first_step
         kept = "the last good parameters" if known_good else "the parameters from before this call"
-        cause = self._cause(segment, bad)
+        cause = yield from self._cause(segment, bad)
         advice = _ADVICE if cause is None else str(cause)
         raise NonFiniteError(
-            f"Trainer.fit: the loss is {value} in epoch {segment.epoch}, step {step}{self._of()}; "
+            f"Trainer.fit: the loss is {value} in epoch {epoch}, step {step}{self._of()}; "
             f"{kept} are kept. {advice}",
-            segment.epoch,
+            epoch,
             step,
             value,
         ) from cause
 
-    def _cause(self, segment: Segment, bad: int) -> Exception | None:
+    def _cause(self, segment: Segment, bad: int) -> Runs[Exception | None]:
         """Inside ``detect_anomaly``: what made a loss non-finite, found by doing the step with the
         last finite loss and then the one after it op by op. All is as before afterwards."""
         if anomaly.active() is None:
@@ -276,15 +363,14 @@ class EpochRunner:
         good = self._optimizer.steps
         cause = None
         for k in (bad - 1, bad):
-            first = segment.first + k
-            if cause is not None or first < 0:
+            if cause is not None or segment.first + k < 0:
                 continue
-            self._recovery.roll_back(segment.step + k)
+            yield from self._recovery.roll_back(segment.step + k)
             if self._optimizer.steps == segment.step + k:
-                chunk = self._feed.at(segment.epoch, first)
-                assert chunk is not None
-                cause = self._explain(chunk.sources, chunk.rows_of(first, 1))
-        self._recovery.roll_back(good)
+                epoch, step = self._place(segment, k)
+                chunk = self._chunk(epoch, step)
+                cause = self._explain(chunk.sources, chunk.rows_of(step, 1))
+        yield from self._recovery.roll_back(good)
         return cause
 
     def _tell(self, values: NDArray[np.float64], epochs_done: int) -> None:

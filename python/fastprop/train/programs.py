@@ -17,17 +17,17 @@ from fastprop.graph.autodiff import grad
 from fastprop.graph.changes import CHANGES
 from fastprop.graph.effects import without_effects
 from fastprop.graph.op import Spec, grad_mode
-from fastprop.graph.program import Program, RunResult
+from fastprop.graph.program import Program
 from fastprop.graph.tensor import Tensor
-from fastprop.graph.threads import ThreadChooser
 from fastprop.graph.trace import Trace, tracing
 from fastprop.nn.module import Module
 from fastprop.nn.standardize import shapes_only
 from fastprop.optim.python_step import PythonOptimizer
 from fastprop.train.misfit import misfit, shapes_of
 from fastprop.train.mixup import Mixup
-from fastprop.train.objective import Columns, Objective, Traced
+from fastprop.train.objective import Objective, Traced
 from fastprop.train.regularization import Regularization
+from fastprop.train.runs import Making, TracedProgram
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
@@ -40,46 +40,6 @@ _FEW_ROWS = 32
 _MOST_ROWS = 512
 
 Signature = tuple[Any, ...]
-
-
-class TracedProgram:
-    """A Program, what its recorded numbers are, and the threads that it runs on.
-
-    Args:
-        program: The Program.
-        columns: What its recorded numbers are.
-        fixed_threads: True if the user chose the number of threads.
-    """
-
-    def __init__(
-        self,
-        program: Program,
-        columns: Columns | None = None,
-        *,
-        fixed_threads: bool = False,
-    ) -> None:
-        self.program = program
-        self.columns = columns or Columns(False, ())
-        self.chooser = ThreadChooser(program.threads, fixed=fixed_threads)
-
-    def changed_arrays(self) -> list[NDArray[Any]]:
-        """All memory outside the arena that a run overwrites."""
-        return self.program.changed_arrays()
-
-    def run(
-        self,
-        sources: Sequence[NDArray[Any]],
-        order: NDArray[np.int64] | int,
-        batch_size: int,
-        step_scalars: NDArray[np.float64] | None,
-        first_step: int,
-        seed: int,
-        *,
-        timed: bool = False,
-    ) -> RunResult:
-        """:meth:`ThreadChooser.run` of the Program."""
-        args = (sources, order, batch_size, step_scalars, first_step, seed)
-        return self.chooser.run(self.program, *args, timed=timed)
 
 
 def evaluation_rows(count: int | None) -> int:
@@ -114,7 +74,7 @@ class Programs:
         self._objective = objective
         self._optimizer = optimizer
         self._regularization = regularization
-        self._threads = threads
+        self._making = Making(threads)
         self._kept: OrderedDict[tuple[Any, ...], TracedProgram] = OrderedDict()
         self._signatures: dict[Signature, int] = {}
         self._specs: dict[int, list[Spec]] = {}
@@ -205,6 +165,7 @@ class Programs:
         *,
         several: bool,
         mix: Mixup | None = None,
+        making: Making | None = None,
     ) -> TracedProgram:
         """A Program that learns from batches of up to `capacity` rows.
 
@@ -214,28 +175,33 @@ class Programs:
             capacity: Rows of a batch.
             several: Its runs are of several steps as a rule.
             mix: Mixes the batches.
+            making: How it is made, if not as usual.
         """
+        making = making or self._making
         attributes = self._optimizer.attributes()
         if attributes != self._attributes:
             self._attributes = attributes
             for key in [key for key in self._kept if key[0] == "training"]:
                 del self._kept[key]
-        key = ("training", data.signature, (several, mix), capacity)
+        key = ("training", data.signature, (several, mix), making.threads, capacity)
         found = self._find(key)
         if found is None:
             # One for somewhat larger batches does as well: train_step may be given any number.
-            fits = [k for k in self._kept if k[:3] == key[:3] and capacity <= k[3] <= 2 * capacity]
+            fits = [k for k in self._kept if k[:4] == key[:4] and capacity <= k[4] <= 2 * capacity]
             found = self._find(min(fits, default=key))
         return found or self._keep(
-            key, self._trace(where, data, capacity, several, training=True, mix=mix)
+            key, self._trace(where, data, capacity, several, making, training=True, mix=mix)
         )
 
-    def evaluation(self, where: str, data: Dataset | StreamData, capacity: int) -> TracedProgram:
+    def evaluation(
+        self, where: str, data: Dataset | StreamData, capacity: int, *, making: Making | None = None
+    ) -> TracedProgram:
         """A Program that records loss and metrics."""
+        making = making or self._making
         several = data.count is None or data.count > capacity or capacity > _FEW_ROWS
-        key = ("evaluation", data.signature, several, capacity)
+        key = ("evaluation", data.signature, several, making.threads, capacity)
         return self._find(key) or self._keep(
-            key, self._trace(where, data, capacity, several, training=False)
+            key, self._trace(where, data, capacity, several, making, training=False)
         )
 
     def prediction(
@@ -254,8 +220,8 @@ class Programs:
         placeholders = _placeholders(inputs, capacity, "x")
         with tracing(), grad_mode(False), _mode(self._model, training=False):
             outputs = self._forward(where, placeholders)
-        program = Program(placeholders, rows=outputs, threads=self._threads, packed=several)
-        return TracedProgram(program, fixed_threads=self._threads is not None)
+        program = Program(placeholders, rows=outputs, threads=self._making.threads, packed=several)
+        return TracedProgram(program, fixed_threads=self._making.threads is not None)
 
     def _trace(
         self,
@@ -263,6 +229,7 @@ class Programs:
         data: Dataset | StreamData,
         capacity: int,
         several: bool,
+        making: Making,
         *,
         training: bool,
         mix: Mixup | None = None,
@@ -282,11 +249,12 @@ class Programs:
             scalars=traced.scalars,
             effects=trace.effects,
             step_numbers=trace.width,
-            threads=self._threads,
+            threads=making.threads,
+            plans=making.plans,
             check_loss=training,
             packed=several,
         )
-        fixed = self._threads is not None
+        fixed = making.threads is not None
         if training and isinstance(self._optimizer, PythonOptimizer):
             from fastprop.train.stepwise import StepwiseProgram  # which is a TracedProgram
 

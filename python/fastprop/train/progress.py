@@ -1,33 +1,52 @@
-"""The progress bar of ``fit``."""
+"""The progress bars of ``fit`` and ``fit_many``."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 _REFRESH_SECONDS = 0.1
 _WIDEST = 120  # columns
 _BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar:16}| {elapsed}<{remaining}{postfix}"
 
 
-class Progress:
-    """A bar over epochs that moves with the steps inside them, redrawn by the clock."""
+class Watcher(Protocol):
+    """What a ``fit`` tells its progress to."""
 
-    def __init__(self, epochs: int) -> None:
+    def steps_done(self, epochs_done: int, step: int, steps: int) -> None:
+        """So many steps of an epoch are done."""
+
+    def epoch_done(self, epochs_done: float, logs: Mapping[str, float]) -> None:
+        """An epoch is done, and recorded."""
+
+    def close(self) -> None:
+        """No more is to come."""
+
+
+class Progress:
+    """A bar over epochs that moves with the steps inside them, redrawn by the clock.
+
+    Args:
+        epochs: How many there will be.
+        unit: What they are called.
+    """
+
+    def __init__(self, epochs: int, unit: str = "epoch") -> None:
         import shutil
 
         from tqdm import tqdm  # only when somebody looks
 
         size = shutil.get_terminal_size()
         self._epochs = epochs
+        self._unit = unit
         self._shown = 0.0
         self._text = ""
-        self._latest: tuple[int, Mapping[str, float]] = (0, {})
+        self._latest: tuple[float, Mapping[str, float]] = (0.0, {})
         self._bar: Any = tqdm(
             total=epochs,
-            desc=f"epoch 0/{epochs}",
+            desc=f"{unit} 0/{epochs}",
             bar_format=_BAR_FORMAT,
             mininterval=0,
             maxinterval=float("inf"),
@@ -48,7 +67,7 @@ class Progress:
         if time.perf_counter() - self._shown >= _REFRESH_SECONDS:
             self._draw(epochs_done + step / steps, f", step {step}/{steps}{self._text}")
 
-    def epoch_done(self, epochs_done: int, logs: Mapping[str, float]) -> None:
+    def epoch_done(self, epochs_done: float, logs: Mapping[str, float]) -> None:
         self._latest = epochs_done, logs
         if time.perf_counter() - self._shown >= _REFRESH_SECONDS:
             self._draw_latest()
@@ -60,12 +79,12 @@ class Progress:
     def _draw_latest(self) -> None:
         epochs_done, logs = self._latest
         self._text = "".join(f", {name} {value:.4g}" for name, value in logs.items())
-        self._draw(float(epochs_done), self._text)
+        self._draw(epochs_done, self._text)
 
     def _draw(self, position: float, text: str = "") -> None:
         bar = self._bar
         bar.n = min(position, float(self._epochs))
-        bar.set_description_str(f"epoch {int(position)}/{self._epochs}", refresh=False)
+        bar.set_description_str(f"{self._unit} {int(position)}/{self._epochs}", refresh=False)
         bar.postfix = text.removeprefix(", ") or None
         bar.refresh()
         self._shown = time.perf_counter()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import _core
+from fastprop.train.runs import Runs
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
@@ -25,10 +26,10 @@ _MOST_SEGMENTS = 4096  # runs remembered after a copy
 
 
 class Segment(NamedTuple):
-    """One run: some steps of an epoch, and the optimizer's numbers for them."""
+    """One run: some steps of an epoch or of several, and the optimizer's numbers for them."""
 
-    epoch: int
-    first: int  # step of the epoch
+    epoch: int  # of the first step
+    first: int  # step of that epoch
     steps: int
     step: int  # optimizer.steps before it
     scalars: NDArray[np.float64]
@@ -59,14 +60,15 @@ class Recovery:
     Args:
         arrays: All that a run changes, as :meth:`Program.changed_arrays` tells.
         optimizer: Its parameters are what has to be finite; counts the steps.
-        replay: Does a segment again: ``replay(segment, count)`` its first `count` steps.
+        replay: Does a segment again: ``replay(segment, count)`` are the runs of its first `count`
+            steps.
     """
 
     def __init__(
         self,
         arrays: Sequence[NDArray[Any]],
         optimizer: Optimizer,
-        replay: Callable[[Segment, int], object],
+        replay: Callable[[Segment, int], Runs[None]],
     ) -> None:
         self._arrays = arrays
         self._optimizer = optimizer
@@ -98,7 +100,7 @@ class Recovery:
     def parameters_finite(self) -> bool:
         return all(_core.all_finite(p.data) for p in self._optimizer.parameters)
 
-    def roll_back(self, step: int) -> None:
+    def roll_back(self, step: int) -> Runs[None]:
         """Make all as it was when ``optimizer.steps`` was `step`, or at the first copy if later."""
         segments = [s for copy in self._copies for s in copy.segments]
         copy = next((c for c in reversed(self._copies) if c.step <= step), self._copies[0])
@@ -106,7 +108,7 @@ class Recovery:
         for segment in segments:
             count = min(segment.steps, step - segment.step)
             if segment.step >= copy.step and count > 0:
-                self._replay(segment, count)
+                yield from self._replay(segment, count)
                 self._optimizer.steps = segment.step + count
         if not self.parameters_finite():
             self._return_to(copy)

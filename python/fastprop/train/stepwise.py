@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastprop.graph.program import Program, RunResult
 from fastprop.optim.python_step import NonFiniteLoss, PythonOptimizer
 from fastprop.train.objective import Columns
-from fastprop.train.programs import TracedProgram
+from fastprop.train.runs import TracedProgram
 
 
 class _Interrupted(BaseException):
@@ -27,6 +27,8 @@ class StepwiseProgram(TracedProgram):
         optimizer: Takes the steps.
         fixed_threads: True if the user chose the number of threads.
     """
+
+    in_one_call = False
 
     def __init__(
         self,
@@ -52,9 +54,10 @@ class StepwiseProgram(TracedProgram):
         first_step: int,
         seed: int,
         *,
+        epoch_rows: int = 0,
         timed: bool = False,
     ) -> RunResult:
-        """Steps one by one; the numbers that are recorded are those of each first evaluation."""
+        """Steps of one epoch, one by one; recorded is what each first evaluation gave."""
         rows = np.arange(order) if isinstance(order, int) else order
         optimizer = self._optimizer
         optimizer.gradients = self._gradients

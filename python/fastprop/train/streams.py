@@ -21,7 +21,8 @@ from fastprop.train.feed import ArrayFeed, Chunk, Feed
 if TYPE_CHECKING:
     from fastprop.graph.op import Spec
     from fastprop.train.objective import Objective
-    from fastprop.train.programs import Programs, TracedProgram
+    from fastprop.train.programs import Programs
+    from fastprop.train.runs import TracedProgram
 
 Array = NDArray[Any]
 

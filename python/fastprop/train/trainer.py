@@ -17,7 +17,6 @@ from fastprop.nn.segments import in_segments
 from fastprop.optim import Optimizer
 from fastprop.random import check_seed
 from fastprop.registry import type_name
-from fastprop.train.adapt import adapt_layers, trace_unadapted
 from fastprop.train.balance import sample_rows, weigh_classes
 from fastprop.train.callbacks import check_callbacks
 from fastprop.train.checkpoint import Photographer, ResumePoint, resume, write_snapshot
@@ -31,13 +30,15 @@ from fastprop.train.inputs import (
     check_batch_size,
     check_epochs,
     check_fraction,
+    check_full_batch,
     check_threads,
 )
-from fastprop.train.mixup import check_mixup
 from fastprop.train.objective import Objective
 from fastprop.train.pace import check_seconds
 from fastprop.train.programs import Programs
+from fastprop.train.progress import Progress
 from fastprop.train.regularization import Regularization
+from fastprop.train.runs import complete
 from fastprop.train.streams import StreamData, refuse_options
 
 if TYPE_CHECKING:
@@ -258,7 +259,6 @@ class Trainer(Diagnostics):
             epochs = check_epochs(where, epochs)
         fraction = check_fraction(where, validation_split)
         called = check_callbacks(where, callbacks)
-        mix = check_mixup(where, mixup, self.loss)
         history = History()
         data = self._reader.source(where, x, y, sample_weight, check_finite, history.notes)
         data, held_out = self._reader.split(
@@ -271,31 +271,23 @@ class Trainer(Diagnostics):
             data = sample_rows(where, data, sampler, self.seed)
         count = data.count
         batch = check_batch_size(where, batch_size, count, drop_last)
-        if self.optimizer.full_batch and (count is None or batch < count):
-            total = "an unknown number of" if count is None else count
-            raise ValueError(
-                f"{where}: {type_name(self.optimizer)} wants all rows in every step; batch_size is "
-                f"{batch} of {total} rows, write batch_size=None"
-            )
-        rows = count - count % batch if drop_last and count is not None else count
-        traced = trace_unadapted(self._programs, where, data, batch, rows, mix)
-        adapt_layers(where, self.model, data)
-        return Fit(
+        check_full_batch(where, self.optimizer, batch, count)
+        fit = Fit(
             self,
-            traced,
+            where,
             data,
             held_out,
             history,
             called,
-            lambda sources, rows: self._programs.explain(data, sources, rows),
             epochs=epochs,
             batch_size=batch,
             mixup=mixup,
             shuffle=shuffle,
             drop_last=drop_last,
             max_seconds=seconds,
-            verbose=verbose,
-        ).run()
+            progress=Progress(epochs) if epochs and Progress.wanted(verbose) else None,
+        )
+        return complete(fit.runs())
 
     def stop(self) -> None:
         """End the present ``fit`` after the run that is going on; may be called from anywhere."""

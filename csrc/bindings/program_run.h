@@ -1,0 +1,57 @@
+#pragma once
+/// @file
+/// @brief A run of a Program with the Python objects that it reads and writes.
+
+#include <pybind11/numpy.h>
+
+#include <cstdint>
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "program/program.h"
+
+namespace fastprop {
+
+/// Arguments of `_core.Program.run`, as Python gives them.
+struct RunArguments {
+    pybind11::sequence sources;
+    pybind11::object order;
+    Index batch_size;
+    std::optional<pybind11::array> scalars;
+    std::int64_t first_step;
+    std::uint64_t seed;
+    Index epoch_rows;
+};
+
+/// A checked request and what keeps its pointers alive. Made, and destroyed, with the GIL held.
+struct ProgramRun {
+    using Outcome =
+        std::tuple<pybind11::array_t<double>, pybind11::list, Index, int, pybind11::object>;
+
+    Program* program = nullptr;
+    RunRequest request;
+    std::vector<std::int64_t> numbers;  ///< row numbers that C++ wrote itself
+    pybind11::array_t<double> values;
+    pybind11::list results;
+    std::vector<pybind11::object> alive;
+
+    /// What `_core.Program.run` returns: recorded outputs, per-row outputs, complete steps, how it
+    /// stopped, and the exception of an interrupt or None.
+    Outcome outcome(const RunResult& result, pybind11::object error) const {
+        if (result.error != nullptr) {
+            try {
+                std::rethrow_exception(result.error);
+            } catch (const pybind11::error_already_set& raised) {
+                error = raised.value();
+            }
+        }
+        return {values, results, result.steps, static_cast<int>(result.stop), std::move(error)};
+    }
+};
+
+/// Throws Error or TypeError if an argument does not fit. `program` is a `_core.Program`.
+void prepare_run(const pybind11::object& program, const RunArguments& arguments, ProgramRun& run);
+
+}  // namespace fastprop

@@ -1,0 +1,443 @@
+"""fit_many: each training ends as it would alone, bit by bit."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from training import classes, network, regression, weights_of
+
+import fastprop as fp
+from fastprop import nn, optim
+from fastprop.train import loop
+
+THREADS = [1, 2, 3]
+
+
+def assert_same_training(one: fp.Trainer, other: fp.Trainer) -> None:
+    """Weights, optimizer and history; but for the time that it took."""
+    assert weights_of(one.model) == weights_of(other.model)
+    assert one.epoch == other.epoch
+    assert one.optimizer.steps == other.optimizer.steps
+    for name in one.optimizer.state_names:
+        for a, b in zip(one.optimizer.state[name], other.optimizer.state[name], strict=True):
+            np.testing.assert_array_equal(a, b)
+    np.testing.assert_equal(one.history.to_dict(), other.history.to_dict())
+
+
+def twins(make: Callable[[int], fp.Trainer], count: int) -> tuple[list[fp.Trainer], ...]:
+    return [make(i) for i in range(count)], [make(i) for i in range(count)]
+
+
+def small(seed: int, lr: float = 0.01, metrics: Sequence[Any] = ()) -> fp.Trainer:
+    model = network(3, 5 + seed % 4, 1, seed=seed)
+    return fp.Trainer(model, "mse", optim.Adam(lr=lr), metrics=metrics, seed=seed)
+
+
+# -- as alone --------------------------------------------------------------------------------------
+
+_OPTIMIZERS = [
+    lambda: optim.Adam(lr=0.02),
+    lambda: optim.SGD(lr=0.05, momentum=0.9, nesterov=True),
+    lambda: optim.AdamW(lr=optim.schedules.Cosine(0.02, steps=30)),
+    lambda: optim.SGD(lr=lambda step: 0.1 / (1 + step)),
+]
+
+
+@pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("batch_size", [1, 32, 37, None])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_regressions(threads: int, shuffle: bool, batch_size: int | None, dtype: str) -> None:
+    """Shapes, seeds, losses, activations and optimizers all differ; 70 rows make short batches."""
+    x, y = regression(70, dtype)
+
+    def make(i: int) -> fp.Trainer:
+        widths = [3, *[4 + 3 * i] * (i % 3), 1]
+        model = network(*widths, dtype=dtype, activation=["tanh", "relu"][i % 2], seed=i)
+        return fp.Trainer(model, ["mse", "huber", "mae"][i % 3], _OPTIMIZERS[i % 4](), seed=i // 2)
+
+    many, alone = twins(make, 9)
+    options: dict[str, Any] = {"batch_size": batch_size, "shuffle": shuffle, "epochs": 4}
+    histories = fp.fit_many(many, x, y, **options, threads=threads)
+    for a, b, history in zip(many, alone, histories, strict=True):
+        b.fit(x, y, **options)
+        assert_same_training(a, b)
+        assert history is a.history
+        assert history.error is None
+        assert all(seconds > 0 for seconds in history.seconds)
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_classifiers_with_metrics_and_weights(threads: int) -> None:
+    x, y = classes(90)
+    weight = np.linspace(0, 2, 90)
+
+    def make(i: int) -> fp.Trainer:
+        return fp.Trainer(network(2, 6 + i, 3, seed=i), "cross_entropy", "adam", ["accuracy"])
+
+    many, alone = twins(make, 5)
+    fp.fit_many(many, x, y, epochs=3, sample_weight=weight, drop_last=True, threads=threads)
+    for a, b in zip(many, alone, strict=True):
+        b.fit(x, y, epochs=3, sample_weight=weight, drop_last=True)
+        assert_same_training(a, b)
+
+
+def test_each_with_its_own_data_epochs_and_batches() -> None:
+    sets = [regression(30 + 11 * i, seed=i) for i in range(5)]
+    epochs, batches = [3, 0, 7, 1, 2], [8, 5, None, 64, 16]
+    many, alone = twins(small, 5)
+    fp.fit_many(
+        many,
+        [x for x, _ in sets],
+        [y for _, y in sets],
+        epochs=epochs,
+        batch_size=batches,
+        threads=2,
+    )
+    for i, (a, b) in enumerate(zip(many, alone, strict=True)):
+        b.fit(*sets[i], epochs=epochs[i], batch_size=batches[i])
+        assert_same_training(a, b)
+        assert len(a.history.epoch) == epochs[i]
+
+
+def test_it_goes_on_where_it_ended() -> None:
+    x, y = regression()
+    many, alone = twins(small, 4)
+    alone[0].fit(x, y)
+    many[0].fit(x, y)  # one is ahead
+    for _ in range(2):
+        fp.fit_many(many, x, y, epochs=2, threads=2)
+    for a, b in zip(many, alone, strict=True):
+        b.fit(x, y, epochs=2)
+        b.fit(x, y, epochs=2)
+        assert_same_training(a, b)
+    assert many[0].epoch == 5
+    many[1].fit(x, y)
+    alone[1].fit(x, y)
+    assert_same_training(many[1], alone[1])
+    np.testing.assert_array_equal(many[1].predict(x), alone[1].predict(x))
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_validation(threads: int) -> None:
+    x, y = regression(100)
+    validations = [regression(20 + i, seed=9 + i) for i in range(4)]
+    cases: list[tuple[dict[str, Any], Callable[[int], dict[str, Any]]]] = [
+        ({"validation_data": validations[0]}, lambda i: {"validation_data": validations[0]}),
+        ({"validation_data": validations}, lambda i: {"validation_data": validations[i]}),
+        ({"validation_split": 0.3}, lambda i: {"validation_split": 0.3}),
+    ]
+    for for_many, for_one in cases:
+        many, alone = twins(lambda i: small(i, metrics=["r2"]), 4)
+        fp.fit_many(many, x, y, epochs=3, threads=threads, **for_many)
+        for i, (a, b) in enumerate(zip(many, alone, strict=True)):
+            b.fit(x, y, epochs=3, **for_one(i))
+            assert_same_training(a, b)
+            assert set(a.history) == {"loss", "r2", "val_loss", "val_r2"}
+
+
+def test_models_with_several_inputs_and_outputs() -> None:
+    class Two(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.a, self.b = nn.Dense(3, width), nn.Dense(2, width)
+            self.top = nn.Dense(width, 1)
+
+        def forward(self, a, b):
+            return self.top(fp.tanh(self.a(a) + self.b(b)))
+
+    def make(i: int) -> fp.Trainer:
+        fp.seed(i)
+        return fp.Trainer(Two(3 + i), "mse", "adam", seed=i)
+
+    x, y = regression(50)
+    second = np.cos(x[:, :2])
+    many, alone = twins(make, 3)
+    fp.fit_many(many, (x, second), y, epochs=2, threads=2)
+    for a, b in zip(many, alone, strict=True):
+        b.fit((x, second), y, epochs=2)
+        assert_same_training(a, b)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_layers_with_state_and_optimizers_in_python(threads: int) -> None:
+    """Running statistics, statistics of the data, dropout; a rule that is Python, full batches."""
+
+    def make(i: int) -> fp.Trainer:
+        fp.seed(i)
+        layers = [nn.Standardize(3), nn.Dense(3, 6), nn.BatchNorm(6), nn.Tanh(), nn.Dropout(0.2)]
+        if i == 3:
+            layers = layers[:2]
+        optimizer = optim.LBFGS() if i == 3 else optim.Adam(lr=0.01)
+        return fp.Trainer(nn.Sequential(*layers, nn.Dense(6, 1)), "mse", optimizer, seed=i)
+
+    x, y = regression(60)
+    many, alone = twins(make, 4)
+    batches = [16, 30, None, None]
+    fp.fit_many(many, 5 * x + 3, y, epochs=4, batch_size=batches, threads=threads)
+    for a, b, batch in zip(many, alone, batches, strict=True):
+        b.fit(5 * x + 3, y, epochs=4, batch_size=batch)
+        assert weights_of(a.model) == weights_of(b.model)
+        np.testing.assert_equal(a.history.to_dict(), b.history.to_dict())
+
+
+def test_a_loss_without_targets() -> None:
+    x, _ = regression(40)
+    many, alone = twins(
+        lambda i: fp.Trainer(network(3, 4, 3, seed=i), lambda out, _: (out**2).mean(), "sgd"), 3
+    )
+    fp.fit_many(many, x, epochs=2, threads=2)
+    for a, b in zip(many, alone, strict=True):
+        b.fit(x, epochs=2)
+        assert_same_training(a, b)
+
+
+# -- rows ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_rows_are_as_copies_of_them(threads: int, shuffle: bool) -> None:
+    """Row numbers in any order, repeated or not, and booleans; validation rows too."""
+    x, y = regression(80)
+    rng = np.random.default_rng(1)
+    train = [
+        rng.permutation(80)[:50],
+        rng.integers(0, 80, 90).astype(np.uint16),  # a bootstrap sample
+        x[:, 0] > 0,
+        list(range(7)),
+    ]
+    validate = [np.flatnonzero(~np.isin(np.arange(80), rows)) for rows in train[:3]]
+    validate[2] = np.flatnonzero(x[:, 0] <= 0)
+    validate.append(np.array([79]))
+    many, alone = twins(small, 4)
+    options: dict[str, Any] = {"epochs": 3, "batch_size": 16, "shuffle": shuffle}
+    fp.fit_many(many, x, y, rows=train, validation_rows=validate, threads=threads, **options)
+    for a, b, rows, held_out in zip(many, alone, train, validate, strict=True):
+        b.fit(x[rows], y[rows], validation_data=(x[held_out], y[held_out]), **options)
+        assert_same_training(a, b)
+
+
+def test_rows_with_weights_and_a_split() -> None:
+    x, y = regression(80)
+    weight = np.linspace(0.1, 2, 80)
+    rows = [np.arange(i, 80, 3) for i in range(3)]
+    many, alone = twins(small, 3)
+    options: dict[str, Any] = {"epochs": 3, "batch_size": 8, "validation_split": 0.25}
+    fp.fit_many(many, x, y, rows=np.stack([r[:26] for r in rows]), sample_weight=weight, **options)
+    for a, b, own in zip(many, alone, rows, strict=True):
+        own = own[:26]
+        b.fit(x[own], y[own], sample_weight=weight[own], **options)
+        assert_same_training(a, b)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_unequal_classes(threads: int) -> None:
+    """Class weights, samplers, stratified splits and mixup, of parts of shared data."""
+    x, y = classes(90)
+    rows = [np.arange(i, 90, 2 + i) for i in range(3)]
+    sampler = fp.data.WeightedSampler(np.linspace(1, 2, 90), samples=40)
+    cases: list[dict[str, Any]] = [
+        {"class_weight": "balanced"},
+        {"validation_split": 0.3, "stratify": True, "class_weight": {0: 2.0}},
+        {"mixup": 0.3},
+    ]
+    for case in cases:
+        many, alone = twins(
+            lambda i: fp.Trainer(network(2, 4 + i, 3, seed=i), "cross_entropy", "adam", seed=i), 3
+        )
+        fp.fit_many(many, x, y, rows=rows, epochs=3, threads=threads, **case)
+        for a, b, own in zip(many, alone, rows, strict=True):
+            b.fit(x[own], y[own], epochs=3, **case)
+            assert_same_training(a, b)
+    many, alone = twins(lambda i: fp.Trainer(network(2, 4, 3, seed=i), "cross_entropy", "adam"), 2)
+    fp.fit_many(many, x, y, epochs=3, sampler=sampler, threads=threads)
+    for a, b in zip(many, alone, strict=True):
+        b.fit(x, y, epochs=3, sampler=sampler)
+        assert_same_training(a, b)
+
+
+def test_data_are_neither_copied_nor_converted_for_each() -> None:
+    """Of 20,000 rows of float64, 2.4 MB, there is one copy of float32, whoever asks for it."""
+    x, y = regression(20_000, "float64")
+    x = np.tile(x, (1, 5))
+    trainers = [fp.Trainer(network(15, 4, 1, seed=i), "mse", "adam") for i in range(12)]
+    rows = [np.arange(i, 20_000, 100) for i in range(12)]
+    fp.fit_many(trainers[:1], x, y)
+    tracemalloc.start()
+    try:
+        fp.fit_many(trainers, x, y, rows=rows, validation_rows=rows, threads=2)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * x.nbytes
+    assert all("converted from float64" in " ".join(t.history.notes) for t in trainers[:1])
+
+
+# -- what goes wrong on the way --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.parametrize("validation", [False, True])
+def test_one_that_diverges_harms_no_other(threads: int, validation: bool) -> None:
+    """It ends as it would end alone, with the error in its history."""
+    x, y = regression(60)
+
+    def make(i: int) -> fp.Trainer:
+        wild = optim.SGD(lr=lambda step: 1e30 if step == 12 else 0.01, momentum=0.9)
+        optimizer = wild if i in (1, 4) else optim.SGD(lr=0.01, momentum=0.9)
+        return fp.Trainer(network(3, 4, 1, seed=i), "mse", optimizer, seed=i)
+
+    many, alone = twins(make, 6)
+    options: dict[str, Any] = {"epochs": 5, "batch_size": 16}
+    if validation:
+        options["validation_split"] = 0.2
+    histories = fp.fit_many(many, x, y, threads=threads, **options)
+    for i, (a, b) in enumerate(zip(many, alone, strict=True)):
+        if i in (1, 4):
+            with pytest.raises(fp.NonFiniteError) as caught:
+                b.fit(x, y, **options)
+            assert str(histories[i].error) == str(caught.value)
+            assert isinstance(histories[i].error, fp.NonFiniteError)
+            assert 0 < len(histories[i].epoch) < 5
+        else:
+            b.fit(x, y, **options)
+            assert histories[i].error is None
+        assert_same_training(a, b)
+
+
+def test_a_last_update_that_breaks_the_parameters() -> None:
+    x, y = regression(40)
+    optimizer = optim.SGD(lr=lambda step: 1e38 if step == 9 else 0.01)
+    broken = fp.Trainer(network(3, 4, 1), "mse", optimizer)
+    good = small(1)
+    histories = fp.fit_many([broken, good], x * 100, y * 100, epochs=5, batch_size=20, threads=2)
+    assert "not finite after the update" in str(histories[0].error)
+    assert histories[1].error is None
+    assert all(np.isfinite(p.data).all() for p in broken.model.parameters())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_exception_of_a_callback_ends_all(threads: int) -> None:
+    class Angry(fp.Callback):
+        def on_epoch_end(self, trainer, epoch, logs):
+            if epoch == 3:
+                raise RuntimeError("enough")
+
+    class Ends(fp.Callback):
+        def __init__(self) -> None:
+            self.ended: list[fp.Trainer] = []
+
+        def on_train_end(self, trainer):
+            self.ended.append(trainer)
+
+    x, y = regression(64)
+    trainers = [small(i) for i in range(5)]
+    ends = Ends()
+    with pytest.raises(RuntimeError, match="enough"):
+        fp.fit_many(
+            trainers, x, y, epochs=10**6, callbacks=[ends, (ends, Angry()), *[ends] * 3],
+            threads=threads,
+        )  # fmt: skip
+    assert trainers[1] in ends.ended
+    for trainer in trainers:
+        assert trainer.fitting is None
+        steps = trainer.optimizer.steps
+        fresh = small(trainer.seed)
+        for _ in range(steps // 2):  # all have done whole steps
+            fresh.fit(x, y)
+        if steps % 2 == 0:
+            assert weights_of(fresh.model) == weights_of(trainer.model)
+        assert np.isfinite(trainer.fit(x, y)["loss"][0])
+
+
+# -- callbacks and progress ------------------------------------------------------------------------
+
+
+class Record(fp.Callback):
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, int]] = []
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        self.seen.append((trainer.seed, epoch))
+
+
+class StopAt(fp.Callback):
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        return epoch == self.epoch
+
+
+def test_callbacks_of_each_and_of_all() -> None:
+    x, y = regression(50)
+    trainers = [small(i) for i in range(4)]
+    shared = Record()
+    fp.fit_many(trainers, x, y, epochs=2, callbacks=shared, threads=2)
+    assert sorted(shared.seen) == [(i, e) for i in range(4) for e in (1, 2)]
+    shared = Record()
+    fp.fit_many(trainers, x, y, callbacks=(shared, Record()), threads=2)
+    assert sorted(shared.seen) == [(i, 3) for i in range(4)]
+    own = [Record() for _ in trainers]
+    callbacks = [own[0], [own[1], StopAt(5)], (), own[3]]
+    fp.fit_many(trainers, x, y, epochs=4, callbacks=callbacks, threads=2)
+    assert own[0].seen == [(0, e) for e in (4, 5, 6, 7)]
+    assert own[1].seen == [(1, e) for e in (4, 5)]
+    assert own[2].seen == []
+    assert [t.epoch for t in trainers] == [7, 5, 7, 7]
+
+
+def test_epochs_that_nobody_watches_give_the_same(monkeypatch) -> None:
+    """Several epochs in one run, one in each, or cut into runs of a step."""
+    x, y = regression(70)
+    found = []
+    for seconds, callbacks in ((10.0, ()), (10.0, Record()), (1e-9, ())):
+        monkeypatch.setattr(loop, "_UNWATCHED_SECONDS", seconds)
+        trainers = [small(i) for i in range(3)]
+        fp.fit_many(trainers, x, y, epochs=6, batch_size=16, callbacks=callbacks, threads=2)
+        found.append(trainers)
+    for others in found[1:]:
+        for a, b in zip(found[0], others, strict=True):
+            assert_same_training(a, b)
+
+
+def test_a_training_cannot_be_begun_twice() -> None:
+    x, y = regression(50)
+
+    class Again(fp.Callback):
+        def on_epoch_end(self, trainer, epoch, logs):
+            fp.fit_many([trainer], x, y)
+
+    with pytest.raises(ValueError, match=r"trainers\[0\] is training already"):
+        fp.fit_many([small(0)], x, y, callbacks=Again())
+
+
+def test_other_trainings_inside_a_callback() -> None:
+    x, y = regression(50)
+    inner, alone = twins(small, 2)
+
+    class Nested(fp.Callback):
+        def on_train_end(self, trainer):
+            fp.fit_many(inner, x, y, threads=2)
+
+    fp.fit_many([small(5), small(6)], x, y, callbacks=[Nested(), ()], threads=2)
+    for a, b in zip(inner, alone, strict=True):
+        b.fit(x, y)
+        assert_same_training(a, b)
+
+
+def test_one_bar_for_all(capsys) -> None:
+    x, y = regression(50)
+    trainers = [small(i) for i in range(3)]
+    fp.fit_many(trainers, x, y, epochs=[2, 0, 3], verbose=True, threads=2)
+    shown = capsys.readouterr().err
+    best = min(h for t in trainers for h in t.history.get("loss", [np.inf]))
+    assert "network 3/3" in shown
+    assert f"best loss {best:.4g}" in shown
+    fp.fit_many(trainers, x, y, verbose=False)
+    assert capsys.readouterr().err == ""
