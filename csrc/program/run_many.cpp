@@ -80,7 +80,8 @@ void RunPool::work() {
 
 void RunPool::perform(PendingRun& run, const std::function<bool()>& interrupted) {
     if (stopped_.load()) {
-        run.result = {0, Stop::interrupt};
+        run.result = {};
+        run.result.stop = Stop::interrupt;
         return;
     }
     run.request.threads = 1;
