@@ -185,7 +185,15 @@ class Fit:
                 self._called.train_end()
             finally:
                 trainer.fitting = None
+                self._count_epochs()
         return self.history
+
+    def _count_epochs(self) -> None:
+        """Ctrl-C may have come after the last step of an epoch, and before it was counted."""
+        (step, epoch), steps, trainer = self._begun, self._runner.steps, self.trainer
+        if self._interrupted and steps:
+            done = (trainer.optimizer.steps - step) // steps
+            trainer.epoch = max(trainer.epoch, epoch + done)
 
     # -- checkpoints ---
 
