@@ -163,6 +163,28 @@ def test_models_with_several_inputs_and_outputs() -> None:
         assert_same_training(a, b)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_layers_with_state_and_optimizers_in_python(threads: int) -> None:
+    """Running statistics, statistics of the data, dropout; a rule that is Python, full batches."""
+
+    def make(i: int) -> fp.Trainer:
+        fp.seed(i)
+        layers = [nn.Standardize(3), nn.Dense(3, 6), nn.BatchNorm(6), nn.Tanh(), nn.Dropout(0.2)]
+        if i == 3:
+            layers = layers[:2]
+        optimizer = optim.LBFGS() if i == 3 else optim.Adam(lr=0.01)
+        return fp.Trainer(nn.Sequential(*layers, nn.Dense(6, 1)), "mse", optimizer, seed=i)
+
+    x, y = regression(60)
+    many, alone = twins(make, 4)
+    batches = [16, 30, None, None]
+    fp.fit_many(many, 5 * x + 3, y, epochs=4, batch_size=batches, threads=threads)
+    for a, b, batch in zip(many, alone, batches, strict=True):
+        b.fit(5 * x + 3, y, epochs=4, batch_size=batch)
+        assert weights_of(a.model) == weights_of(b.model)
+        np.testing.assert_equal(a.history.to_dict(), b.history.to_dict())
+
+
 def test_a_loss_without_targets() -> None:
     x, _ = regression(40)
     many, alone = twins(

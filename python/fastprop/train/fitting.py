@@ -155,7 +155,6 @@ class Fit:
         if point is not None:
             self._check_same(point)
         trainer.fitting, trainer.history, trainer.program = self, self.history, self._traced.program
-        lost = False
         try:
             self._called.train_begin()
             if point is not None:
@@ -172,7 +171,11 @@ class Fit:
             self.failed = True
             # A signal's handler may raise whatever it likes; this is what it does as a rule.
             self._interrupted = self._runner.interrupted or not isinstance(error, Exception)
-            lost = True
+            # Ctrl-C may have come before the last epoch was counted.
+            step, epoch = self._begun
+            if self._runner.steps is not None:
+                done = (trainer.optimizer.steps - step) // self._runner.steps
+                trainer.epoch = max(trainer.epoch, epoch + done)
             raise
         finally:
             self._runner.close()
@@ -182,16 +185,15 @@ class Fit:
                 self._called.train_end()
             finally:
                 trainer.fitting = None
-                if lost:
-                    self._count_epochs()
+                self._count_epochs()
         return self.history
 
     def _count_epochs(self) -> None:
-        """Ctrl-C may have come before the last epoch was counted; in a checkpoint it is not."""
-        step, epoch = self._begun
-        if self._runner.steps:
-            done = (self.trainer.optimizer.steps - step) // self._runner.steps
-            self.trainer.epoch = max(self.trainer.epoch, epoch + done)
+        """Ctrl-C may have come after the last step of an epoch, and before it was counted."""
+        (step, epoch), steps, trainer = self._begun, self._runner.steps, self.trainer
+        if self._interrupted and steps:
+            done = (trainer.optimizer.steps - step) // steps
+            trainer.epoch = max(trainer.epoch, epoch + done)
 
     # -- checkpoints ---
 
