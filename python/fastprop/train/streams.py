@@ -262,7 +262,7 @@ class StreamFeed:
             raise ValueError(
                 f"{self._data.where}: {self._data.dataset!r} gave no rows in epoch {epoch}"
             )
-        if self._data.count is None:
+        if self._data.count is None and self._seen:  # nothing, where a fit goes on at the very end
             self._rows = self._seen
         self._next = (epoch + 1, 0)
 
