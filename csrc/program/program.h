@@ -72,8 +72,8 @@ struct RunRequest {
 enum class Stop : std::uint8_t { done, nonfinite, interrupt };
 
 struct RunResult {
-    Index steps = 0;         ///< complete steps
-    Stop stop = Stop::done;  ///< nonfinite: `values` has the loss of one step more
+    Index steps = 0;           ///< complete steps
+    Stop stop = Stop::done;    ///< nonfinite: `values` has the loss of one step more
     std::exception_ptr error;  ///< what a function of the host has thrown; stop is interrupt then
 };
 
