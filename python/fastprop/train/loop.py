@@ -295,11 +295,10 @@ class EpochRunner:
         """
         chunk = chunk or self._chunk(segment.epoch, segment.first)
         order = chunk.rows_of(segment.first, count)
-        steps, epoch_rows = self._feed.steps, 0
-        if steps is not None and segment.first + count > steps:
-            assert self._feed.rows is not None
+        epoch_rows = 0
+        if isinstance(self._feed, ArrayFeed) and segment.first + count > self._feed.steps:
             epoch_rows = self._feed.rows
-            epochs, rest = divmod(count, steps)
+            epochs, rest = divmod(count, self._feed.steps)
             parts = [self._chunk(segment.epoch + i, 0).order for i in range(epochs)]
             if rest:
                 parts.append(self._chunk(segment.epoch + epochs, 0).rows_of(0, rest))
@@ -328,7 +327,7 @@ class EpochRunner:
 
     def _place(self, segment: Segment, step: int) -> tuple[int, int]:
         """Epoch, and step of it, of a step of a segment."""
-        if self._feed.steps is None:
+        if not isinstance(self._feed, ArrayFeed):
             return segment.epoch, segment.first + step
         epochs, own = divmod(segment.first + step, self._feed.steps)
         return segment.epoch + epochs, own
