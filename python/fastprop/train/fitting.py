@@ -171,11 +171,6 @@ class Fit:
             self.failed = True
             # A signal's handler may raise whatever it likes; this is what it does as a rule.
             self._interrupted = self._runner.interrupted or not isinstance(error, Exception)
-            # Ctrl-C may have come before the last epoch was counted.
-            step, epoch = self._begun
-            if self._runner.steps is not None:
-                done = (trainer.optimizer.steps - step) // self._runner.steps
-                trainer.epoch = max(trainer.epoch, epoch + done)
             raise
         finally:
             self._runner.close()
