@@ -33,6 +33,7 @@ from fastprop.train.inputs import (
     check_full_batch,
     check_threads,
 )
+from fastprop.train.mixup import check_mixup
 from fastprop.train.objective import Objective
 from fastprop.train.pace import check_seconds
 from fastprop.train.programs import Programs
@@ -264,6 +265,7 @@ class Trainer(Diagnostics):
             epochs = check_epochs(where, epochs)
         fraction = check_fraction(where, validation_split)
         called = check_callbacks(where, callbacks)
+        check_mixup(where, mixup, self.loss)
         history = History()
         data = self._reader.source(where, x, y, sample_weight, check_finite, history.notes)
         data, held_out = self._reader.split(
