@@ -47,14 +47,15 @@ std::vector<Operand> operands_from(const py::handle& items) {
     return operands;
 }
 
-/// (op code, inputs, outputs, attributes, barrier)
+/// (op code, inputs, outputs, attributes, barrier, when)
 std::vector<Instruction> instructions_from(const py::sequence& items) {
     std::vector<Instruction> list;
     for (const py::handle item : items) {
         const auto fields = item.cast<py::tuple>();
-        require(fields.size() == 5, "Program: an instruction has 5 fields, got ", fields.size());
+        require(fields.size() == 6, "Program: an instruction has 6 fields, got ", fields.size());
         list.push_back({fields[0].cast<int>(), operands_from(fields[1]), operands_from(fields[2]),
-                        fields[3].cast<std::vector<double>>(), fields[4].cast<bool>()});
+                        fields[3].cast<std::vector<double>>(), fields[4].cast<bool>(),
+                        fields[5].cast<int>()});
     }
     return list;
 }

@@ -176,6 +176,12 @@ void average(const Part<T>& part, const Call&) {
     average_update(part.in(0), part.out(0), part.size(), part.scalar(0));
 }
 
+/// accumulate_gradient(g) -> sum; scalars: 0 to begin anew, the factor of g.
+template <class T>
+void accumulate(const Part<T>& part, const Call&) {
+    accumulate_gradient(part.in(0), part.out(0), part.size(), part.scalar(0), part.scalar(1));
+}
+
 /// `states` arrays beside the weight must be there, all of its size, and `scalars` numbers.
 template <int states, int scalars>
 void check_update(const Call& call) {
@@ -291,6 +297,13 @@ std::vector<OpEntry> update_ops() {
          check_direction},
         {"lamb_update", {"scalars"}, 2, 2, 1, FASTPROP_UPDATE(lamb), check_lamb},
         {"average_update", {"scalars"}, 1, 1, 1, FASTPROP_UPDATE(average), check_update<0, 1>},
+        {"accumulate_gradient",
+         {"scalars"},
+         1,
+         1,
+         1,
+         FASTPROP_UPDATE(accumulate),
+         check_update<0, 2>},
     };
 }
 

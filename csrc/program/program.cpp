@@ -175,7 +175,7 @@ Program::BoundList Program::bind(const std::vector<Instruction>& list, Index row
                         static_cast<int>(i.out.size()),
                         i.attrs.data(),
                         nullptr};
-        bound.calls.push_back({select_kernel(op_of(i), call), call, i.barrier});
+        bound.calls.push_back({select_kernel(op_of(i), call), call, i.barrier, i.when});
     }
     return bound;
 }
@@ -212,7 +212,10 @@ void Program::check_request(const RunRequest& request) {
     require(request.results.size() == parts_.rows.size(), "Program.run: expects ",
             parts_.rows.size(), " result arrays, got ", request.results.size());
     Index source_rows = kNever;
-    for (const Instruction& instruction : parts_.step)
+    for (const Instruction& instruction : parts_.step) {
+        require(instruction.when < (request.scalars == nullptr ? 0 : request.scalars_per_step),
+                "Program.run: an instruction asks for scalar ", instruction.when,
+                " of the step, there are ", request.scalars_per_step);
         for (const Operand& operand : instruction.in) {
             if (operand.place != Place::source) continue;
             const auto index = static_cast<std::size_t>(operand.index);
@@ -230,6 +233,7 @@ void Program::check_request(const RunRequest& request) {
                     " differs in dtype or shape from what was traced");
             if (operand.batched) source_rows = std::min(source_rows, source.rows());
         }
+    }
     for (Index i = 0; i < request.count; ++i)
         require(request.order[i] >= 0 && request.order[i] < source_rows, "Program.run: order[", i,
                 "] = ", request.order[i], ", but the sources have ", source_rows, " rows");
@@ -290,6 +294,7 @@ void Program::loop(const Team& team, Session& session, Watch watch) const {
             team.wait();
             watch.waited(entry);
         }
+        if (bound.when >= 0 && context.scalars[bound.when] == 0.0) return;
         Call call = bound.call;
         call.step = &context;
         bound.kernel(call, team);

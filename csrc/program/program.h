@@ -36,6 +36,7 @@ struct Instruction {
     std::vector<Operand> out;
     std::vector<double> attrs;
     bool barrier = false;  ///< wait for the whole team before it
+    int when = -1;  ///< which of the step's scalars must not be 0, else it is left out; -1: none
 };
 
 /// Memory that outlives the Program: parameters, optimizer state, constants.
@@ -116,6 +117,7 @@ private:
         Kernel kernel;
         Call call;
         bool barrier;
+        int when;
     };
     /// Instructions with pointers, kept from run to run: what changes is where the sources lie.
     struct BoundList {

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastprop import _core
 from fastprop.graph.ir import kernel
 from fastprop.graph.op import now
+from fastprop.graph.scope import current_scope
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect, current_trace
 
@@ -58,7 +59,9 @@ def effect(
         attrs = dict(attrs or {})
         if isinstance(numbers, int):
             attrs["scalars"] = float(numbers)
-        trace.effects.append(Effect(name, tuple(inputs), tuple(outputs), attrs, now()))
+        scope = current_scope()
+        when = -1 if scope is None else scope.when
+        trace.effects.append(Effect(name, tuple(inputs), tuple(outputs), attrs, now(), when))
     else:
         assert not isinstance(numbers, int)
         _core.overwrite(kernel(name)[0], inputs, outputs, attrs or {}, numbers)

@@ -124,9 +124,20 @@ class Instruction:
         key: How it is sliced; by default as its first output.
         overwrites: It writes memory that held something before (updates, repacking).
         inplace: The output may take the place of one of the inputs of its shape.
+        when: Which of the step's numbers must not be 0, else it is left out; -1: none.
     """
 
-    __slots__ = ("attrs", "inplace", "inputs", "key", "name", "outputs", "overwrites", "own")
+    __slots__ = (
+        "attrs",
+        "inplace",
+        "inputs",
+        "key",
+        "name",
+        "outputs",
+        "overwrites",
+        "own",
+        "when",
+    )
 
     def __init__(
         self,
@@ -138,6 +149,7 @@ class Instruction:
         key: int = 0,
         overwrites: bool = False,
         inplace: bool = False,
+        when: int = -1,
     ) -> None:
         self.name = name
         self.inputs = inputs
@@ -147,6 +159,7 @@ class Instruction:
         self.key = key
         self.overwrites = overwrites
         self.inplace = inplace
+        self.when = when
 
     def reads(self) -> list[tuple[Value, bool]]:
         """Base values that it reads, and whether only its own slice of them."""
@@ -166,6 +179,7 @@ class Instruction:
             self.key,
             self.overwrites,
             self.inplace,
+            self.when,
         )
 
     def encoded_attrs(self) -> list[float]:

@@ -68,7 +68,14 @@ class Lowering:
         own, key = ((), ALONE) if alone else (same, outputs[0].key)
         self.instructions.append(
             instruction(
-                effect.name, inputs, outputs, effect.attrs, own=own, key=key, overwrites=True
+                effect.name,
+                inputs,
+                outputs,
+                effect.attrs,
+                own=own,
+                key=key,
+                overwrites=True,
+                when=effect.when,
             )
         )
         for value in outputs:
@@ -87,7 +94,8 @@ class Lowering:
         attrs = kernel_attributes(tensor.op, tensor.attrs)
         # The spec is part of the identity: broadcast_to and cast have no other attribute.
         versions = (self._versions.get(v.base, 0) for v in inputs)
-        identity = (tensor.op.name, tensor.spec, *map(id, inputs), *versions, *attrs.values())
+        when = -1 if tensor.scope is None else tensor.scope.when
+        identity = (tensor.op.name, when, tensor.spec, *map(id, inputs), *versions, *attrs.values())
         known = self._known.get(identity)
         if known is not None:
             return known
@@ -96,7 +104,14 @@ class Lowering:
         key = ALONE if tensor.op.name == HOST else out.key
         self.instructions.append(
             instruction(
-                tensor.op.name, inputs, [out], attrs, own=own, key=key, inplace=tensor.op.inplace
+                tensor.op.name,
+                inputs,
+                [out],
+                attrs,
+                own=own,
+                key=key,
+                when=when,
+                inplace=tensor.op.inplace,
             )
         )
         self._known[identity] = out

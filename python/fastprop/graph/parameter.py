@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastprop.graph.changes import changed
 from fastprop.graph.effects import assign
+from fastprop.graph.op import Spec
 from fastprop.graph.tensor import Tensor
 
 _RECORDED: Any = Tensor.__dict__["requires_grad"]
@@ -64,6 +65,14 @@ class Buffer(Tensor):
     def __init__(self, data: ArrayLike, dtype: DTypeLike | None = None) -> None:
         super().__init__(np.array(data, dtype=dtype, order="C"))
         self.name = ""
+
+    @classmethod
+    def over(cls, array: NDArray[Any]) -> Buffer:
+        """A Buffer of memory that is there already and stays where it is."""
+        buffer = cls.__new__(cls)
+        buffer._set(array, Spec(array.shape, array.dtype), False)
+        buffer.name = ""
+        return buffer
 
     def assign(self, value: Tensor) -> None:
         """Take on the value of a Tensor; inside a Program in every step.

@@ -355,7 +355,7 @@ class _Assembler:
         code, _ = kernel(item.name)
         inputs = [self.operand(v) for v in item.inputs]
         outputs = [self.operand(v) for v in item.outputs]
-        return (code, inputs, outputs, item.encoded_attrs(), barrier)
+        return (code, inputs, outputs, item.encoded_attrs(), barrier, item.when)
 
     def _buffer(self, array: NDArray[Any]) -> int:
         if id(array) not in self._numbers:

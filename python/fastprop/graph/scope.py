@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 
 
 class Scope(NamedTuple):
-    """A module, or ``None``, and ``"forward"``, ``"backward"``, ``"loss"`` or ``"metrics"``."""
+    """What is recorded belongs to.
+
+    Attributes:
+        module: A module, or ``None``.
+        phase: ``"forward"``, ``"backward"``, ``"loss"``, ``"metrics"`` or ``"update"``.
+        when: Which of the step's numbers must not be 0 for it to be done; -1 for always.
+    """
 
     module: Module | None
     phase: str
+    when: int = -1
 
 
 SCOPE: ContextVar[Scope | None] = ContextVar("scope", default=None)

@@ -36,6 +36,7 @@ class Effect(NamedTuple):
         outputs: Parameters, Buffers or plain arrays that it writes; may be read as well.
         attrs: The kernel's attributes.
         time: When it was recorded.
+        when: Which of the step's numbers must not be 0 for it to be done; -1 for always.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Effect(NamedTuple):
     outputs: tuple[Tensor | NDArray[Any], ...]
     attrs: dict[str, float]
     time: int
+    when: int = -1
 
 
 class StepNumbers(Protocol):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from fastprop.optim import schedules
+from fastprop.optim.accumulate import Accumulate
 from fastprop.optim.adam import Adam, AdamW
 from fastprop.optim.adam_variants import Adamax, NAdam, RAdam
 from fastprop.optim.adaptive import Adadelta, Adagrad, RMSprop
@@ -67,6 +68,7 @@ __all__ = [
     "Rprop",
     "LBFGS",
     "Custom",
+    "Accumulate",
     "EMA",
     "SWA",
     "OPTIMIZERS",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 from fastprop.graph.effects import effect
 from fastprop.graph.storage import flat_views
 from fastprop.graph.tensor import Tensor
-from fastprop.optim.groups import Parameters, ParamGroup
-from fastprop.optim.hyper import Count, HasHyper, LearningRate, Number
+from fastprop.optim.around import Around
+from fastprop.optim.hyper import Count, HasHyper, Number
 from fastprop.optim.optimizer import Optimizer
-from fastprop.optim.python_step import PythonOptimizer
 from fastprop.optim.state import checked_arrays
 from fastprop.registry import type_name
 
 
-class Averaged(Optimizer):
+class Averaged(Around):
     """Base of :class:`EMA` and :class:`SWA`: an optimizer, and an average of the weights that it
     makes. The average is kept by the training step itself, compiled with it.
 
@@ -35,19 +34,8 @@ class Averaged(Optimizer):
     every = Count(1)
 
     def __init__(self, optimizer: Optimizer, **hyper: Any) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(
-                f"{type_name(self)}: optimizer must be an Optimizer such as optim.Adam(lr=1e-3), "
-                f"got {optimizer!r}"
-            )
-        if isinstance(optimizer, PythonOptimizer):
-            raise TypeError(
-                f"{type_name(self)}: averages are kept by the compiled step, which "
-                f"{type_name(optimizer)} has not"
-            )
+        super().__init__(optimizer, "averages are kept by the compiled step")
         HasHyper.__init__(self, **hyper)
-        self.optimizer = optimizer
-        self.state = {}
         self._swapped = False
         if optimizer.parameters:
             self._add_state()
@@ -119,58 +107,12 @@ class Averaged(Optimizer):
     # -- an optimizer like others ---
 
     @property
-    def lr(self) -> LearningRate:
-        """The learning rate of :attr:`optimizer`."""
-        return self.optimizer.lr
-
-    @lr.setter
-    def lr(self, value: LearningRate) -> None:
-        self.optimizer.lr = value
-
-    @property
-    def parameters(self) -> list[Tensor]:  # type: ignore[override]
-        return self.optimizer.parameters
-
-    @property
-    def param_groups(self) -> list[ParamGroup]:  # type: ignore[override]
-        return self.optimizer.param_groups
-
-    @property
-    def full_batch(self) -> bool:  # type: ignore[override]
-        return self.optimizer.full_batch
-
-    @property
     def state_names(self) -> tuple[str, ...]:
         return ("average",)
-
-    def bind(self, params: Parameters) -> None:
-        self.optimizer.bind(params)
-        self._add_state()
 
     def _add_state(self) -> None:
         if not self.state:
             self.state["average"] = flat_views([p.data for p in self.parameters])
-
-    def _check_bound(self) -> None:
-        self.optimizer._check_bound()
-
-    def _others(self) -> Iterable[dict[str, Any]]:
-        return [{}]
-
-    @property
-    def steps(self) -> int:
-        """Updates done so far."""
-        return self.optimizer.steps
-
-    @steps.setter
-    def steps(self, value: int) -> None:
-        self.optimizer.steps = value
-
-    def attributes(self) -> tuple[dict[str, float], ...]:
-        return self.optimizer.attributes()
-
-    def learning_rates(self, first_step: int, count: int) -> NDArray[np.float64]:
-        return self.optimizer.learning_rates(first_step, count)
 
     def step_scalars(
         self, first_step: int, count: int, learning_rates: NDArray[np.float64] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +19,9 @@ from fastprop.optim.state import checked_state, saved_state
 from fastprop.registry import type_name
 
 _BLOCK_STEPS = 256  # whose numbers are computed together, where the step alone decides
+
+
+Control = Callable[[Sequence[Tensor | None]], Sequence[Tensor | None]]
 
 
 class Optimizer(HasHyper):
@@ -316,15 +319,19 @@ class Optimizer(HasHyper):
             self._steps[i] += 1
         self._most_steps = max(self._steps)
 
-    def record(self, trace: Trace, gradients: Sequence[Tensor | None]) -> None:
-        """Have the traced step update every parameter that has a gradient.
-
-        Args:
-            trace: The trace that is being recorded.
-            gradients: One for each of :attr:`parameters`, or ``None``.
-        """
+    def record(
+        self,
+        trace: Trace,
+        gradients: Sequence[Tensor | None],
+        control: Control | None = None,
+        after: Callable[[], None] | None = None,
+    ) -> None:
+        """Have the traced step update all with a gradient, which `control` may change first."""
         start = trace.step_numbers(self)
-        self._record(gradients, start, trace.width - start)
+        width = trace.width - start
+        self._record(gradients if control is None else control(gradients), start, width)
+        if after is not None:
+            after()
 
     def _record(self, gradients: Sequence[Tensor | None], start: int, width: int) -> None:
         for i, gradient in enumerate(gradients):

@@ -12,7 +12,7 @@ from fastprop.graph.effects import assign
 from fastprop.graph.storage import flat_views
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Trace, is_tracing
-from fastprop.optim.optimizer import Optimizer
+from fastprop.optim.optimizer import Control, Optimizer
 from fastprop.registry import type_name
 
 
@@ -45,8 +45,15 @@ class PythonOptimizer(Optimizer):
             NonFiniteLoss: The loss is not finite; the parameters are as they were before that.
         """
 
-    def record(self, trace: Trace, gradients: Sequence[Tensor | None]) -> None:
+    def record(
+        self,
+        trace: Trace,
+        gradients: Sequence[Tensor | None],
+        control: Control | None = None,
+        after: Callable[[], None] | None = None,
+    ) -> None:
         """Have the traced step copy the gradients to where :meth:`advance` finds them."""
+        gradients = gradients if control is None else control(gradients)
         arrays = flat_views([p.data for p in self.parameters])
         self.gradients = [
             None if gradient is None else Tensor(array)

@@ -6,6 +6,7 @@ import operator
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,7 +73,7 @@ class Programs:
     ) -> None:
         self._model, self._call = model, call or model
         self._objective = objective
-        self._optimizer = optimizer
+        self._optimizer = self.optimizer = optimizer
         self._regularization = regularization
         self._making = Making(threads)
         self._kept: OrderedDict[tuple[Any, ...], TracedProgram] = OrderedDict()
@@ -295,9 +296,8 @@ class Programs:
                 f"{where}: a constraint is part of the compiled step, "
                 f"{type(self._optimizer).__name__} updates after it"
             )
-        clipped = self._regularization.control(where, self._optimizer.parameters, gradients)
-        self._optimizer.record(trace, clipped)
-        self._regularization.constrain()
+        control = partial(self._regularization.control, where, self._optimizer.parameters)
+        self._optimizer.record(trace, gradients, control, self._regularization.constrain)
 
     # -- without a Program -----------------------------------------------------------------------
 

@@ -1,0 +1,194 @@
+"""Gradients of several batches, added up before one update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop.graph.effects import effect
+from fastprop.graph.parameter import Buffer
+from fastprop.graph.scope import Scope, scoped
+from fastprop.graph.storage import flat_views
+from fastprop.graph.tensor import Tensor
+from fastprop.graph.trace import Trace
+from fastprop.optim.around import Around
+from fastprop.optim.hyper import Count, HasHyper
+from fastprop.optim.optimizer import Control, Optimizer
+from fastprop.optim.state import checked_arrays
+from fastprop.registry import type_name
+
+
+class Accumulate(Around):
+    r"""An optimizer that updates once for several batches, with the mean of their gradients.
+
+    .. math:: g = \frac{1}{k} \sum_{i=1}^{k} g_i
+
+    A batch of :math:`k \cdot n` rows needs the memory of one of :math:`n` then. What a Trainer
+    does to gradients (``clip=``) and after updates is done to the mean, once an update. Steps are
+    batches: :attr:`steps` and a checkpoint count those; a Schedule counts updates.
+
+    Example:
+        >>> optimizer = optim.Accumulate(optim.Adam(lr=1e-3), 4)
+        >>> fp.Trainer(model, "mse", optimizer).fit(x, y, batch_size=32)  # updates of 128 rows
+
+    Args:
+        optimizer: What updates.
+        count: :math:`k`, batches for an update, at least 1. It has to divide the number of batches
+            of an epoch.
+
+    Raises:
+        TypeError: `optimizer` is none, or one that has no compiled step; `count` is no integer.
+        ValueError: `count` is below 1.
+    """
+
+    op = "accumulate_gradient"
+    hyper_parameters: ClassVar[tuple[str, ...]] = ("count",)
+
+    count = Count(1)
+
+    def __init__(self, optimizer: Optimizer, count: int) -> None:
+        super().__init__(optimizer, "gradients are added up by the compiled step")
+        HasHyper.__init__(self, count=count)
+        self._done = optimizer.steps * self.count
+        if optimizer.parameters:
+            self._add_state()
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return ("gradient_sum",)
+
+    def _add_state(self) -> None:
+        if not self.state:
+            self.state["gradient_sum"] = flat_views([p.data for p in self.parameters])
+
+    # -- steps ---
+
+    @property
+    def steps(self) -> int:
+        """Batches done so far."""
+        return self._done
+
+    @steps.setter
+    def steps(self, value: int) -> None:
+        self._done = value
+        self.optimizer.steps = value // self.count
+
+    def learning_rates(self, first_step: int, count: int) -> NDArray[np.float64]:
+        updates = self._updates(first_step, count)
+        rates = self.optimizer.learning_rates(int(updates[0]), int(updates[-1] - updates[0]) + 1)
+        return rates[updates - updates[0]]
+
+    def _updates(self, first_step: int, count: int) -> NDArray[np.int64]:
+        """The update that each step is for."""
+        return np.arange(first_step, first_step + max(count, 1), dtype=np.int64) // self.count
+
+    def step_scalars(
+        self, first_step: int, count: int, learning_rates: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        updates = self._updates(first_step, count)
+        first, number = int(updates[0]), int(updates[-1] - updates[0]) + 1
+        rates = None
+        if learning_rates is not None:  # of an update that of its last step
+            rates = np.empty(number)
+            rates[updates - first] = learning_rates
+        rows = self.optimizer.step_scalars(first, number, rates)[updates - first]
+        place = np.arange(first_step, first_step + len(updates)) % self.count
+        own = np.stack([place > 0, np.full(len(place), 1.0 / self.count), place == self.count - 1])
+        both = np.concatenate([rows, own.T], axis=1)[:count]
+        both.flags.writeable = False
+        return both
+
+    def _step_now(self) -> None:
+        self._add_state()
+        place = self._done % self.count
+        own = [float(place > 0), 1.0 / self.count]
+        before = [p.grad for p in self.parameters]
+        for gradient, total in zip(before, self.state["gradient_sum"], strict=True):
+            if gradient is not None:
+                effect(self.op, [gradient], [total], {}, own)
+        if place == self.count - 1:
+            sums = self.state["gradient_sum"]
+            for parameter, gradient, total in zip(self.parameters, before, sums, strict=True):
+                parameter.grad = None if gradient is None else Tensor(total)
+            self.optimizer.step()
+            for parameter, gradient in zip(self.parameters, before, strict=True):
+                parameter.grad = gradient
+        self._done += 1
+
+    def record(
+        self,
+        trace: Trace,
+        gradients: Sequence[Tensor | None],
+        control: Control | None = None,
+        after: Any = None,
+    ) -> None:
+        start = trace.step_numbers(self)
+        own = trace.width - 3
+        totals: list[Tensor | None] = []
+        for gradient, total in zip(gradients, self.state["gradient_sum"], strict=True):
+            totals.append(None if gradient is None else Buffer.over(total))
+            if gradient is not None:
+                effect(self.op, [gradient], [total], {}, own)
+        with scoped(Scope(None, "update", own + 2)):
+            found = totals if control is None else control(totals)
+            self.optimizer._record(found, start, own - start)
+            if after is not None:
+                after()
+
+    # -- saving ---
+
+    def config(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer, "count": self.count}
+
+    def state_dict(self, copy: bool = True) -> dict[str, Any]:
+        """``{"type", "count", "steps", "state", "optimizer"}``; the last is :attr:`optimizer`'s.
+
+        Args:
+            copy: Arrays are copies; else the arrays themselves, which training goes on to change.
+        """
+        sums = [a.copy() if copy else a for a in self.state.get("gradient_sum", [])]
+        return {
+            "type": type_name(self),
+            "count": self.count,
+            "steps": self._done,
+            "state": {"gradient_sum": sums},
+            "optimizer": self.optimizer.state_dict(copy),
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        where = f"{type_name(self)}.load_state_dict"
+        try:
+            kind, count, steps, state, inner = (
+                saved[key] for key in ("type", "count", "steps", "state", "optimizer")
+            )
+        except (KeyError, TypeError, IndexError):
+            raise ValueError(f"{where}: expects what state_dict gave") from None
+        if kind != type_name(self) or count != self.count:
+            raise ValueError(f"{where}: this is the state of {kind} of {count} batches")
+        arrays = checked_arrays(self, where, ("gradient_sum",), state)
+        self.optimizer.load_state_dict(inner)
+        for mine, value in zip(self.state["gradient_sum"], arrays["gradient_sum"], strict=True):
+            mine[...] = value
+        self._done = int(steps)
+
+    def __repr__(self) -> str:
+        return f"{type_name(self)}({self.optimizer!r}, {self.count})"
+
+
+def check_epoch(where: str, optimizer: Optimizer, rows: int | None, batch: int) -> None:
+    """Refuse an epoch in whose midst an update would be left.
+
+    Raises:
+        ValueError: The batches of an epoch cannot be divided by those of an update.
+    """
+    if isinstance(optimizer, Accumulate) and rows is not None:
+        steps = -(-rows // batch)
+        if steps % optimizer.count:
+            raise ValueError(
+                f"{where}: an epoch of {rows} rows has {steps} batches of {batch}, which "
+                f"{optimizer.count} for each update do not divide; take another batch_size, or "
+                "drop_last=True"
+            )
