@@ -15,8 +15,8 @@ enum class ChainOp : int {
     sub,
     mul,
     div,
-    neg,     ///< of a
-    square,  ///< of a
+    neg,            ///< of a
+    square,         ///< of a
     relu_backward,  ///< b times the derivative of the activation whose output is a
     sigmoid_backward,
     tanh_backward,

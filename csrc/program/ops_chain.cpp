@@ -1,9 +1,9 @@
 /// @file
 /// @brief Chains of elementwise ops that the planner made one instruction of.
 
+#include "program/ops_chain.h"
 #include "kernels/elementwise_chain.h"
 #include "program/operands.h"
-#include "program/ops_chain.h"
 
 namespace fastprop {
 namespace {
@@ -51,9 +51,9 @@ void check_operands(const Call& call) {
     for (int i = 0; i < call.num_in; ++i)
         if (call.in[i].size() != 1) require_size_of_output("elementwise_chain", call, i);
     for (int i = 0; i < call.num_out; ++i)
-        require(call.out[i].size() == call.out[0].size() &&
-                    call.out[i].rows() == call.out[0].rows(),
-                "elementwise_chain: output ", i, " differs in shape from output 0");
+        require(
+            call.out[i].size() == call.out[0].size() && call.out[i].rows() == call.out[0].rows(),
+            "elementwise_chain: output ", i, " differs in shape from output 0");
 }
 
 void check_chain(const Call& call) {
@@ -101,14 +101,8 @@ std::vector<OpEntry> chain_ops() {
     std::vector<std::string> attributes = {"steps"};
     for (int s = 0; s < kMaxChainSteps; ++s)
         for (const char* name : {"op", "a", "b", "y"}) attributes.push_back(concat(name, s));
-    return {{"elementwise_chain",
-             attributes,
-             1,
-             kMaxInputs,
-             kMaxOutputs,
-             run_chain<float>,
-             run_chain<double>,
-             check_chain}};
+    return {{"elementwise_chain", attributes, 1, kMaxInputs, kMaxOutputs, run_chain<float>,
+             run_chain<double>, check_chain}};
 }
 
 }  // namespace fastprop

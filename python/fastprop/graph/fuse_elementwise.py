@@ -12,6 +12,7 @@ import heapq
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 
 from fastprop import _core
 from fastprop.graph.ir import Instruction, Value, instruction, kernel
@@ -55,7 +56,7 @@ def fuse_elementwise(instructions: list[Instruction], kept: set[Value]) -> list[
             if value is not None and value.batched:
                 readers.setdefault(value.base, []).append(i)
     for together in readers.values():
-        for i, j in zip(together, together[1:], strict=False):
+        for i, j in pairwise(together):
             if kinds[i] == kinds[j]:
                 units.join(i, j)
     emission = _Emission(instructions, codes, kinds, kept)
@@ -270,9 +271,7 @@ class _Emission:
             else:
                 return steps
 
-    def _cone(
-        self, base: Value, inputs: dict[Value, Value], kind: tuple[object, ...]
-    ) -> set[int]:
+    def _cone(self, base: Value, inputs: dict[Value, Value], kind: tuple[object, ...]) -> set[int]:
         """The few instructions that make a value from others of the inputs; none if there is no
         such way."""
         found: set[int] = set()
