@@ -8,7 +8,6 @@
 #include <unordered_map>
 
 #include "program/op.h"
-#include "program/ops_chain.h"
 
 namespace fastprop {
 namespace {

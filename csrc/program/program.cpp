@@ -9,6 +9,7 @@
 #include "core/denormals.h"
 #include "program/host_call.h"
 #include "program/profile.h"
+#include "program/strips.h"
 
 namespace fastprop {
 namespace {
@@ -16,11 +17,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr auto kInterruptInterval = std::chrono::milliseconds(20);
 constexpr Index kNever = std::numeric_limits<Index>::max();
-/// Rows of a strip, and bytes of a row up to which a strip of an array stays in a second-level
-/// cache until the next instruction reads it. A step of 10,000 rows of 20 columns took 0.84 to 0.9
-/// of the time with them.
-constexpr Index kStripRows = 512;
-constexpr std::size_t kStripRowBytes = 128;
 
 TensorView view_of(const Operand& operand, void* data, Index rows) {
     TensorView view;
@@ -38,14 +34,6 @@ double scalar_value(const TensorView& view) {
 
 const OpEntry& op_of(const Instruction& instruction) {
     return op_table()[static_cast<std::size_t>(instruction.op)];
-}
-
-/// Every thread may do its rows in strips: what one of them computes needs no other row.
-bool fits_in_strips(const Instruction& instruction) {
-    const Operand& out = instruction.out[0];
-    if (!out.batched || std::strcmp(op_of(instruction).name, "host_call") == 0) return false;
-    const TensorView view = view_of(out, nullptr, 1);
-    return view.bytes() <= kStripRowBytes;
 }
 
 bool reads_source(const Instruction& instruction) {
@@ -94,24 +82,7 @@ Program::Program(Parts parts) : parts_(std::move(parts)), arena_(parts_.arena_by
     require(parts_.guard <= static_cast<Index>(parts_.step.size()), "Program: guard ", parts_.guard,
             " is behind the last instruction");
     require(parts_.guard < 0 || !scalars_.empty(), "Program: a guard needs a scalar to look at");
-    run_ends_ = find_runs();
-}
-
-/// For each instruction of a step: where the run ends that it begins, of instructions with no
-/// barrier in between which may go over the rows in strips together; its own number if there is
-/// none. Threads may run a phase in any order, so one may also do as many would.
-std::vector<std::size_t> Program::find_runs() const {
-    const std::size_t guard = static_cast<std::size_t>(parts_.guard);
-    std::vector<std::size_t> ends(parts_.step.size());
-    for (std::size_t i = parts_.step.size(); i-- > 0;) {
-        const std::size_t next = i + 1;
-        ends[i] = i;
-        if (!fits_in_strips(parts_.step[i])) continue;
-        const bool goes_on = next < parts_.step.size() && next != guard &&
-                             !parts_.step[next].barrier && ends[next] > next;
-        ends[i] = goes_on ? ends[next] : next;
-    }
-    return ends;
+    run_ends_ = strip_runs(parts_.step, parts_.guard);
 }
 
 void Program::check_operand(const Operand& operand) const {
@@ -316,40 +287,25 @@ void Program::loop(const Team& team, Session& session, Watch watch) const {
     context.seed = request.seed;
     context.num_scalars = request.scalars_per_step;
 
-    const auto execute = [&](const Bound& bound, std::size_t entry) {
-        if (bound.barrier) {
+    const auto execute = [&](const Bound& bound, std::size_t entry, const Team& who, bool waits) {
+        if (bound.barrier && waits) {
             team.wait();
             watch.waited(entry);
         }
         Call call = bound.call;
         call.step = &context;
-        bound.kernel(call, team);
+        bound.kernel(call, who);
         watch.worked(entry);
     };
     const auto execute_all = [&](const BoundList& list, std::size_t first, std::size_t last) {
-        const Index strips = context.rows / (kStripRows * team.size());
-        for (std::size_t i = first; i < last;) {
-            const std::size_t run_end = run_ends_[i];
-            if (strips < 2 || run_end < i + 2) {
-                execute(list.calls[i], i);
-                ++i;
-                continue;
+        const Index most = std::max<Index>(context.rows / (kStripRows * team.size()), 1);
+        for (std::size_t i = first, run_end; i < last; i = run_end) {
+            run_end = std::max(run_ends_[i], i + 1);
+            const int strips = run_end > i + 1 ? static_cast<int>(most) : 1;
+            for (int s = 0; s < strips; ++s) {
+                const Team strip(team.rank() * strips + s, team.size() * strips, nullptr);
+                for (std::size_t k = i; k < run_end; ++k) execute(list.calls[k], k, strip, s == 0);
             }
-            if (list.calls[i].barrier) {
-                team.wait();
-                watch.waited(i);
-            }
-            for (Index s = 0; s < strips; ++s) {
-                const Team strip(static_cast<int>(team.rank() * strips + s),
-                                 static_cast<int>(team.size() * strips), nullptr);
-                for (std::size_t k = i; k < run_end; ++k) {
-                    Call call = list.calls[k].call;
-                    call.step = &context;
-                    list.calls[k].kernel(call, strip);
-                    watch.worked(k);
-                }
-            }
-            i = run_end;
         }
     };
     const std::size_t end = parts_.step.size();
@@ -357,7 +313,7 @@ void Program::loop(const Team& team, Session& session, Watch watch) const {
     const bool guarded = parts_.guard >= 0;
     const std::size_t guard = guarded ? static_cast<std::size_t>(parts_.guard) : end;
     watch.start();
-    for (const Bound& bound : prologue_.calls) execute(bound, prologue);
+    for (const Bound& bound : prologue_.calls) execute(bound, prologue, team, true);
     team.wait();
     watch.waited(prologue);
     Index first = 0;

@@ -141,7 +141,6 @@ private:
                  Index rows) const;
     template <class Watch>
     void loop(const Team& team, Session& session, Watch watch) const;
-    std::vector<std::size_t> find_runs() const;
     bool passes_guard(const Team& team, Session& session, Index step) const;
     void store_rows(const Team& team, const Session& session, Index first, Index rows) const;
     bool record(Session& session, Index step) const;
@@ -152,9 +151,9 @@ private:
     std::vector<TensorView> rows_;
     std::vector<TensorView> sources_;  ///< of the latest run, that the step was checked with
     BoundList prologue_, full_, last_;
+    std::vector<std::size_t> run_ends_;  ///< of a step, see strip_runs
     Index runs_ = 0;
     Index latest_steps_ = 0;
-    std::vector<std::size_t> run_ends_;  ///< see find_runs
     std::atomic_flag running_ = ATOMIC_FLAG_INIT;
 };
 
