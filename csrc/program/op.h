@@ -62,7 +62,6 @@ struct OpEntry {
 std::vector<OpEntry> linear_ops();
 std::vector<OpEntry> activation_ops();
 std::vector<OpEntry> elementwise_ops();
-std::vector<OpEntry> chain_ops();
 std::vector<OpEntry> reduction_ops();
 std::vector<OpEntry> index_ops();
 std::vector<OpEntry> loss_ops();

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "program/op.h"
+#include "program/ops_chain.h"
 
 namespace fastprop {
 namespace {

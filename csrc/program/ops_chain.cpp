@@ -3,6 +3,7 @@
 
 #include "kernels/elementwise_chain.h"
 #include "program/operands.h"
+#include "program/ops_chain.h"
 
 namespace fastprop {
 namespace {
