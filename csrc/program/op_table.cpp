@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "program/op.h"
+#include "program/ops_chain.h"
 
 namespace fastprop {
 namespace {
@@ -20,8 +21,9 @@ bool dispatches_itself(const OpEntry& op) { return op.f32 == op.f64; }
 
 std::vector<OpEntry> build_table() {
     std::vector<OpEntry> table;
-    for (auto family : {linear_ops, activation_ops, elementwise_ops, reduction_ops, index_ops,
-                        loss_ops, data_ops, update_ops, random_ops, normalization_ops, host_ops}) {
+    for (auto family :
+         {linear_ops, activation_ops, elementwise_ops, chain_ops, reduction_ops, index_ops,
+          loss_ops, data_ops, update_ops, random_ops, normalization_ops, host_ops}) {
         std::vector<OpEntry> rows = family();
         std::move(rows.begin(), rows.end(), std::back_inserter(table));
     }

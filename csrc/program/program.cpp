@@ -9,6 +9,7 @@
 #include "core/denormals.h"
 #include "program/host_call.h"
 #include "program/profile.h"
+#include "program/strips.h"
 
 namespace fastprop {
 namespace {
@@ -81,6 +82,7 @@ Program::Program(Parts parts) : parts_(std::move(parts)), arena_(parts_.arena_by
     require(parts_.guard <= static_cast<Index>(parts_.step.size()), "Program: guard ", parts_.guard,
             " is behind the last instruction");
     require(parts_.guard < 0 || !scalars_.empty(), "Program: a guard needs a scalar to look at");
+    run_ends_ = strip_runs(parts_.step, parts_.guard);
 }
 
 void Program::check_operand(const Operand& operand) const {
@@ -289,23 +291,34 @@ void Program::loop(const Team& team, Session& session, Watch watch) const {
     context.seed = request.seed;
     context.num_scalars = request.scalars_per_step;
 
-    const auto execute = [&](const Bound& bound, std::size_t entry) {
-        if (bound.barrier) {
+    const auto execute = [&](const Bound& bound, std::size_t entry, const Team& who, bool waits) {
+        if (bound.barrier && waits) {
             team.wait();
             watch.waited(entry);
         }
         if (bound.when >= 0 && context.scalars[bound.when] == 0.0) return;
         Call call = bound.call;
         call.step = &context;
-        bound.kernel(call, team);
+        bound.kernel(call, who);
         watch.worked(entry);
+    };
+    const auto execute_all = [&](const BoundList& list, std::size_t first, std::size_t last) {
+        const Index most = std::max<Index>(context.rows / (kStripRows * team.size()), 1);
+        for (std::size_t i = first, run_end; i < last; i = run_end) {
+            run_end = std::max(run_ends_[i], i + 1);
+            const int strips = run_end > i + 1 ? static_cast<int>(most) : 1;
+            for (int s = 0; s < strips; ++s) {
+                const Team strip(team.rank() * strips + s, team.size() * strips, nullptr);
+                for (std::size_t k = i; k < run_end; ++k) execute(list.calls[k], k, strip, s == 0);
+            }
+        }
     };
     const std::size_t end = parts_.step.size();
     const std::size_t prologue = end + 1;
     const bool guarded = parts_.guard >= 0;
     const std::size_t guard = guarded ? static_cast<std::size_t>(parts_.guard) : end;
     watch.start();
-    for (const Bound& bound : prologue_.calls) execute(bound, prologue);
+    for (const Bound& bound : prologue_.calls) execute(bound, prologue, team, true);
     team.wait();
     watch.waited(prologue);
     Index first = 0;
@@ -318,13 +331,13 @@ void Program::loop(const Team& team, Session& session, Watch watch) const {
         if (request.scalars != nullptr)
             context.scalars = request.scalars + step * request.scalars_per_step;
         const BoundList& list = context.rows == request.batch_size ? full_ : last_;
-        for (std::size_t i = 0; i < guard; ++i) execute(list.calls[i], i);
+        execute_all(list, 0, guard);
         if (guarded) {
             const bool passes = passes_guard(team, session, step);
             watch.waited(guard);
             if (!passes) break;
         }
-        for (std::size_t i = guard; i < end; ++i) execute(list.calls[i], i);
+        execute_all(list, guard, end);
         store_rows(team, session, first, context.rows);
         if (team.rank() == 0 && !record(session, step)) session.stop_after.store(step);
         watch.worked(end);

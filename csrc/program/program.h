@@ -153,6 +153,7 @@ private:
     std::vector<TensorView> rows_;
     std::vector<TensorView> sources_;  ///< of the latest run, that the step was checked with
     BoundList prologue_, full_, last_;
+    std::vector<std::size_t> run_ends_;  ///< of a step, see strip_runs
     Index runs_ = 0;
     Index latest_steps_ = 0;
     std::atomic_flag running_ = ATOMIC_FLAG_INIT;

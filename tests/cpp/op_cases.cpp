@@ -189,7 +189,10 @@ std::vector<OpCase> index_cases() {
 
 std::vector<OpCase> remaining_cases() {
     std::vector<OpCase> cases;
+    std::vector<double> chain = {2, 2, 0, 1, 3, 8, 0, 3, 2};  // tanh'(a) (a b)
+    chain.resize(find_op("elementwise_chain").attributes.size());
     for (const Shape& x : kMatrices) {
+        cases.push_back({"elementwise_chain", {x, x}, {x}, chain});
         for (const char* op : {"adam_update", "adamw_update"})
             cases.push_back({op, {x}, {x, x, x}, {0, 0.9, 0.999, 1e-8, 0.01}});
         cases.push_back({"adam_update", {x}, {x, x, x, x}, {0, 0.9, 0.999, 1e-8, 0.01}});

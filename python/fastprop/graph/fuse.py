@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from fastprop.graph.fuse_elementwise import fuse_elementwise
 from fastprop.graph.ir import Instruction, Value, consumers, instruction
 
 LOSSES = (
@@ -39,7 +40,7 @@ def fuse(instructions: list[Instruction], kept: Iterable[Value]) -> list[Instruc
     kept_bases = {v.base for v in kept}
     rewrites = (
         *(fuse_bias, fuse_activation, fuse_backward_data, fuse_penalties, fuse_losses),
-        name_products,
+        *(name_products, fuse_elementwise),
     )
     for rewrite in rewrites:
         instructions = rewrite(instructions, kept_bases)

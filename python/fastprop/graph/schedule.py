@@ -49,10 +49,10 @@ def schedule(instructions: list[Instruction], guarded: Value | None = None) -> S
     Raises:
         ValueError: The guarded value needs something that is overwritten before.
     """
-    depends = _dependencies(instructions)
+    depends = dependencies(instructions)
     first: set[int] = set()
     known = 0  # the phase that computes the guarded value
-    phases = _phases(depends, [0] * len(instructions))
+    phases = earliest_phases(depends, [0] * len(instructions))
     if guarded is not None:
         first = _needed_for(guarded, instructions, depends)
         if any(instructions[i].overwrites for i in first):
@@ -61,7 +61,7 @@ def schedule(instructions: list[Instruction], guarded: Value | None = None) -> S
                 "before, so a loss that is not finite could not be held back; use the value itself"
             )
         known = max((phases[i] for i in first), default=0)
-        phases = _phases(depends, [known * item.overwrites for item in instructions])
+        phases = earliest_phases(depends, [known * item.overwrites for item in instructions])
     users: list[list[int]] = [[] for _ in instructions]
     for i, needed in enumerate(depends):
         for j in needed:
@@ -79,7 +79,7 @@ def schedule(instructions: list[Instruction], guarded: Value | None = None) -> S
     return Schedule(items, [phases[i] for i in order], guard)
 
 
-def _dependencies(instructions: list[Instruction]) -> list[dict[int, bool]]:
+def dependencies(instructions: list[Instruction]) -> list[dict[int, bool]]:
     """Which instructions must come before each one, and whether with a barrier in between."""
     written: dict[Value, _Access] = {}
     read: dict[Value, list[_Access]] = {}
@@ -116,7 +116,7 @@ def _dependencies(instructions: list[Instruction]) -> list[dict[int, bool]]:
     return depends
 
 
-def _phases(depends: list[dict[int, bool]], least: list[int]) -> list[int]:
+def earliest_phases(depends: list[dict[int, bool]], least: list[int]) -> list[int]:
     """The earliest phase of each instruction, not before its `least` one."""
     phases: list[int] = []
     for needed, phase in zip(depends, least, strict=True):
