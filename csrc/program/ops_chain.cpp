@@ -1,9 +1,9 @@
 /// @file
 /// @brief Chains of elementwise ops that the planner made one instruction of.
 
+#include "program/ops_chain.h"
 #include "kernels/elementwise_chain.h"
 #include "program/operands.h"
-#include "program/ops_chain.h"
 
 namespace fastprop {
 namespace {

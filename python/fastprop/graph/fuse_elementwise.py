@@ -76,7 +76,7 @@ def _codes() -> dict[tuple[str, float], int]:
 def _code(item: Instruction) -> int | None:
     """The instruction as a step of a chain, if it can be one."""
     out = item.outputs[0]
-    if not out.batched or out.dtype.kind != "f" or item.overwrites:
+    if not out.batched or out.dtype.kind != "f" or item.overwrites or item.when >= 0:
         return None
     code = _codes().get((item.name, item.attrs.get("kind", -1.0)))
     if code is None or not all(_fits(value, out) for value in item.inputs):
