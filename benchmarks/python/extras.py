@@ -38,11 +38,13 @@ class Extra(NamedTuple):
         fastprop: What follows a hidden layer of so many units.
         torch: The same of PyTorch, by the names of its modules.
         optimizer: Arguments of Adam, for both.
+        clip: Largest global norm of the gradients, or None.
     """
 
     fastprop: Callable[[Any, int], list[Any]] = lambda nn, width: []
     torch: Callable[[Any, int], list[Any]] = lambda nn, width: []
     optimizer: dict[str, Any] = {}  # noqa: RUF012
+    clip: float | None = None
 
 
 EXTRAS: dict[str, Extra] = {
@@ -52,10 +54,12 @@ EXTRAS: dict[str, Extra] = {
     "layer-norm": Extra(lambda nn, n: [nn.LayerNorm(n)], lambda nn, n: [nn.LayerNorm(n)]),
     "rms-norm": Extra(lambda nn, n: [nn.RMSNorm(n)], lambda nn, n: [nn.RMSNorm(n)]),
     "weight-decay": Extra(optimizer={"weight_decay": 1e-4}),
+    "clipping": Extra(clip=1.0),
     "all": Extra(
         lambda nn, n: [nn.BatchNorm(n), nn.Dropout(0.5)],
         lambda nn, n: [nn.BatchNorm1d(n), nn.Dropout(0.5)],
         {"weight_decay": 1e-4},
+        1.0,
     ),
 }
 """The layers of an extra stand between a hidden Dense layer's activation and the next one."""
@@ -154,7 +158,8 @@ def _fastprop(work: Work, extra: Extra, threads: int) -> Step:
         layers.append(nn.Dense(n_in, n_out, activation=activation, dtype=work.dtype))
         layers += extra.fastprop(nn, n_out) if hidden else []
     optimizer = optim.Adam(lr=LEARNING_RATE, **extra.optimizer)
-    trainer = fp.Trainer(nn.Sequential(*layers), work.loss, optimizer, threads=threads)
+    model = nn.Sequential(*layers)
+    trainer = fp.Trainer(model, work.loss, optimizer, threads=threads, clip=extra.clip)
     x, y = work.data()
 
     def step(count: int) -> None:
@@ -191,6 +196,8 @@ def _torch(work: Work, extra: Extra, threads: int) -> Step | None:
             rows = slice(start, start + work.batch)
             optimizer.zero_grad()
             loss_of(model(x[rows]), y[rows]).backward()
+            if extra.clip is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), extra.clip)
             optimizer.step()
 
     return step
