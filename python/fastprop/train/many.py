@@ -181,6 +181,7 @@ class _Crew:
                 run = training.send(run.execute())
         except BaseException as error:
             self._under_way.pop(training, None)
+            training.close()  # Ctrl-C may have come before it was reached
             if not isinstance(error, StopIteration):
                 self._fail(error)
             return
