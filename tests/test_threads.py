@@ -14,16 +14,22 @@ import fastprop as fp
 from fastprop import nn, optim
 
 
-def train(seed: int, threads: int, rows: int = 300) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(rows, 7)).astype(np.float32)
-    y = np.sin(x[:, :1]).astype(np.float32)
+def trainer(seed: int, threads: int) -> fp.Trainer:
     fp.seed(seed)
     model = nn.Sequential(nn.Dense(7, 33, activation="tanh"), nn.Dense(33, 1))
-    fp.Trainer(model, "mse", optim.Adam(lr=1e-2), seed=seed, threads=threads).fit(
-        x, y, epochs=3, batch_size=64
-    )
-    return np.concatenate([p.data.ravel() for p in model.parameters()])
+    return fp.Trainer(model, "mse", optim.Adam(lr=1e-2), seed=seed, threads=threads)
+
+
+def fit(trainer: fp.Trainer, rows: int = 300) -> np.ndarray:
+    rng = np.random.default_rng(trainer.seed)
+    x = rng.normal(size=(rows, 7)).astype(np.float32)
+    y = np.sin(x[:, :1]).astype(np.float32)
+    trainer.fit(x, y, epochs=3, batch_size=64)
+    return np.concatenate([p.data.ravel() for p in trainer.model.parameters()])
+
+
+def train(seed: int, threads: int, rows: int = 300) -> np.ndarray:
+    return fit(trainer(seed, threads), rows)
 
 
 def run_python(code: str, **env: str) -> str:
@@ -80,9 +86,9 @@ print(os.waitstatus_to_exitcode(status))
 def test_two_models_train_beside_each_other() -> None:
     alone = {seed: train(seed, threads=2) for seed in (5, 6)}
     found: dict[int, np.ndarray] = {}
+    trainers = [trainer(seed, 2) for seed in alone]  # made here: they draw from one generator
     workers = [
-        threading.Thread(target=lambda s=seed: found.__setitem__(s, train(s, threads=2)))
-        for seed in alone
+        threading.Thread(target=lambda t=t: found.__setitem__(t.seed, fit(t))) for t in trainers
     ]
     for worker in workers:
         worker.start()
