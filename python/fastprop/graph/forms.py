@@ -8,7 +8,6 @@ with their own arrays.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -29,7 +28,6 @@ class Form(NamedTuple):
     arrays: list[NDArray[Any]]
 
 
-@dataclass
 class Planned:
     """What is known of a form.
 
@@ -41,11 +39,14 @@ class Planned:
         step_seconds: Time of a step, once somebody has measured it.
     """
 
-    program: _core.Program
-    buffers: list[int]
-    arena_bytes: int
-    threads: int
-    step_seconds: float | None = None
+    def __init__(
+        self, program: _core.Program, buffers: list[int], arena_bytes: int, threads: int
+    ) -> None:
+        self.program = program
+        self.buffers = buffers
+        self.arena_bytes = arena_bytes
+        self.threads = threads
+        self.step_seconds: float | None = None
 
 
 class Plans:
