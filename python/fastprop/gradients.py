@@ -10,7 +10,6 @@ gradients`` on Tensors, in the compiled step as in eager mode. In a loop of your
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, SupportsFloat
 
@@ -19,6 +18,7 @@ import numpy as np
 from fastprop import functional as F
 from fastprop.graph.op import grad_mode
 from fastprop.graph.tensor import Tensor
+from fastprop.nn.checks import real_number
 from fastprop.registry import type_name
 
 Gradients = Sequence[Tensor | None]
@@ -260,12 +260,7 @@ def _factor(norm: Tensor, limit: float) -> Tensor:
 
 
 def _positive(where: str, name: str, value: Any) -> float:
-    if isinstance(value, bool | np.bool_ | str) or not isinstance(value, SupportsFloat):
-        raise TypeError(f"{where}: {name} must be a number, got {value!r}")
-    number = float(value)
-    if not 0 < number < math.inf:
-        raise ValueError(f"{where}: {name} must be above 0 and finite, got {value}")
-    return number
+    return real_number(where, name, value, 0.0, above=True)
 
 
 def _of(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import linecache
-import sys
 import weakref
 from contextvars import ContextVar, Token
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +12,7 @@ from numpy.typing import NDArray
 from fastprop import _core
 from fastprop.graph.op import Op
 from fastprop.graph.tensor import Tensor
-
-_PACKAGE = str(Path(__file__).parents[1])
+from fastprop.graph.user_line import user_line
 
 
 class AnomalyError(FloatingPointError):
@@ -77,7 +73,7 @@ class detect_anomaly:
     # -- what C++ calls ---
 
     def observe(self, op: Op, inputs: tuple[Tensor, ...], result: Tensor) -> None:
-        line = _users_line()
+        line = user_line()
         key = id(result)
         self._lines[key] = (weakref.ref(result, lambda _: self._lines.pop(key, None)), line)
         if self._good(result):
@@ -156,17 +152,6 @@ def _observe_backward(node: Tensor, position: int, dy: Tensor, dx: Tensor) -> No
     block = _ACTIVE.get()
     if block is not None:
         block.observe_backward(node, position, dy, dx)
-
-
-def _users_line() -> str:
-    """The innermost line outside of this package."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    path, number, function = frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
-    text = linecache.getline(path, number).strip()
-    where = f"{Path(path).name}:{number}" + (f" in {function}" if function != "<module>" else "")
-    return f"{where}: {text}" if text else where
 
 
 def _name(op: Op, result: Tensor) -> str:

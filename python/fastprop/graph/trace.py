@@ -7,9 +7,6 @@ trace keeps a list of those, in order.
 
 from __future__ import annotations
 
-import linecache
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastprop.graph.user_line import user_line
 
 if TYPE_CHECKING:
     from fastprop.graph.tensor import Tensor
@@ -135,32 +134,19 @@ class Trace:
             gradient.left, gradient.tensor.grad = gradient.tensor.grad, gradient.before
 
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-
-
-def _line_of_the_user() -> str:
-    """Where the code outside this package is, and what the line says."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    name, number = frame.f_code.co_filename, frame.f_lineno
-    text = linecache.getline(name, number).strip()
-    return f"{os.path.basename(name)}, line {number}" + (f", `{text}`" if text else "")
-
-
 def no_value(shape: tuple[int, ...]) -> TraceError:
     """The error of somebody who asks a symbolic Tensor for its value."""
-    where = _line_of_the_user()
+    where = user_line()
     if is_tracing():
         return TraceError(
-            f"{where}: asks for the value of a Tensor of shape {shape} while the function is being "
-            "traced into a Program. It is traced once; values exist only when the Program runs. "
-            "Choose between values with fastprop.where; return what is wanted outside; or run the "
-            "function without compile if its steps depend on its data"
+            f"the value of a Tensor of shape {shape} is asked for while the function is being "
+            f"traced into a Program ({where}). It is traced once; values exist only when the "
+            "Program runs. Choose between values with fastprop.where; return what is wanted "
+            "outside; or run the function without compile if its steps depend on its data"
         )
     return TraceError(
-        f"{where}: this symbolic Tensor of shape {shape} leaked out of a function while that was "
-        "being traced into a Program, and has no value; return it from the function instead"
+        f"a symbolic Tensor of shape {shape} leaked out of a function while that was being traced "
+        f"into a Program, and has no value; return it from the function instead ({where})"
     )
 
 
