@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import numpy as np
 import pytest
-from training import network, regression, weights_of
+from training import assert_same_training, regression, small, twins
 
 import fastprop as fp
-from fastprop import optim
 from fastprop.train import loop
 
 THREADS = [1, 2, 3]
-
-
-def assert_same_training(one: fp.Trainer, other: fp.Trainer) -> None:
-    """Weights, optimizer and history; but for the time that it took."""
-    assert weights_of(one.model) == weights_of(other.model)
-    assert one.epoch == other.epoch
-    assert one.optimizer.steps == other.optimizer.steps
-    for name in one.optimizer.state_names:
-        for a, b in zip(one.optimizer.state[name], other.optimizer.state[name], strict=True):
-            np.testing.assert_array_equal(a, b)
-    np.testing.assert_equal(one.history.to_dict(), other.history.to_dict())
-
-
-def twins(make: Callable[[int], fp.Trainer], count: int) -> tuple[list[fp.Trainer], ...]:
-    return [make(i) for i in range(count)], [make(i) for i in range(count)]
-
-
-def small(seed: int, lr: float = 0.01, metrics: Sequence[Any] = ()) -> fp.Trainer:
-    model = network(3, 5 + seed % 4, 1, seed=seed)
-    return fp.Trainer(model, "mse", optim.Adam(lr=lr), metrics=metrics, seed=seed)
 
 
 class Record(fp.Callback):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -58,4 +60,21 @@ def weights_of(model: nn.Module) -> bytes:
     return b"".join(a.tobytes() for a in model.state_dict().values())
 
 
-# -- learning --------------------------------------------------------------------------------------
+def assert_same_training(one: fp.Trainer, other: fp.Trainer) -> None:
+    """Weights, optimizer and history; but for the time that it took."""
+    assert weights_of(one.model) == weights_of(other.model)
+    assert one.epoch == other.epoch
+    assert one.optimizer.steps == other.optimizer.steps
+    for name in one.optimizer.state_names:
+        for a, b in zip(one.optimizer.state[name], other.optimizer.state[name], strict=True):
+            np.testing.assert_array_equal(a, b)
+    np.testing.assert_equal(one.history.to_dict(), other.history.to_dict())
+
+
+def twins(make: Callable[[int], fp.Trainer], count: int) -> tuple[list[fp.Trainer], ...]:
+    return [make(i) for i in range(count)], [make(i) for i in range(count)]
+
+
+def small(seed: int, lr: float = 0.01, metrics: Sequence[Any] = ()) -> fp.Trainer:
+    model = network(3, 5 + seed % 4, 1, seed=seed)
+    return fp.Trainer(model, "mse", optim.Adam(lr=lr), metrics=metrics, seed=seed)
