@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop import random
 from fastprop.data import Dataset
 from fastprop.graph import anomaly
 from fastprop.graph.autodiff import grad
@@ -302,14 +303,23 @@ class Programs:
     # -- without a Program -----------------------------------------------------------------------
 
     def explain(
-        self, data: Dataset | StreamData, sources: Sequence[NDArray[Any]], rows: NDArray[np.int64]
+        self,
+        data: Dataset | StreamData,
+        sources: Sequence[NDArray[Any]],
+        rows: NDArray[np.int64],
+        seed: int,
+        mix: Mixup | None = None,
     ) -> anomaly.AnomalyError | None:
         """Do the step of some rows op by op, without its update, in a ``detect_anomaly`` block.
+
+        It is the optimizer's next step, with the random numbers of that step.
 
         Args:
             data: Says what the sources are.
             sources: Inputs, targets and weights.
             rows: The rows of the step.
+            seed: Of whatever is random in it.
+            mix: Mixup of its rows.
 
         Returns:
             The error that names the op and the line, ``None`` if all is finite.
@@ -318,12 +328,14 @@ class Programs:
         inputs, tensors = tensors[: len(data.inputs)], tensors[len(data.inputs) :]
         targets = tensors[: len(data.targets)]
         weight = None if data.weight is None else tensors[-1]
-        with grad_mode(True), _mode(self._model, training=True), without_effects():
+        step = random.Step(seed, self._optimizer.steps)
+        same = random.drawing_as(step)
+        with grad_mode(True), _mode(self._model, training=True), without_effects(), same:
             try:
-                result = self._model(*inputs)
+                result = self._model(*(inputs if mix is None else mix.inputs(inputs)))
                 outputs = list(result) if isinstance(result, tuple | list) else [result]
                 traced = self._regularization.penalize(
-                    self._objective.trace(outputs, targets, weight)
+                    self._objective.trace(outputs, targets, weight, mix)
                 )
                 parameters = [p for p in self._optimizer.parameters if p.requires_grad]
                 grad(traced.loss, parameters, allow_unused=True)
