@@ -19,7 +19,7 @@ from fastprop.graph.tensor import Tensor, as_supported_array
 from fastprop.graph.trace import Effect, TraceError, is_tracing, tracing
 from fastprop.tracing.capture import Graph
 from fastprop.tracing.executable import Call, Executable
-from fastprop.tracing.overwritten import refuse_overwritten, without_history
+from fastprop.tracing.overwritten import freed_within, outdated, refuse_overwritten
 
 _KEPT = 16  # Programs for derivatives of one graph
 _NOTHING = np.zeros(0, np.float32)
@@ -71,21 +71,32 @@ class History:
         self._threads = threads
         self._derivatives: dict[tuple[Any, ...], Derivative] = {}
         distinct = dict.fromkeys(t for t in results if t.symbolic and t.requires_grad)
-        self._lost = without_history(name, distinct, graph.trace.freed, overwritten)
-        self._results = [t for t in distinct if id(t) not in self._lost]
+        self._freed = freed_within(distinct, graph.trace.freed)
+        freed = set(map(id, self._freed))
+        self._late = [t for t in outdated(distinct, overwritten) if id(t) not in freed]
+        lost = freed.union(map(id, self._late))
+        self._results = [t for t in distinct if id(t) not in lost]
         # What to differentiate by: arguments, and Tensors from outside that the function read.
         self._sources = _sources(self._results)
         positions = {id(p): i for i, p in enumerate(graph.placeholders)}
         self._arguments = [positions.get(id(t)) for t in self._sources]
         self._op = Op(name, _unknown, self._pull)
+        self._refusal = Op(name, _unknown, self._refuse)
+        # Losses are added up over many steps: a history that nobody can use would add up, too.
+        self._no_history = {
+            NO_HISTORY: f"was differentiated inside of {name}, whose backward() gave its graph "
+            "back; give that one retain_graph=True"
+        }
 
     def __bool__(self) -> bool:
-        return bool(self._results or self._lost)
+        return bool(self._results or self._freed or self._late)
 
     def connect(self, values: dict[int, Tensor], call: Call) -> None:
         """Let the values of results remember the call."""
-        for key, reason in self._lost.items():
-            values[key].attrs = {NO_HISTORY: reason}
+        for result in self._freed:
+            values[id(result)].attrs = self._no_history
+        for result in self._late:
+            _remember(values[id(result)], self._refusal, (), {})
         if not self._results:
             return
         inputs = tuple(
@@ -100,6 +111,12 @@ class History:
         _remember(node, self._op, inputs, {"call": call})
         for i, result in enumerate(self._results):
             _remember(values[id(result)], _RESULT, (node,), {"index": i})
+
+    def _refuse(self, dy: Tensor, y: Tensor, inputs: Sequence[Tensor], wanted: Any) -> list[Any]:
+        raise RuntimeError(
+            f"backward: the result of shape {y.shape} depends on a parameter that {self._name} "
+            "changes after it has used it; differentiate inside of the function"
+        )
 
     def _pull(
         self, dy: Tensor | Cotangents, y: Tensor, inputs: Sequence[Tensor], wanted: Sequence[bool]

@@ -10,41 +10,39 @@ from fastprop.graph.trace import Effect
 from fastprop.tracing.capture import address
 
 
-def without_history(
-    name: str, results: Iterable[Tensor], freed: Sequence[Tensor], effects: Sequence[Effect]
-) -> dict[int, str]:
-    """Results that nobody can differentiate when the function has returned, by id, and why.
-
-    That is what eager Tensors refuse as well: what ``backward()`` has been through, and what was
-    computed from a parameter that was updated afterwards.
+def freed_within(results: Iterable[Tensor], freed: Sequence[Tensor]) -> list[Tensor]:
+    """Results whose graph the function has given back, as ``backward()`` does it.
 
     Args:
-        name: Of the function.
-        results: Its results.
+        results: Of the function.
         freed: What it has called ``backward()`` of.
-        effects: What it overwrites.
     """
     gone = {id(t) for t in topological_order(freed) if _is_node(t)}
+    if not gone:
+        return []
+    return [r for r in results if any(id(t) in gone for t in topological_order([r]))]
+
+
+def outdated(results: Iterable[Tensor], effects: Sequence[Effect]) -> list[Tensor]:
+    """Results that were computed from a parameter which the function has changed afterwards.
+
+    Args:
+        results: Of the function.
+        effects: What it overwrites.
+    """
     last = _last_writes(effects)
-    found: dict[int, str] = {}
-    for result in results if gone or last else ():
-        nodes = [t for t in topological_order([result]) if _is_node(t)]
-        if any(id(t) in gone for t in nodes):
-            found[id(result)] = (
-                f"was differentiated inside of {name}, whose backward() gave its graph back; give "
-                "that one retain_graph=True"
-            )
-        elif any(
-            x.requires_grad and _read_before(last, t, x)
-            for t in nodes
-            for x in t.inputs
-            if not x.symbolic
-        ):
-            found[id(result)] = (
-                f"depends on a parameter that {name} changes after it has used it; differentiate "
-                "inside of the function"
-            )
-    return found
+    if not last:
+        return []
+
+    def is_late(result: Tensor) -> bool:
+        reads = (
+            (node, x) for node in topological_order([result]) if _is_node(node) for x in node.inputs
+        )
+        return any(
+            _read_before(last, node, x) for node, x in reads if x.requires_grad and not x.symbolic
+        )
+
+    return [r for r in results if is_late(r)]
 
 
 def refuse_overwritten(
