@@ -114,13 +114,16 @@ inline void store_lanes(T* p, const PacketOf<T>& v, Index n) {
 template <class T>
 inline PacketOf<T> relu(const PacketOf<T>& x) {
     const PacketOf<T> zero = Simd<T>::set(T(0));
+#if defined(EIGEN_VECTORIZE_SSE)
+    return pk::pmax(x, zero);  // of NaN, and of two zeros, the instruction returns x
+#else
     return pk::pselect(pk::pcmp_lt(x, zero), zero, x);
+#endif
 }
 
 template <class T>
 inline PacketOf<T> relu_mask(const PacketOf<T>& dy, const PacketOf<T>& h) {
-    const PacketOf<T> zero = Simd<T>::set(T(0));
-    return pk::pselect(pk::pcmp_le(h, zero), zero, dy);
+    return pk::pandnot(dy, pk::pcmp_le(h, Simd<T>::set(T(0))));
 }
 
 // Columns that do not fill the packets go through memory, `sums`, one packet after the other; out
