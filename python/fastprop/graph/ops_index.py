@@ -110,7 +110,7 @@ def _fits_index(name: str, x: Spec, index: Spec, axis: int) -> None:
         a != b for i, (a, b) in enumerate(zip(x.shape, index.shape, strict=True)) if i != axis
     ):
         raise ValueError(
-            f"{name}: index has shape {index.shape}, wants that of x, {x.shape}, outside of "
+            f"{name}: index has shape {index.shape}, expected that of x, {x.shape}, outside of "
             f"axis {axis}"
         )
 
