@@ -59,7 +59,7 @@ class Layout:
         if both:
             raise ValueError(f"{where}: {_list(sorted(both))} cannot be input and target or weight")
         if self.columns == []:
-            raise ValueError(f"{where}: columns is empty; wanted is at least one input")
+            raise ValueError(f"{where}: columns is empty, expected at least one input")
 
     @property
     def arguments(self) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ Rules are ops themselves, so a derivative can be differentiated again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -91,8 +91,7 @@ def grad(
             ``backward``, or data that it needs was changed since.
         TypeError: An output is an integer Tensor.
     """
-    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    targets = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    outs, targets = _tensors("outputs", outputs), _tensors("inputs", inputs)
     if grad_outputs is None or isinstance(grad_outputs, Tensor):
         seeds: list[Tensor | None] = [grad_outputs] + [None] * (len(outs) - 1)
     else:
@@ -111,6 +110,15 @@ def grad(
                     "pass allow_unused=True to get None"
                 )
     return results[0] if isinstance(inputs, Tensor) else results
+
+
+def _tensors(label: str, given: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    one = isinstance(given, Tensor) or not isinstance(given, Iterable)
+    several: list[Any] = [given] if one else list(given)
+    for item in several:
+        if not isinstance(item, Tensor):
+            raise TypeError(f"grad: {label} must be Tensors, got {type(item).__name__}")
+    return several
 
 
 def gradients_within(

@@ -181,7 +181,7 @@ class Tensor(TensorMethods):
         if self.size != 1:
             raise ValueError(
                 f"Tensor: the truth of {self.size} elements (shape {self.shape}) is ambiguous; "
-                "use x.data.any() or x.data.all()"
+                "use x.any() or x.all()"
             )
         return bool(self.item())
 
@@ -336,9 +336,13 @@ def as_supported_array(name: str, data: Any, dtype: DTypeLike | None = None) -> 
     usual = type(data) is np.ndarray and dtype is None and data.dtype in DTYPES
     if usual and data.flags.c_contiguous and data.dtype.isnative:
         return data
-    array = np.asarray(data)
+    try:
+        array = np.asarray(data)
+    except ValueError as error:  # lists of different lengths
+        raise ValueError(f"{name}: the data cannot become an array: {error}") from None
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name}: expects real numbers, got dtype {array.dtype}")
+        kind = "" if isinstance(data, np.ndarray) else f"{type(data).__name__} of "
+        raise TypeError(f"{name}: expects real numbers, got {kind}dtype {array.dtype}")
     if dtype is not None:
         wanted = np.dtype(dtype)
         if wanted not in DTYPES:
@@ -360,7 +364,7 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
         return Tensor(value)
     if type(value) is float or type(value) is int:
         return constant(value, like.dtype)
-    return Tensor(np.asarray(value), dtype=like.dtype)
+    return Tensor(value, dtype=like.dtype)
 
 
 def constant_array(array: NDArray[Any]) -> Tensor:
