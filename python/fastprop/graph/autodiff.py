@@ -25,7 +25,10 @@ from fastprop.graph.trace import current_trace
 
 
 def topological_order(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Every Tensor that the outputs were computed from, inputs before the ops that use them."""
+    """Every Tensor that the outputs were computed from, inputs before the ops that use them.
+
+    What holds data was computed before the trace, and ends the search.
+    """
     order: list[Tensor] = []
     seen: set[int] = set()
     stack: list[tuple[Tensor, bool]] = [(t, False) for t in reversed(outputs)]
@@ -36,7 +39,8 @@ def topological_order(outputs: Sequence[Tensor]) -> list[Tensor]:
         elif id(tensor) not in seen:
             seen.add(id(tensor))
             stack.append((tensor, True))
-            stack.extend((t, False) for t in reversed(tensor.inputs))
+            if tensor.symbolic:
+                stack.extend((t, False) for t in reversed(tensor.inputs))
     return order
 
 
@@ -122,15 +126,16 @@ def _tensors(label: str, given: Tensor | Sequence[Tensor]) -> list[Tensor]:
 
 
 def gradients_within(
-    output: Tensor, inputs: Sequence[Tensor], gradient: Tensor
-) -> list[Tensor | None]:
+    name: str, outputs: Sequence[Tensor], inputs: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> list[Any]:
     """Derivatives by inputs that no path leads further back than: part of a pass that goes on.
 
     Returns:
-        ``None`` where the output does not depend on an input.
+        Tensors, ``None`` for zero, ``NotImplemented`` where the outputs do not depend on an input:
+        what a rule for all inputs gives.
     """
-    found = _accumulate("checkpoint", [output], [gradient], inputs, free=False, within=True)
-    return [found.values.get(id(t)) for t in inputs]
+    found = _accumulate(name, outputs, gradients, inputs, free=False, within=True)
+    return [found.values.get(id(t), NotImplemented) for t in inputs]
 
 
 def backward(
@@ -162,6 +167,10 @@ def backward(
             taken.add(owner)
 
 
+NO_HISTORY = "no_history"
+"""The attribute of a result of a compiled function that says why it cannot be differentiated."""
+
+
 def _memory(tensor: Tensor) -> int:
     """What owns the data; a symbolic Tensor has memory of its own."""
     array = tensor._data
@@ -175,8 +184,8 @@ def _seed(name: str, output: Tensor, gradient: Tensor | None) -> Tensor:
         raise TypeError(f"{name}: an {output.dtype} Tensor has no derivative")
     if not output.requires_grad:
         raise RuntimeError(
-            f"{name}: the output of shape {output.shape} does not depend on any Tensor that "
-            "requires a gradient"
+            f"{name}: the output of shape {output.shape} "
+            + output.attrs.get(NO_HISTORY, "does not depend on any Tensor that requires a gradient")
         )
     if gradient is None:
         if output.size != 1 or output.batched:
@@ -227,6 +236,9 @@ def _accumulate(
     Nodes are taken the latest first, so that everything that used one has been there before. The
     walk itself is in csrc/bindings/bind_backward.cpp.
     """
+    trace = current_trace()
+    if free and trace is not None:  # symbolic Tensors keep their history, as results must not
+        trace.freed.extend(outputs)
     found = _core.accumulate(name, list(outputs), list(seeds), targets, free, within)
     return Derivatives(*found)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop import random
 from fastprop.data import Dataset
 from fastprop.graph import anomaly
 from fastprop.graph.autodiff import grad
@@ -255,13 +256,21 @@ class Steps:
         self._optimizer.record(trace, gradients, control, self._regularization.constrain)
 
     def explain(
-        self, data: Dataset | StreamData, sources: Sequence[NDArray[Any]]
+        self,
+        data: Dataset | StreamData,
+        sources: Sequence[NDArray[Any]],
+        seed: int,
+        mix: Mixup | None = None,
     ) -> anomaly.AnomalyError | None:
         """Do a step op by op, without its update, in a ``detect_anomaly`` block.
+
+        It is the optimizer's next step, with the random numbers of that step.
 
         Args:
             data: Says what the sources are.
             sources: The step's rows of inputs, targets and weights.
+            seed: Of whatever is random in it.
+            mix: Mixup of its rows.
 
         Returns:
             The error that names the op and the line, ``None`` if all is finite.
@@ -270,12 +279,13 @@ class Steps:
         inputs, tensors = tensors[: len(data.inputs)], tensors[len(data.inputs) :]
         targets = tensors[: len(data.targets)]
         weight = None if data.weight is None else tensors[-1]
-        with grad_mode(True), mode(self._model, training=True), without_effects():
+        same = random.drawing_as(random.Step(seed, self._optimizer.steps))
+        with grad_mode(True), mode(self._model, training=True), without_effects(), same:
             try:
-                result = self._model(*inputs)
+                result = self._model(*(inputs if mix is None else mix.inputs(inputs)))
                 outputs = list(result) if isinstance(result, tuple | list) else [result]
                 traced = self._regularization.penalize(
-                    self._objective.trace(outputs, targets, weight)
+                    self._objective.trace(outputs, targets, weight, mix)
                 )
                 parameters = [p for p in self._optimizer.parameters if p.requires_grad]
                 grad(traced.loss, parameters, allow_unused=True)
