@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fastprop import _core
 from fastprop.graph.hooks import call_hooks
@@ -20,8 +19,7 @@ from fastprop.graph.op import Op, grad_mode
 from fastprop.graph.ops_elementwise import copy
 from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.scope import current_scope, differentiate, scoped
-from fastprop.graph.tensor import Tensor, as_tensor
-from fastprop.graph.trace import current_trace
+from fastprop.graph.tensor import Tensor
 
 
 def topological_order(outputs: Sequence[Tensor]) -> list[Tensor]:
@@ -125,43 +123,6 @@ def gradients_within(
     return [found.values.get(id(t)) for t in inputs]
 
 
-def backward(
-    output: Tensor,
-    gradient: Tensor | ArrayLike | None = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-) -> None:
-    """Add the derivatives of `output` to ``grad`` of every leaf that requires one."""
-    free = not (create_graph if retain_graph is None else retain_graph)
-    seed = None if gradient is None else as_tensor(gradient, like=output)
-    with grad_mode(create_graph), scoped(current_scope()):
-        start = _seed("backward", output, seed)
-        found = _accumulate("backward", [output], [start], None, free)
-        # Two leaves may get one array (both terms of a sum do), which one of them may then change.
-        taken = {_memory(start)} if gradient is not None else set()
-        trace = current_trace()
-        for leaf in found.leaves:
-            if trace is not None and not leaf.symbolic:
-                trace.watch_gradient(leaf)
-            d = found.values[id(leaf)]
-            if d is None:
-                d = _zeros(leaf)
-            if leaf.grad is not None:
-                leaf.grad = leaf.grad + d
-                continue
-            owner = _memory(d)
-            leaf.grad = copy(d) if owner in taken else d
-            taken.add(owner)
-
-
-def _memory(tensor: Tensor) -> int:
-    """What owns the data; a symbolic Tensor has memory of its own."""
-    array = tensor._data
-    if array is None:
-        return id(tensor)
-    return id(array if array.base is None else array.base)
-
-
 def _seed(name: str, output: Tensor, gradient: Tensor | None) -> Tensor:
     if output.dtype.kind != "f":
         raise TypeError(f"{name}: an {output.dtype} Tensor has no derivative")
@@ -217,7 +178,8 @@ def _accumulate(
     """One pass back: derivatives by the targets, or by all leaves; or `within` the targets only.
 
     Nodes are taken the latest first, so that everything that used one has been there before. The
-    walk itself is in csrc/bindings/bind_backward.cpp.
+    walk itself is in csrc/bindings/bind_backward.cpp, with ``accumulate_gradients``, which adds to
+    ``grad`` of all leaves.
     """
     found = _core.accumulate(name, list(outputs), list(seeds), targets, free, within)
     return Derivatives(*found)
@@ -238,9 +200,6 @@ def _changed_error(name: str, leaf: Tensor, node: Tensor) -> RuntimeError:
     )
 
 
-_core.bind_backward(FREED, call_hooks, differentiate, _freed_error, _changed_error)
-
-
 def _result(found: Derivatives, target: Tensor) -> Tensor | None:
     """The derivative by a target: zeros if every path to it is flat, ``None`` if there is none."""
     if id(target) not in found.values:
@@ -251,6 +210,11 @@ def _result(found: Derivatives, target: Tensor) -> Tensor | None:
 
 def _zeros(like: Tensor) -> Tensor:
     return broadcast_to(Tensor(np.zeros((), like.dtype)), like)
+
+
+_core.bind_backward(
+    FREED, call_hooks, differentiate, _freed_error, _changed_error, _seed, _zeros, copy
+)
 
 
 def depends_on_others(output: Tensor, places: Sequence[Tensor]) -> bool:
