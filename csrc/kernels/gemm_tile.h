@@ -36,6 +36,13 @@ struct GemmTile {
     static constexpr int narrow_rows = rows > 8 ? rows : 8;
 };
 
+/// Height of the next tile. A last tile of fewer than four rows would leave the multiply-add units
+/// idle, so the last two share their rows.
+inline Index tile_height(Index left, Index limit) {
+    if (left <= limit) return left;
+    return left < limit + 4 ? (left + 1) / 2 : limit;
+}
+
 /// How a tile finds its rows of A.
 enum class TileLeft {
     rows,     ///< element (i, k) is a[i * a_stride + k]
