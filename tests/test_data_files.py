@@ -213,7 +213,7 @@ def test_fetch_arguments_that_are_wrong() -> None:
         with pytest.raises(ValueError, match="sha256 must be 64 hexadecimal digits"):
             data.fetch("https://data.example/t.csv", digest)
     for url in ("t.csv", "file:///t.csv", "ftp://data.example/t.csv", "https:///t.csv"):
-        with pytest.raises(ValueError, match="wanted is a URL"):
+        with pytest.raises(ValueError, match="expects a URL"):
             data.fetch(url, DIGEST)
     for url, name in [
         ("https://data.example/", None),

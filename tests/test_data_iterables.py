@@ -63,7 +63,7 @@ def test_transforms_that_are_wrong() -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             trained(dataset.map(function))
-    with pytest.raises(TypeError, match="wanted is a function"):
+    with pytest.raises(TypeError, match="expects a function"):
         dataset.map(3)
     with pytest.raises(TypeError, match=r"does not take \(x, y\)"):
         dataset.map(lambda x: x)
@@ -138,9 +138,9 @@ def test_iterables_that_are_wrong() -> None:
     with pytest.raises(TypeError, match="from_iterable: item 0: x has dtype <U1"):
         trained(data.from_iterable([(np.array(["a", "b"]), y[:2])]))
     for value in (3, "text", None):
-        with pytest.raises(TypeError, match="wanted is an iterable"):
+        with pytest.raises(TypeError, match="expects an iterable"):
             data.from_iterable(value)
-        with pytest.raises(TypeError, match="wanted is a generator function"):
+        with pytest.raises(TypeError, match="expects a generator function"):
             data.from_generator(value)
     with pytest.raises(TypeError, match="takes neither no argument nor the epoch"):
         data.from_generator(lambda a, b: [])

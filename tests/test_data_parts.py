@@ -164,7 +164,7 @@ def test_parts_that_are_wrong() -> None:
         data.split(dataset, ["a"])
     with pytest.raises(ValueError, match="a part of 10 rows would have none"):
         data.split(dataset, [0.99, 0.01])
-    with pytest.raises(TypeError, match="wanted is a dataset, got ndarray"):
+    with pytest.raises(TypeError, match="expects a dataset, got ndarray"):
         data.split(np.ones((10, 1)), [0.5])
     with pytest.raises(TypeError, match="k must be an integer"):
         list(data.k_fold(dataset, 2.5))

@@ -202,7 +202,7 @@ def test_array_dataset_of_some_rows() -> None:
         trained(part, validation_split=0.25),
         trained(x[rows[::2]], y[rows[::2]], validation_split=0.25),
     )
-    for rows, message in [([], "wanted are numbers"), ([False] * len(part), "leaves no row")]:
+    for rows, message in [([], "expects numbers"), ([False] * len(part), "leaves no row")]:
         with pytest.raises(ValueError, match=message):
             part.take(rows)
     with pytest.raises(IndexError):

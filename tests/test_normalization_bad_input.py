@@ -17,7 +17,7 @@ from fastprop.graph import Tensor
 
 def test_a_batch_of_one_has_no_variance() -> None:
     layer = nn.BatchNorm(3)
-    with pytest.raises(ValueError, match=r"batch_norm: training wants more than 1 value"):
+    with pytest.raises(ValueError, match=r"batch_norm: training needs more than 1 value"):
         layer(np.ones((1, 3), np.float32))
     assert layer.num_batches_tracked.data == 0
     assert layer(np.ones((1, 2, 3), np.float32)).shape == (1, 2, 3)  # two values a feature
@@ -32,7 +32,7 @@ def test_a_trainer_refuses_a_last_batch_of_one() -> None:
     before = model.state_dict()
     with pytest.raises(ValueError, match=r"Trainer\.fit: 33 rows in batches of 16 leave a last"):
         trainer.fit(x, y, batch_size=16, verbose=False)
-    with pytest.raises(ValueError, match=r"batch_norm: training wants more than 1 value"):
+    with pytest.raises(ValueError, match=r"batch_norm: training needs more than 1 value"):
         trainer.train_step(x[:1], y[:1])
     trainer.train_step(x[:2], y[:2])
     with pytest.raises(ValueError, match=r"leave a batch of 1"):
@@ -68,7 +68,7 @@ def test_a_trainer_refuses_a_last_batch_of_one() -> None:
             lambda: F.batch_norm(
                 np.ones((4, 2)), Tensor(np.ones(2)), Tensor(np.ones(2)), None, None, True, None
             ),
-            "momentum=None wants num_batches_tracked",
+            "momentum=None needs num_batches_tracked",
         ),
         (lambda: F.normalize(np.ones((2, 2)), np.ones(3), np.ones(2)), "normalize: mean has shape"),
         (lambda: F.layer_norm(np.ones((2, 3)), 3, np.ones(2)), "layer_norm: weight has shape"),

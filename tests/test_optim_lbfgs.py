@@ -300,7 +300,7 @@ def test_a_loss_that_is_not_finite_is_an_error():
         (
             lambda: optim.LBFGS([Parameter(np.ones(1))]).step(),
             TypeError,
-            r"LBFGS.step: wants a function .* got None",
+            r"LBFGS.step: needs a function .* got None",
         ),
         (
             lambda: optim.LBFGS([Parameter(np.ones(1))]).step(lambda: 3.0),
@@ -311,7 +311,7 @@ def test_a_loss_that_is_not_finite_is_an_error():
         (
             lambda: fit(trainer_of(), 1, batch_size=8),
             ValueError,
-            "Trainer.fit: LBFGS wants all rows in every step; batch_size is 8 of 37 rows",
+            "Trainer.fit: LBFGS needs all rows in every step; batch_size is 8 of 37 rows",
         ),
         (
             lambda: optim.EMA(optim.LBFGS()),

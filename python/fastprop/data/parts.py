@@ -89,7 +89,7 @@ def _divide(
     if isinstance(dataset, StreamDataset):
         return [cast("DatasetT", PartStream(dataset, ends, slices, number)) for slices in keep]
     if not isinstance(dataset, ArrayDataset):
-        raise TypeError(f"{where}: wanted is a dataset, got {type_name(dataset)}")
+        raise TypeError(f"{where}: expects a dataset, got {type_name(dataset)}")
     count = len(dataset)
     part_of = _slice_numbers(number, SPLIT, 0, count, ends)
     parts = []

@@ -291,7 +291,7 @@ def check_full_batch(where: str, optimizer: Optimizer, batch: int, rows: int | N
     if optimizer.full_batch and (rows is None or batch < rows):
         count = "an unknown number of" if rows is None else rows
         raise ValueError(
-            f"{where}: {type_name(optimizer)} wants all rows in every step; batch_size is "
+            f"{where}: {type_name(optimizer)} needs all rows in every step; batch_size is "
             f"{batch} of {count} rows, write batch_size=None"
         )
 

@@ -187,7 +187,7 @@ def open_stream(
         TypeError: They are no numbers; `dataset` is no dataset.
     """
     if not isinstance(dataset, ArrayDataset | StreamDataset):
-        raise TypeError(f"{where}: wanted is a dataset, got {type_name(dataset)}")
+        raise TypeError(f"{where}: expects a dataset, got {type_name(dataset)}")
     head = _first_rows(dataset)
     weight = head.sample_weight
     if weight is not None and not weight.any():  # as may be for the first rows, not for all
