@@ -298,7 +298,7 @@ def test_parameters_are_checked(call, error, message):
         (np.array([0, -1, 3]), {}, ValueError, r"target\[1\] is -1"),
         (np.array([0.0, 1.0, 2.0]), {}, TypeError, "labels must be integers, got float64"),
         (np.array([0, 1]), {}, ValueError, r"targets have shape \(2,\)"),
-        (np.zeros((3, 3)), {}, ValueError, r"want labels \(3,\) or probabilities \(3, 4\)"),
+        (np.zeros((3, 3)), {}, ValueError, r"need labels \(3,\) or probabilities \(3, 4\)"),
         (np.zeros(3, int), {"label_smoothing": 1.5}, ValueError, r"must be in \[0, 1\], got 1.5"),
         (np.zeros(3, int), {"class_weight": np.ones(3)}, ValueError, "one for each class"),
         (np.zeros(3, int), {"class_weight": [1, 1, 1, -1]}, ValueError, "not negative"),

@@ -160,7 +160,6 @@ __all__ = [
 ]  # fmt: skip
 
 
-
 def __getattr__(name: str) -> NoReturn:
     from fastprop import hints
 

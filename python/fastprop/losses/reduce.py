@@ -63,6 +63,13 @@ def targets_like(name: str, pred: Tensor, target: TensorLike, what: str = "targe
     return F.reshape(tensor, pred.shape)
 
 
+def operands(name: str, pred: Any, target: Any, reduction: str) -> tuple[Tensor, Tensor]:
+    """Predictions and targets of one shape and dtype; a wrong reduction is refused with them."""
+    check_reduction(name, reduction)
+    pred = predictions(name, pred)
+    return pred, targets_like(name, pred, target)
+
+
 def reduce_rows(
     name: str,
     rows: Tensor,
