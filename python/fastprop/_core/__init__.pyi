@@ -26,6 +26,15 @@ class Form:
         True if `value` is a NumPy array (no subclass) of this dtype, contiguous and aligned, with one or more rows of this shape; if its labels lie in [0, classes); and, where asked for, if its numbers are finite.
         """
 
+class Template:
+    """
+    A Program without its memory.
+    """
+    def program(self, buffers: collections.abc.Sequence[numpy.ndarray]) -> Program:
+        """
+        The Program on buffers of the sizes of the first ones; None if two of them share memory.
+        """
+
 class Program:
     """
     A flat list of instructions over one arena; see fastprop.graph.
@@ -45,10 +54,6 @@ class Program:
         """
         How many runs have come to an end, and the complete steps of the latest one.
         """
-    def rebound(self, buffers: collections.abc.Sequence[numpy.ndarray]) -> Program:
-        """
-        The same Program on other buffers of the same sizes.
-        """
     def run(
         self,
         sources: collections.abc.Sequence,
@@ -63,6 +68,10 @@ class Program:
     ) -> tuple[numpy.typing.NDArray[numpy.float64], list, int, int, typing.Any]:
         """
         Run whole steps with the GIL released; a batch ends with every `epoch_rows` rows, if that is not 0. Returns the recorded outputs [steps, n], the per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), and the exception of an interrupt. To `profile` [threads, instructions + 2, 2] it adds nanoseconds.
+        """
+    def template(self) -> Template | None:
+        """
+        What makes Programs like this one on other arrays, without its memory; None if two of its buffers share theirs.
         """
 
 class RunPool:

@@ -31,6 +31,7 @@ class Column:
 
     Attributes:
         dtype: Of the numbers.
+        is_plain: They lie in memory as NumPy wants them, unless one is missing.
 
     Raises:
         TypeError: A column of this type cannot become numbers; the message says what to do.
@@ -54,8 +55,9 @@ class Column:
         self.one_hot = one_hot
         self.missing = missing
         types = self._pa.types
-        self.is_text = False
-        if types.is_dictionary(kind):
+        self.is_text = self.is_plain = False
+        dictionary = types.is_dictionary(kind)
+        if dictionary:
             kind = kind.value_type
         if self.values is not None:
             self.dtype = np.dtype(np.uint8 if one_hot else np.int64)
@@ -63,6 +65,7 @@ class Column:
         self.is_text = types.is_string(kind) or types.is_large_string(kind)
         if not self.is_text:
             self.dtype = self._dtype_of(kind)
+            self.is_plain = not dictionary and (types.is_integer(kind) or types.is_floating(kind))
 
     def _dtype_of(self, kind: Any) -> np.dtype[Any]:
         types = self._pa.types

@@ -14,6 +14,7 @@ from fastprop import _core
 from fastprop.data.base import BaseDataset
 from fastprop.data.batch import Batch
 from fastprop.data.cache import cached
+from fastprop.data.kept import KeptBlocks
 from fastprop.data.prefetch import Pool
 from fastprop.data.windows import (
     Buffer,
@@ -59,6 +60,7 @@ class StreamDataset(BaseDataset):
     block_rows: Sequence[int | None] = ()
     window_rows: int | None = None
     _head: Batch | None = None
+    _kept: KeptBlocks | None = None  # of those that give the same rows in every epoch
 
     @abstractmethod
     def read(self, block: int, epoch: int) -> Iterator[Batch]:
@@ -77,12 +79,17 @@ class StreamDataset(BaseDataset):
         Override it where rows can be left out without reading them.
         """
         at = 0
-        for piece in self.read(block, epoch):
+        for piece in self._pieces_of(block, epoch):
             rows = len(piece.arrays[0])
             if at + rows > start:
                 skip = max(0, start - at)
                 yield at + skip, piece.slice(skip, rows)
             at += rows
+
+    def _pieces_of(self, block: int, epoch: int) -> Iterator[Batch]:
+        if self._kept is None:
+            return self.read(block, epoch)
+        return self._kept.pieces(block, lambda: self.read(block, epoch))
 
     def block_name(self, block: int) -> str:
         """What a block is called in messages."""
@@ -110,7 +117,7 @@ class StreamDataset(BaseDataset):
 
     def _first_rows(self) -> Batch:
         for block in range(len(self.block_rows)):
-            for piece in self.read(block, 1):
+            for piece in self._pieces_of(block, 1):
                 if len(piece.arrays[0]):
                     return piece.slice(0, _HEAD_ROWS).copy()
         raise ValueError(f"{self!r} has no rows")

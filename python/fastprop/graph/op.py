@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastprop.graph.tensor import Tensor
 
 Vjp = Callable[..., "Tensor | None"]
+Joint = Callable[..., Sequence[Any]]
 Infer = Callable[[str, Sequence["Spec"], dict[str, Any]], "Spec"]
 Rowwise = bool | tuple[int, ...] | Callable[[dict[str, float]], bool | tuple[int, ...]]
 
@@ -40,7 +41,9 @@ class Op:
             operands.
         vjps: One function an input, ``vjp(dy, y, *inputs) -> dx`` in terms of ops; ``None`` in the
             place of a function, or as its result, where the derivative is zero. An op without any
-            ends the graph.
+            ends the graph. Or one function for all inputs, ``vjp(dy, y, inputs, wanted)``, where
+            these need one pass together; gives a sequence, with ``NotImplemented`` for what does
+            not depend on an input, and anything for what is not wanted.
         rowwise: True if index *i* of the output's first axis needs only index *i* of those inputs
             that share that axis, so that no thread reads what another one wrote; a tuple if that
             holds for the inputs at these positions only (a weight is always read whole); a function
@@ -56,7 +59,7 @@ class Op:
         self,
         name: str,
         infer: Infer,
-        vjps: tuple[Vjp | None, ...] = (),
+        vjps: tuple[Vjp | None, ...] | Joint = (),
         rowwise: Rowwise = False,
         inplace: bool = False,
         view: bool = False,

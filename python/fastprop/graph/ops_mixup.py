@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
-from fastprop.random import MIXUP
+from fastprop.graph.trace import is_tracing
+from fastprop.random import MIXUP, current_step
 
 PROGRAM = -1
 """In the place of a step: seed and step are those of the run."""
@@ -47,5 +48,8 @@ def mixup(x: TensorLike, alpha: float, *, seed: int = 0, step: int = PROGRAM) ->
         TypeError: `x` is not of a floating dtype.
         ValueError: `x` is a scalar.
     """
+    as_in = None if is_tracing() else current_step()
+    if step == PROGRAM and as_in is not None:
+        seed, step = as_in.seed, as_in.number & 0xFFFFFFFF
     numbers = {"seed_lo": seed & 0xFFFFFFFF, "seed_hi": seed >> 32, "stream": MIXUP, "step": step}
     return apply(_MIXUP, as_tensor(x), **numbers, alpha=float(alpha))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastprop import _core
 from fastprop.graph.hooks import RETAIN, Hook, HookHandle, keep_gradient
 from fastprop.graph.op import Op, Spec, grad_mode, now
 from fastprop.graph.plan import bind_tensor
@@ -249,9 +250,9 @@ class Tensor(TensorMethods):
             TypeError: It is an integer Tensor.
             ValueError: It is no scalar and no gradient was given, or the gradient's shape differs.
         """
-        from fastprop.graph.autodiff import backward
-
-        backward(self, gradient, retain_graph, create_graph)
+        free = not (create_graph if retain_graph is None else retain_graph)
+        seed = None if gradient is None else as_tensor(gradient, like=self)
+        _core.accumulate_gradients(self, seed, free, bool(create_graph))
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
         """Call ``hook(gradient)`` when the derivative by this Tensor is complete.

@@ -331,7 +331,9 @@ class Trainer(Diagnostics):
             raise result.error or KeyboardInterrupt
         loss = result.values.item(0)
         active = anomaly.active() is not None
-        cause = self._programs.explain(data, data.sources, np.arange(rows)) if active else None
+        cause = None
+        if active:
+            cause = self._programs.explain(data, data.sources, np.arange(rows), self.seed)
         why = "" if cause is None else f". {cause}"
         raise NonFiniteError(
             f"{where}: the loss is {loss}; the parameters are as before{why}",
