@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from fastprop import functional as F
+from fastprop.checks import real_number
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 from fastprop.losses.reduce import (
     Reduction,
     Weights,
     as_dtype,
     check_labels,
-    check_positive,
     check_reduction,
     operands,
     predictions,
@@ -148,8 +148,7 @@ def cross_entropy(
     """
     name = "cross_entropy"
     check_reduction(name, reduction)
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError(f"{name}: label_smoothing must be in [0, 1], got {label_smoothing}")
+    real_number(name, "label_smoothing", label_smoothing, 0.0, 1.0, up_to=True)
     pred, target = _class_operands(name, pred, target)
     weight = None if class_weight is None else _class_weight(name, pred, class_weight)
     rows = F.cross_entropy_rows(pred, target, class_weight=weight, label_smoothing=label_smoothing)
@@ -259,7 +258,7 @@ def dice(
         ValueError: Shapes that do not fit, or a `smooth` that is not positive.
     """
     name = "dice"
-    check_positive(name, "smooth", smooth)
+    real_number(name, "smooth", smooth, above=True)
     pred, target = operands(name, pred, target, reduction)
     share = F.sigmoid(pred) if from_logits else pred
     overlap = _row_sum(share * target)

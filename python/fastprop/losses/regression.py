@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastprop import functional as F
+from fastprop.checks import real_number
 from fastprop.graph.tensor import Tensor, TensorLike
 from fastprop.losses.reduce import (
     Reduction,
     Weights,
     as_dtype,
-    check_positive,
     check_reduction,
     operands,
     predictions,
@@ -101,7 +101,7 @@ def huber(
         ValueError: Shapes that do not fit, an unknown `reduction`, or a `delta` that is not
             positive.
     """
-    check_positive("huber", "delta", delta)
+    real_number("huber", "delta", delta, above=True)
     pred, target = operands("huber", pred, target, reduction)
     rows = F.huber_rows(pred, target, delta=delta, mean=reduction != "sum")
     return reduce_rows("huber", rows, sample_weight, reduction)
@@ -218,7 +218,7 @@ def poisson_nll(
         ValueError: Shapes that do not fit, an unknown `reduction`, or an `eps` that is not
             positive.
     """
-    check_positive("poisson_nll", "eps", eps)
+    real_number("poisson_nll", "eps", eps, above=True)
     pred, target = operands("poisson_nll", pred, target, reduction)
     rows = F.poisson_nll_rows(
         pred, target, log_input=log_input, full=full, eps=eps, mean=reduction != "sum"
@@ -259,7 +259,7 @@ def gaussian_nll(
         ValueError: Shapes that do not fit, a negative variance, an unknown `reduction`, or an `eps`
             that is not positive.
     """
-    check_positive("gaussian_nll", "eps", eps)
+    real_number("gaussian_nll", "eps", eps, above=True)
     pred, target = operands("gaussian_nll", pred, target, reduction)
     rows = F.gaussian_nll_rows(
         pred, target, _variance(pred, var), full=full, eps=eps, mean=reduction != "sum"
