@@ -279,9 +279,9 @@ def test_a_loss_that_is_not_finite_is_an_error():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: optim.LBFGS(max_iter=0), ValueError, "LBFGS: max_iter must be 1 or more, got 0"),
+        (lambda: optim.LBFGS(max_iter=0), ValueError, "LBFGS: max_iter must be at least 1, got 0"),
         (lambda: optim.LBFGS(max_iter=2.5), TypeError, "LBFGS: max_iter must be an integer"),
-        (lambda: optim.LBFGS(history_size=0), ValueError, "LBFGS: history_size must be 1 or more"),
+        (lambda: optim.LBFGS(history_size=0), ValueError, "LBFGS: history_size must be at least 1"),
         (
             lambda: optim.LBFGS(line_search_fn="wolfe"),
             ValueError,

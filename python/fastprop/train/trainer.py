@@ -144,7 +144,7 @@ class Trainer(Diagnostics):
     ) -> T:
         """The Trainer in a file that :class:`fastprop.train.ModelCheckpoint` or :meth:`save` wrote.
 
-        A ``fit`` with the same arguments then goes on where that one was, in the midst of an epoch
+        A ``fit`` with the same arguments then goes on where that one was, in the middle of an epoch
         too, and ends with the same weights, bit for bit, as if it had never ended. ``epochs``
         counts from the beginning of that ``fit``, and may be another number.
 
@@ -239,7 +239,7 @@ class Trainer(Diagnostics):
             shuffle: Take the rows in a new order in every epoch; a sampler has its own.
             drop_last: Leave out the last batch if it is short; else it is a step like any other.
             callbacks: :class:`Callback` objects, or others with hooks like theirs.
-            max_seconds: End when so much time is gone, validation included, in the midst of an
+            max_seconds: End when so much time is gone, validation included, in the middle of an
                 epoch if need be. Schedules go by the clock then (:class:`fastprop.train.Pace`), and
                 with a validation the model of the best epoch is put back at the end.
             verbose: Progress bar; ``None`` shows one on a terminal only.
