@@ -135,6 +135,7 @@ class PartStream(StreamDataset):
         self._seed = seed
         self.window_rows = base.window_rows
         self.transforms = base.transforms
+        self.repeatable = base.repeatable
         self.block_rows = [
             None if rows is None else int(self._mask(block, 0, rows).sum())
             for block, rows in enumerate(base.block_rows)

@@ -40,7 +40,8 @@ from fastprop.train.programs import Programs
 from fastprop.train.progress import Progress
 from fastprop.train.regularization import Regularization
 from fastprop.train.runs import complete
-from fastprop.train.streams import StreamData, refuse_options
+from fastprop.train.stream_weights import weigh_stream
+from fastprop.train.streams import StreamData, refuse_sampler
 
 if TYPE_CHECKING:
     from fastprop.graph.program import Program
@@ -272,7 +273,8 @@ class Trainer(Diagnostics):
             where, data, validation_data, fraction, self.seed, check_finite, history.notes, stratify
         )
         if isinstance(data, StreamData):
-            refuse_options(where, stratify=stratify, class_weight=class_weight, sampler=sampler)
+            refuse_sampler(where, sampler)
+            data = weigh_stream(where, data, class_weight, self._programs, self.seed)
         else:
             data = weigh_classes(where, data, class_weight, self._programs)
             data = sample_rows(where, data, sampler, self.seed)
