@@ -59,7 +59,7 @@ def test_splits_that_cannot_be() -> None:
         trained(once, validation_split=0.2)
     assert sum(len(b.y) for b in once.batches(32)) == ROWS  # nothing was read
     few = Blocks(x, y, [3])
-    with pytest.raises(ValueError, match="validation_split 0.001 of 3 rows leaves 3 to train on"):
+    with pytest.raises(ValueError, match=r"validation_split 0\.001 of 3 rows leaves 3 to train on"):
         trained(few, validation_split=0.001)
     with pytest.raises(ValueError, match="divided at random, row by row"):
         trained(Blocks(x, y, [ROWS]), validation_split=0.2, stratify=True)

@@ -31,7 +31,10 @@ class Around(Optimizer):
                 f"got {optimizer!r}"
             )
         if isinstance(optimizer, PythonOptimizer):
-            raise TypeError(f"{type_name(self)}: {why}, which {type_name(optimizer)} has not")
+            raise TypeError(
+                f"{type_name(self)}: {why}, and {type_name(optimizer)} takes its steps outside of "
+                "it, on all rows; use it as it is"
+            )
         self.optimizer = optimizer
         self.state = {}
 

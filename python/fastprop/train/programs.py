@@ -291,11 +291,6 @@ class Programs:
                 f"{where}: the loss does not depend on any parameter of the optimizer; "
                 "was it made for another model?"
             )
-        if isinstance(self._optimizer, PythonOptimizer) and self._regularization.constraints:
-            raise ValueError(
-                f"{where}: a constraint is part of the compiled step, "
-                f"{type(self._optimizer).__name__} updates after it"
-            )
         control = partial(self._regularization.control, where, self._optimizer.parameters)
         self._optimizer.record(trace, gradients, control, self._regularization.constrain)
 

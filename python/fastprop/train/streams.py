@@ -307,8 +307,8 @@ def split_stream(
     """
     if isinstance(dataset, StreamDataset) and not dataset.repeatable:
         raise ValueError(
-            f"{where}: validation_split reads the rows for each of its parts, and an iterator gives "
-            "them once; give a list, from_generator(function), or validation_data"
+            f"{where}: validation_split reads the rows for each of its parts, and an iterator "
+            "gives them once; give a list, from_generator(function), or validation_data"
         )
     try:
         parts = split(dataset, [1.0 - fraction, fraction], seed=seed)

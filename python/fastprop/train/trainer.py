@@ -120,6 +120,7 @@ class Trainer(Diagnostics):
         if not self.optimizer.parameters:
             self.optimizer.bind(parameters)
         self.regularization = Regularization("Trainer", model, penalty, constraint, clip)
+        self.regularization.check_optimizer("Trainer", self.optimizer)
         self._programs = Programs(
             model, self.objective, self.optimizer, self.regularization, self.threads, call
         )
