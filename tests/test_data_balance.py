@@ -154,7 +154,7 @@ def test_what_balanced_cannot_count() -> None:
     x, y = unequal()
     once = data.from_iterable(iter(pieces(x, y)))
     with pytest.raises(ValueError, match="counts the rows of every class first, and an iterator"):
-        classified(once, class_weight="balanced")
+        classified(once, class_weight="balanced", epochs=1)
     weighted = classified(once, class_weight={2: 30.0}, epochs=1, shuffle=False)
     options = {"class_weight": {2: 30.0}, "epochs": 1, "shuffle": False}
     assert weighted[0] == classified(x, y, **options)[0]

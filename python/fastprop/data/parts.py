@@ -37,6 +37,8 @@ def split(
         TypeError: No dataset, or fractions that are no numbers.
         ValueError: Fractions that are not positive or more than 1 together; a part without rows.
     """
+    if not isinstance(fractions, Sequence | np.ndarray):
+        raise TypeError(f"split: fractions must be a list of numbers, got {fractions!r}")
     shares = [_share(value) for value in fractions]
     if not shares or sum(shares) > 1.0 + 1e-9:
         raise ValueError(f"split: fractions must be at most 1 together, got {list(fractions)}")

@@ -122,7 +122,8 @@ class StreamDataset(BaseDataset):
             for piece in self._pieces_of(block, 1):
                 if len(piece.arrays[0]):
                     return piece.slice(0, _HEAD_ROWS).copy()
-        raise ValueError(f"{self!r} has no rows")
+        first = f": nothing in {self.block_name(0)}" if len(self.block_rows) else ""
+        raise ValueError(f"{self!r} has no rows{first}")
 
     def fingerprint(self) -> str | None:
         """Something that is different for other rows; ``None`` where that cannot be told."""

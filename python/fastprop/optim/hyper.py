@@ -192,8 +192,8 @@ def check_number(
         TypeError: It is no number.
         ValueError: It is outside, or NaN.
     """
-    if isinstance(value, bool | np.bool_):
-        raise TypeError(f"{where}: {name} must be a number, got {value}")
+    if isinstance(value, bool | np.bool_ | str | bytes):
+        raise TypeError(f"{where}: {name} must be a number, got {value!r}")
     try:
         number = float(value)
     except (TypeError, ValueError):

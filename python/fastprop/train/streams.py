@@ -323,6 +323,20 @@ def split_stream(
     return parts
 
 
+def check_repeatable(where: str, data: StreamData, epochs: int | None) -> None:
+    """Rows that can be read once last for one epoch.
+
+    Raises:
+        ValueError: There would be several.
+    """
+    dataset = data.dataset
+    if isinstance(dataset, StreamDataset) and not dataset.repeatable and (epochs or 0) > 1:
+        raise ValueError(
+            f"{where}: {epochs} epochs of an iterator, which gives its rows once; give a list, or "
+            "from_generator(function)"
+        )
+
+
 def refuse_sampler(where: str, sampler: Any) -> None:
     """Rows of a stream have no numbers to draw.
 
