@@ -194,6 +194,11 @@ def first_nonfinite(array: numpy.ndarray) -> int:
     Flat index of the first NaN or infinity, or -1 if there is none.
     """
 
+def flat_views(like: collections.abc.Sequence[numpy.ndarray]) -> list:
+    """
+    Zeroed arrays of the same shapes and dtypes, each on a cache line, one behind the other in one array.
+    """
+
 def machine_speed(
     dtype: str,
     threads: typing.SupportsInt | typing.SupportsIndex,
@@ -234,9 +239,10 @@ def permutation(
     stream: typing.SupportsInt | typing.SupportsIndex,
     step: typing.SupportsInt | typing.SupportsIndex,
     n: typing.SupportsInt | typing.SupportsIndex,
+    count: typing.SupportsInt | typing.SupportsIndex = 1,
 ) -> numpy.typing.NDArray[numpy.int64]:
     """
-    A random order of range(n) that depends on the arguments alone.
+    A random order of range(n) that depends on the arguments alone; those of `count` steps, one behind the other.
     """
 
 def set_backward_observer(observer: typing.Any) -> typing.Any:
