@@ -127,8 +127,8 @@ def test_picture(tmp_path) -> None:
 BAD = [
     ({"min_lr": 0.0}, ValueError, "expects 0 < min_lr < max_lr"),
     ({"min_lr": 1.0, "max_lr": 0.1}, ValueError, "expects 0 < min_lr < max_lr, got 1.0 and 0.1"),
-    ({"max_lr": float("nan")}, ValueError, "max_lr must be finite"),
-    ({"max_lr": float("inf")}, ValueError, "max_lr must be finite"),
+    ({"max_lr": float("nan")}, ValueError, "max_lr must be a finite number"),
+    ({"max_lr": float("inf")}, ValueError, "max_lr must be a finite number"),
     ({"min_lr": "small"}, TypeError, "min_lr must be a number, got 'small'"),
     ({"steps": 3}, ValueError, "steps must be at least 5, got 3"),
     ({"steps": 10.0}, TypeError, "steps must be an integer"),

@@ -75,8 +75,56 @@ def test_hints_name_what_exists() -> None:
             r"^np\.linalg\.inv: ",
         ),
         (lambda: bool(X), ValueError, r"ambiguous; use x\.any\(\) or x\.all\(\)"),
+        (lambda: fp.reshape(X, "a"), TypeError, "^reshape: shape must be integers, got 'a'"),
+        (lambda: fp.einsum(3, X), TypeError, "^einsum: subscripts must be a string, got int"),
+        (lambda: fp.norm(X, ord="fro"), TypeError, "^norm: ord must be a number, got 'fro'"),
+        (lambda: fp.jacobian(3), TypeError, "^jacobian: expects a function, got int"),
+        (lambda: fp.value_and_grad(X), TypeError, "^value_and_grad: .* got Tensor"),
+        (lambda: fp.vjp(None, X), TypeError, "^vjp: expects a function, got NoneType"),
+        (lambda: fp.checkpoint(3), TypeError, "^checkpoint: expects a function, got int"),
+        (lambda: fp.losses.huber(X, X, delta="a"), TypeError, "^huber: delta must be a number"),
+        (
+            lambda: fp.losses.cosine_embedding(X, X, [1], margin="a"),
+            TypeError,
+            "^cosine_embedding: margin must be a number, got 'a'",
+        ),
+        (
+            lambda: fp.losses.focal(X, [0], gamma=-1),
+            ValueError,
+            "^focal: gamma must be a finite number, not negative, got -1",
+        ),
+        (
+            lambda: fp.losses.cross_entropy(X, [0], label_smoothing=1.5),
+            ValueError,
+            r"^cross_entropy: label_smoothing must be in \[0, 1\], got 1.5",
+        ),
+        (
+            lambda: fp.optim.Custom(lambda w, g: None),
+            TypeError,
+            r"^Custom: rule must take \(w, g, state, lr, step\), but takes \(w, g\)",
+        ),
+        (
+            lambda: fp.data.to_array("fit: x", {"a": [1]}),
+            TypeError,
+            "^fit: x is a dict, expected an array",
+        ),
+        (lambda: fp.data.to_array("fit: x", iter([1])), TypeError, "expected an array, a frame"),
     ],
 )
 def test_wrong_uses_name_the_function(call, kind: type, message: str) -> None:
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_no_grad_decorates_functions() -> None:
+    w = fp.tensor([1.0], requires_grad=True)
+
+    @fp.no_grad()
+    def twice(x):
+        """Docs."""
+        return 2 * x
+
+    for _ in range(2):
+        assert not twice(w).requires_grad
+    assert (2 * w).requires_grad
+    assert twice.__doc__ == "Docs."

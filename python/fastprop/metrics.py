@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from fastprop import functional as F
+from fastprop.checks import positive_int
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 from fastprop.losses.reduce import check_labels, predictions, targets_like
-from fastprop.nn.checks import positive_int
 from fastprop.registry import constructor_arguments, lookup, type_name
 
 Sums = tuple[Tensor, ...]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastprop import _core
+from fastprop.registry import type_name
 
 Array = NDArray[Any]
 
@@ -80,6 +82,8 @@ def _as_ndarray(name: str, value: Any) -> Array:
         raise TypeError(f"{name} is a sparse matrix; convert it with x.toarray()")
     if library != "fastprop" and hasattr(value, "__dlpack__"):
         return _from_dlpack(name, value)
+    if isinstance(value, Mapping | Set | Iterator):
+        raise TypeError(f"{name} is a {type_name(value)}, expected an array, a frame or a list")
     try:
         return np.asarray(value)
     except ValueError as error:

@@ -36,10 +36,12 @@ def checkpoint(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
         What the function returns: a Tensor, or a tuple or list of them.
 
     Raises:
-        TypeError: The function returns something else.
+        TypeError: No function, or one that returns something else.
 
     Chen, Xu, Zhang & Guestrin, "Training deep nets with sublinear memory cost", 2016.
     """
+    if not callable(function):
+        raise TypeError(f"checkpoint: expects a function, got {type(function).__name__}")
     if not is_grad_enabled():
         return function(*args, **options)
     segment = _Segment(function, args, options)

@@ -176,7 +176,7 @@ def _normalize_last(
     shape = (int(normalized_shape),) if one else tuple(map(int, normalized_shape))  # type: ignore
     dtype = infer.float_dtype(where, [x.spec])
     if not shape or x.shape[-len(shape) :] != shape or 0 in shape:
-        raise ValueError(f"{where}: x has shape {x.shape}, its last axes are to be {shape}")
+        raise ValueError(f"{where}: x has shape {x.shape}, expected {shape} as its last axes")
     lead = x.shape[: x.ndim - len(shape)]
     rows = _as_shape(x, (*(lead or (1,)), math.prod(shape)))
     vectors = []

@@ -8,6 +8,7 @@ ops on Tensors themselves, so the same rule serves both, and every order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ContextDecorator
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -102,8 +103,8 @@ def register(
 GRAD_ENABLED: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 
 
-class grad_mode:
-    """Record derivatives inside the block, or do not."""
+class grad_mode(ContextDecorator):
+    """Record derivatives inside the block (or the function that it decorates), or do not."""
 
     __slots__ = ("_enabled", "_tokens")
 

@@ -74,7 +74,11 @@ def norm(x: TensorLike, ord: float = 2, axis: Axis = None, keepdims: bool = Fals
         ValueError: `ord` is not positive, or an axis is out of range.
     """
     x = as_floating(x)
-    if not ord > 0:
+    try:
+        positive = bool(ord > 0)
+    except (TypeError, ValueError):  # matrix norms have names
+        raise TypeError(f"norm: ord must be a number, got {ord!r}") from None
+    if not positive:
         raise ValueError(f"norm: ord must be positive, got {ord}")
     if ord == math.inf:
         return max(absolute(x), axis, keepdims)

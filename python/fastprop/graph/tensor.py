@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -16,9 +16,6 @@ from fastprop.graph.plan import bind_tensor
 from fastprop.graph.scope import Scope, current_scope
 from fastprop.graph.tensor_methods import TensorMethods
 from fastprop.graph.trace import no_value
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
 
 Axis = int | Sequence[int] | None
 
@@ -325,8 +322,8 @@ def tensor(data: ArrayLike, requires_grad: bool = False, dtype: DTypeLike | None
     return Tensor(data, requires_grad, dtype)
 
 
-def no_grad() -> AbstractContextManager[None]:
-    """A block in which no derivative is recorded: ``with fp.no_grad(): …``."""
+def no_grad() -> grad_mode:
+    """A block in which no derivative is recorded: ``with fp.no_grad(): …``; also a decorator."""
     return grad_mode(False)
 
 

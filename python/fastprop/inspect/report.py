@@ -134,6 +134,11 @@ class Memory:
 class Report:
     """Where the time of a training step goes. ``print`` shows it as a table.
 
+    Its phases: ``gather`` collects the rows of the batch; ``forward``, ``loss`` and ``metrics``
+    compute them; ``dx`` passes the gradient from a layer to the one below, ``dW`` and ``db`` are
+    the gradients of its weights and its bias; ``update`` is the optimizer, ``pack`` brings weights
+    into the order in which products read them. In ``barrier wait`` threads wait for each other.
+
     Attributes:
         title: Model and optimizer.
         dtype: Of the parameters.

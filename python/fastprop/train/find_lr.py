@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprop.train.monitor import check_count, check_number
+from fastprop.checks import integer, real_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,11 +122,11 @@ def range_test(
     """The range test; see ``Trainer.find_lr``."""
     from fastprop.inspect.measure import restored  # not needed to train
 
-    low = check_number(where, "min_lr", ends[0])
-    high = check_number(where, "max_lr", ends[1])
+    low = real_number(where, "min_lr", ends[0])
+    high = real_number(where, "max_lr", ends[1])
     if not 0.0 < low < high:
         raise ValueError(f"{where}: expects 0 < min_lr < max_lr, got {low} and {high}")
-    steps = check_count(where, "steps", steps, least=_LEAST_STEPS)
+    steps = integer(where, "steps", steps, least=_LEAST_STEPS)
     rates = np.geomspace(low, high, steps)
     optimizer, order = trainer.optimizer, _order(trainer, data, batch, steps)
     losses: list[float] = []
