@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import inspect
+import pickle
 import weakref
 from collections import OrderedDict
 from typing import NamedTuple
@@ -179,3 +181,25 @@ def test_calls_with_arrays_alone_notice_what_differs() -> None:
     for _ in range(3):
         assert half(X.astype(np.float16)).dtype == np.float32
         assert half(X > 0).dtype == np.float32
+
+
+def test_copies_trace_by_themselves() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Dense(4, 2)
+            self.fast = fp.compile(self.layer, seed=3)
+
+        def forward(self, x):
+            return self.fast(x)
+
+    model = Model()
+    before = model(X).data
+    other = copy.deepcopy(model)
+    assert other.fast.function is other.layer
+    assert (other.fast.calls, other.fast.programs) == (0, [])
+    other.layer.weight.data = np.zeros((4, 2))
+    np.testing.assert_array_equal(other(X).data, np.zeros((40, 2)))
+    np.testing.assert_array_equal(model(X).data, before)
+    again = pickle.loads(pickle.dumps(fp.compile(nn.Dense(4, 2))))
+    assert again(X).shape == (40, 2)

@@ -166,6 +166,10 @@ class CompiledFunction:
             return self
         return MethodType(self, instance)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy has the same function, and traces by itself."""
+        return CompiledFunction, (self.function, self._threads, self._seed)
+
     def cache_clear(self) -> None:
         """Forget all Programs; the next call traces anew."""
         self._variants.clear()
