@@ -184,3 +184,13 @@ def test_errors_of_the_thread_reach_the_user() -> None:
     for use in (trainer.evaluate, trainer.predict):
         with pytest.raises(OSError, match="the disk is gone"):
             use(dataset)
+
+
+def test_an_iterator_for_several_epochs_is_refused_at_the_door() -> None:
+    x, y = regression(ROWS)
+    once = data.from_iterable(iter(pieces(x, y)))
+    with pytest.raises(ValueError, match="3 epochs of an iterator, which gives its rows once"):
+        trained(once)
+    with pytest.raises(ValueError, match="validation_data: 2 epochs of an iterator"):
+        trained(x, y, validation_data=data.from_iterable(iter(pieces(x, y))), epochs=2)
+    assert sum(len(b.y) for b in once.batches(32)) == ROWS  # nothing was read

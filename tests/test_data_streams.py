@@ -182,8 +182,6 @@ def test_validation() -> None:
     for validation in (held_out, held_out.stream(), (x[:300], y[:300])):
         same(trained(stream, validation_data=validation, shuffle=False), memory)
         same(trained(x, y, validation_data=validation, shuffle=False), memory)
-    with pytest.raises(ValueError, match=r"data\.split\(dataset"):
-        trained(stream, validation_split=0.2)
     whole = trained(data.ArrayDataset(x, y), validation_split=0.2)
     same(whole, trained(x, y, validation_split=0.2))
 

@@ -21,6 +21,7 @@ from fastprop.graph import Parameter, Tensor
         (lambda: optim.Adam(lr=math.inf), ValueError, "Adam: lr must be"),
         (lambda: optim.Adam(lr="fast"), TypeError, "Adam: lr must be a number, got 'fast'"),
         (lambda: optim.Adam(lr="1e-3"), TypeError, "Adam: lr must be a number, got '1e-3'"),
+        (lambda: optim.Adam(lr="0.1"), TypeError, "Adam: lr must be a number, got '0.1'"),
         (lambda: optim.SGD(lr=True), TypeError, "SGD: lr must be a number"),
         (lambda: optim.SGD(momentum=-0.1), ValueError, "SGD: momentum must be"),
         (lambda: optim.SGD(dampening=math.nan), ValueError, "SGD: dampening must be"),

@@ -5,10 +5,11 @@
 
 An MNIST-sized work (784-512-512-10, batch 128, Adam, 60,000 rows) is trained for an epoch from
 arrays in memory, from memory-mapped files (float32, and uint8 that are converted on the way), and
-from Parquet with a column for each pixel (through a cache of decoded rows, as it is by default, and
-decoded anew in every epoch). In every round each kind gets its turn; the figures are the median time
-of an epoch and the median of the ratios to memory in the same round. The first, untimed round checks that all
-kinds give the same weights where the rows stay in order.
+from Parquet with a column for each pixel: through a cache of decoded rows, as it is by default
+(decoded rows stay in memory), and decoded anew in every epoch. In every round each kind gets its
+turn; the figures are the median time of an epoch and the median of the ratios to memory in the same
+round. The first, untimed round checks that all kinds give the same weights where the rows stay in
+order.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
@@ -137,7 +138,7 @@ class Generator:
         self, op: str, shape: Sequence[int], dtype: DTypeLike, **parameters: float
     ) -> NDArray[Any]:
         for name, value in parameters.items():
-            if not np.isfinite(value):
+            if not math.isfinite(value):
                 raise ValueError(f"{op}: {name} must be finite, got {value}")
         out = np.empty(tuple(shape), check_float_dtype(op, dtype))
         seed, stream = self.next_stream()
@@ -167,8 +168,12 @@ def fill(
             "step": step,
             **parameters,
         }
-        code, names = _core.op_info(op)
+        code, names = _op_info(op)
         _core.execute(code, [], [out], [float(attrs[name]) for name in names])
+
+
+_op_info = cache(_core.op_info)
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def check_float_dtype(where: str, dtype: DTypeLike) -> np.dtype[Any]:
@@ -181,7 +186,7 @@ def check_float_dtype(where: str, dtype: DTypeLike) -> np.dtype[Any]:
         wanted = np.dtype(dtype)
     except TypeError:
         raise TypeError(f"{where}: dtype must be float32 or float64, got {dtype!r}") from None
-    if dtype is None or wanted not in (np.dtype(np.float32), np.dtype(np.float64)):
+    if dtype is None or wanted not in _FLOATS:
         raise TypeError(f"{where}: dtype must be float32 or float64, got {dtype!r}")
     return wanted
 

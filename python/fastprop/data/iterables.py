@@ -120,6 +120,8 @@ class IterableStream(StreamDataset):
 class _OnceStream(IterableStream):
     """Rows from an iterator, which gives them once."""
 
+    repeatable = False
+
     def __init__(self, iterator: Iterator[Any], rows: int | None, window_rows: int | None) -> None:
         super().__init__("from_iterable", lambda epoch: iterator, rows, window_rows)
         self._state = _Rest(iterator)  # shared by copies, such as map makes

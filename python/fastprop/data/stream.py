@@ -55,10 +55,12 @@ class StreamDataset(BaseDataset):
         window_rows: Rows that are shuffled with each other and in memory together; rounded up to
             whole batches. ``None`` takes as many as are 32 MB of float32.
         transforms: Functions that every batch goes through; see :meth:`map`.
+        repeatable: Rows can be read more than once.
     """
 
     block_rows: Sequence[int | None] = ()
     window_rows: int | None = None
+    repeatable: bool = True
     _head: Batch | None = None
     _kept: KeptBlocks | None = None  # of those that give the same rows in every epoch
 
@@ -120,7 +122,8 @@ class StreamDataset(BaseDataset):
             for piece in self._pieces_of(block, 1):
                 if len(piece.arrays[0]):
                     return piece.slice(0, _HEAD_ROWS).copy()
-        raise ValueError(f"{self!r} has no rows")
+        first = f": nothing in {self.block_name(0)}" if len(self.block_rows) else ""
+        raise ValueError(f"{self!r} has no rows{first}")
 
     def fingerprint(self) -> str | None:
         """Something that is different for other rows; ``None`` where that cannot be told."""

@@ -97,6 +97,9 @@ class Layout:
 
             near = get_close_matches(name, there, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
+            other = [mark for mark in ";\t|" if len(there) == 1 and mark in there[0]]
+            if other and self.where == "from_csv":
+                hint = f"; is it delimiter={other[0]!r}?"
             raise ValueError(
                 f"{self.where}: {place} has no column {name!r}{hint} There are: {_list(there)}"
             )

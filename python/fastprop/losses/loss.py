@@ -85,7 +85,7 @@ class Loss:
             )
         self.parameters = parameters
         self.is_known = LOSSES.get(self.name) is self.function
-        if self.is_known:
+        if self.is_known and parameters:
             known = {
                 p: None
                 for p in inspect.signature(self.function).parameters

@@ -119,12 +119,10 @@ class _Print:
     def __init__(self, capture: Capture) -> None:
         self._capture = capture
         self._names: dict[int, Any] = {id(p): ("in", i) for i, p in enumerate(capture.placeholders)}
-        self._results = {address(s.array): i for i, s in enumerate(capture.arrays)}
-        self._written = {
-            address(o if isinstance(o, np.ndarray) else o.data)
-            for e in capture.trace.effects
-            for o in e.outputs
-        }
+        self._addresses: dict[int, int] = {}
+        self._results = {self._address(s.array): i for i, s in enumerate(capture.arrays)}
+        outputs = (o for e in capture.trace.effects for o in e.outputs)
+        self._written = {self._address(o._data if isinstance(o, Tensor) else o) for o in outputs}
 
     def lines(self) -> tuple[Any, ...]:
         capture, effects = self._capture, self._capture.trace.effects
@@ -147,7 +145,8 @@ class _Print:
     def _output(self, output: Tensor | np.ndarray[Any, Any]) -> Any:
         if isinstance(output, Tensor):
             return self._name(output)
-        return ("result", self._results.get(address(output), address(output)))
+        place = self._address(output)
+        return ("result", self._results.get(place, place))
 
     def _name(self, tensor: Tensor) -> Any:
         known = self._names.get(id(tensor))
@@ -158,10 +157,18 @@ class _Print:
     def _leaf(self, tensor: Tensor) -> Any:
         if tensor.symbolic:
             raise no_value(tensor.shape)  # of another trace
-        array = tensor.data
-        if isinstance(tensor, Parameter | Buffer) or address(array) in self._written:
-            return ("state", address(array), _look(tensor))
-        return ("constant", array.tobytes(), _look(tensor))
+        place = self._address(tensor._data)
+        if isinstance(tensor, Parameter | Buffer) or place in self._written:
+            return ("state", place, _look(tensor))
+        return ("constant", tensor.data.tobytes(), _look(tensor))
+
+    def _address(self, array: np.ndarray[Any, Any] | None) -> int:
+        """:func:`address`, which takes 1 µs, once for each array."""
+        assert array is not None
+        known = self._addresses.get(id(array))
+        if known is None:
+            known = self._addresses[id(array)] = address(array)
+        return known
 
 
 def _look(tensor: Tensor) -> tuple[Any, ...]:

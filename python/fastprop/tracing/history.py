@@ -73,9 +73,10 @@ class History:
         distinct = dict.fromkeys(t for t in results if t.symbolic and t.requires_grad)
         self._freed = freed_within(distinct, graph.trace.freed)
         freed = set(map(id, self._freed))
-        self._late = [t for t in outdated(distinct, overwritten) if id(t) not in freed]
-        lost = freed.union(map(id, self._late))
-        self._results = [t for t in distinct if id(t) not in lost]
+        others = [t for t in distinct if id(t) not in freed]
+        self._late = outdated(others, overwritten)
+        late = set(map(id, self._late))
+        self._results = [t for t in others if id(t) not in late]
         # What to differentiate by: arguments, and Tensors from outside that the function read.
         self._sources = _sources(self._results)
         positions = {id(p): i for i, p in enumerate(graph.placeholders)}

@@ -23,14 +23,14 @@ def freed_within(results: Iterable[Tensor], freed: Sequence[Tensor]) -> list[Ten
     return [r for r in results if any(id(t) in gone for t in topological_order([r]))]
 
 
-def outdated(results: Iterable[Tensor], effects: Sequence[Effect]) -> list[Tensor]:
+def outdated(results: Sequence[Tensor], effects: Sequence[Effect]) -> list[Tensor]:
     """Results that were computed from a parameter which the function has changed afterwards.
 
     Args:
         results: Of the function.
         effects: What it overwrites.
     """
-    last = _last_writes(effects)
+    last = _last_writes(effects) if results else {}
     if not last:
         return []
 

@@ -18,7 +18,7 @@ from fastprop.train.balance import strata
 from fastprop.train.misfit import argument_range
 from fastprop.train.objective import Objective
 from fastprop.train.programs import Programs
-from fastprop.train.streams import StreamData, open_stream
+from fastprop.train.streams import StreamData, open_stream, split_stream
 
 Array = NDArray[Any]
 
@@ -203,21 +203,30 @@ class Reader:
         if not fraction:
             return data, None
         if isinstance(data, StreamData):
-            raise ValueError(
-                f"{where}: validation_split takes rows from arrays; divide a dataset with "
-                "train, validation = data.split(dataset, [0.9, 0.1]) and give validation_data"
+            if stratified:
+                raise ValueError(
+                    f"{where}: stratify needs all rows in memory; a dataset that is read while "
+                    "training is divided at random, row by row, which leaves every class its share "
+                    "where it has many rows"
+                )
+            parts = split_stream(where, data.dataset, fraction, seed)
+            programs, objective = self._programs, self._objective
+            train, held_out = (
+                open_stream(where, part, self.dataset, programs, objective, finite, None)
+                for part in parts
             )
+            return train, held_out
         labels = strata(where, data, stratify) if stratified else None
         try:
-            train, held_out = split_rows(len(data), fraction, seed, labels)
+            rows, others = split_rows(len(data), fraction, seed, labels)
         except ValueError as error:
             raise ValueError(f"{where}: validation_split {fraction}: {error}") from None
-        if not len(train) or not len(held_out):
+        if not len(rows) or not len(others):
             raise ValueError(
                 f"{where}: validation_split {fraction} of {len(data)} rows leaves "
-                f"{len(train)} to train on and {len(held_out)} to validate with"
+                f"{len(rows)} to train on and {len(others)} to validate with"
             )
-        return data.take(train), data.take(held_out)
+        return data.take(rows), data.take(others)
 
     def _inputs_of(self, where: str, x: Any) -> list[Any]:
         """A tuple holds several inputs; a list does where ``forward`` takes several."""

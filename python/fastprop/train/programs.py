@@ -211,7 +211,8 @@ class Programs:
         """A Program: on the plan of another one of the same structure, if there was one."""
         fixed = making.threads is not None
         structure = recipe.structure()
-        key = structure and (structure.key, several, making.threads, _core.available_threads())
+        threads = making.threads or -_core.available_threads()
+        key = structure and (structure.key, several, threads)
         known = key and _STEPS.find(key)
         if structure and known:
             again = partial(recipe.again, structure.key)

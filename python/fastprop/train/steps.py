@@ -22,7 +22,6 @@ from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect, Trace, tracing
 from fastprop.nn.module import Module
 from fastprop.nn.standardize import shapes_only
-from fastprop.optim.python_step import PythonOptimizer
 from fastprop.train.misfit import misfit, shapes_of
 from fastprop.train.mixup import Mixup
 from fastprop.train.objective import Columns, Objective, Traced
@@ -246,11 +245,6 @@ class Steps:
             raise ValueError(
                 f"{where}: the loss does not depend on any parameter of the optimizer; "
                 "was it made for another model?"
-            )
-        if isinstance(self._optimizer, PythonOptimizer) and self._regularization.constraints:
-            raise ValueError(
-                f"{where}: a constraint is part of the compiled step, "
-                f"{type(self._optimizer).__name__} updates after it"
             )
         control = partial(self._regularization.control, where, self._optimizer.parameters)
         self._optimizer.record(trace, gradients, control, self._regularization.constrain)

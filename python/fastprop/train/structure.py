@@ -96,14 +96,19 @@ class Structure:
             self._add(item)
 
     def _mapping(self, value: dict[Any, Any], but: frozenset[str] = frozenset()) -> None:
+        items = self._items
         for name, item in value.items():
             if name in but:
                 continue
+            kind = type(item)
             if type(name) is not str:
                 raise Unknown
-            self._items.append(name)
-            self._add(item)
-        self._items.append(None)  # the end
+            if kind in _PLAIN:
+                items += (name, kind, item)
+            else:
+                items.append(name)
+                self._add(item)
+        items.append(None)  # the end
 
     def _function(self, value: Any) -> None:
         home = sys.modules.get(value.__module__)

@@ -40,7 +40,8 @@ from fastprop.train.programs import Programs
 from fastprop.train.progress import Progress
 from fastprop.train.regularization import Regularization
 from fastprop.train.runs import complete
-from fastprop.train.streams import StreamData, refuse_options
+from fastprop.train.stream_weights import weigh_stream
+from fastprop.train.streams import StreamData, check_repeatable, refuse_sampler
 
 if TYPE_CHECKING:
     from fastprop.graph.program import Program
@@ -119,6 +120,7 @@ class Trainer(Diagnostics):
         if not self.optimizer.parameters:
             self.optimizer.bind(parameters)
         self.regularization = Regularization("Trainer", model, penalty, constraint, clip)
+        self.regularization.check_optimizer("Trainer", self.optimizer)
         self._programs = Programs(
             model, self.objective, self.optimizer, self.regularization, self.threads, call
         )
@@ -272,10 +274,14 @@ class Trainer(Diagnostics):
             where, data, validation_data, fraction, self.seed, check_finite, history.notes, stratify
         )
         if isinstance(data, StreamData):
-            refuse_options(where, stratify=stratify, class_weight=class_weight, sampler=sampler)
+            check_repeatable(where, data, epochs)
+            refuse_sampler(where, sampler)
+            data = weigh_stream(where, data, class_weight, self._programs, self.seed)
         else:
             data = weigh_classes(where, data, class_weight, self._programs)
             data = sample_rows(where, data, sampler, self.seed)
+        if isinstance(held_out, StreamData):
+            check_repeatable(f"{where}: validation_data", held_out, epochs)
         count = data.count
         batch = check_batch_size(where, batch_size, count, drop_last)
         check_full_batch(where, self.optimizer, batch, count)
