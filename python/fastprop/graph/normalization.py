@@ -172,8 +172,9 @@ def _normalize_last(
     centered: bool,
 ) -> Tensor:
     x = as_tensor(x)
-    one = isinstance(normalized_shape, int | np.integer)
-    shape = (int(normalized_shape),) if one else tuple(map(int, normalized_shape))  # type: ignore
+    if isinstance(normalized_shape, int | np.integer):
+        normalized_shape = (int(normalized_shape),)
+    shape = tuple(map(int, normalized_shape))
     dtype = infer.float_dtype(where, [x.spec])
     if not shape or x.shape[-len(shape) :] != shape or 0 in shape:
         raise ValueError(f"{where}: x has shape {x.shape}, expected {shape} as its last axes")

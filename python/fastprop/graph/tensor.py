@@ -318,7 +318,13 @@ def tensor(data: ArrayLike, requires_grad: bool = False, dtype: DTypeLike | None
 
     Raises:
         TypeError: Complex, object or string data, or an integer Tensor that requires a gradient.
+        ValueError: Lists of different lengths.
     """
+    if not isinstance(requires_grad, bool):  # np.array(data, dtype) is another library's order
+        raise TypeError(
+            f"tensor: requires_grad must be True or False, got {requires_grad!r}; a dtype goes by "
+            "its name, dtype=…"
+        )
     return Tensor(data, requires_grad, dtype)
 
 

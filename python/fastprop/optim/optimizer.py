@@ -21,7 +21,6 @@ from fastprop.registry import type_name
 
 _BLOCK_STEPS = 256  # whose numbers are computed together, where the step alone decides
 
-
 Control = Callable[[Sequence[Tensor | None]], Sequence[Tensor | None]]
 
 
