@@ -16,7 +16,7 @@ from fastprop import data
 
 def test_shares_are_a_list() -> None:
     dataset = data.ArrayDataset(*regression(10))
-    with pytest.raises(TypeError, match="split: fractions must be a list of numbers, got 0.9"):
+    with pytest.raises(TypeError, match=r"split: fractions must be a list of numbers, got 0\.9"):
         data.split(dataset, 0.9)
     with pytest.raises(TypeError, match="split: fractions must be numbers, got 'h'"):
         data.split(dataset, "half")
