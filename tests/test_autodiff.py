@@ -219,3 +219,11 @@ def test_broadcasting_against_the_batch() -> None:
                 assert d.spec == (parameter.shape, parameter.dtype, False)
     with pytest.raises(ValueError, match="batch axis"):
         x + np.ones((4, 3))
+
+
+def test_a_leaf_that_changed_is_noticed_where_nobody_differentiates_by_it() -> None:
+    x, w = tensor(np.ones(3), requires_grad=True), Parameter(np.ones(3))
+    y = (x * w).sum()
+    w.data = np.full(3, 5.0)
+    with pytest.raises(RuntimeError, match=r"grad: a Tensor of shape \(3,\) was changed in place"):
+        grad(y, x)

@@ -135,7 +135,11 @@ def test_weights_stay_after_an_error() -> None:
 BAD = [
     (lambda: EarlyStopping(patience=-1), ValueError, "EarlyStopping: patience must be at least 0"),
     (lambda: EarlyStopping(patience=1.5), TypeError, "patience must be an integer, got 1.5"),
-    (lambda: EarlyStopping(min_delta=-0.1), ValueError, "min_delta must be finite, from 0 on"),
+    (
+        lambda: EarlyStopping(min_delta=-0.1),
+        ValueError,
+        "min_delta must be a finite number, not negative",
+    ),
     (lambda: EarlyStopping(min_delta=math.nan), ValueError, "min_delta must be"),
     (lambda: EarlyStopping(min_delta="much"), TypeError, "min_delta must be a number"),
     (lambda: EarlyStopping(mode="least"), ValueError, "mode must be 'auto', 'min' or 'max'"),

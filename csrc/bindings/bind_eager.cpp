@@ -19,6 +19,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "bindings/new_tensor.h"
 #include "bindings/tensor_slots.h"
 #include "core/denormals.h"
 #include "program/op.h"
@@ -45,9 +46,6 @@ constexpr std::array<const char*, kSlots> kSlotNames = {"_data", "spec",   "shap
 struct Bound {
     PyObject* plans = nullptr;      ///< dict: (op, specs, attributes) -> plan
     PyObject* make_plan = nullptr;  ///< (op, specs, attrs) -> plan, or the error users see
-    PyObject* grad_enabled = nullptr;
-    PyObject* trace = nullptr;  ///< None where nothing is being traced
-    PyObject* scope = nullptr;  ///< what symbolic Tensors are recorded for
     PyObject* no_attrs = nullptr;
     PyObject* no_inputs = nullptr;
     PyObject* observer = nullptr;  ///< called after every op that ran, where there is one
@@ -63,19 +61,6 @@ enum PlanField {
     plan_view,
     plan_threads
 };
-enum SpecField { spec_shape, spec_dtype, spec_batched };
-
-/// Fills a slot of a new Tensor.
-void set(PyObject* tensor, Slot which, PyObject* value) {
-    Py_INCREF(value);
-    slot(tensor, which) = value;
-}
-
-py::object value_of(PyObject* context_variable) {
-    PyObject* value = nullptr;
-    if (PyContextVar_Get(context_variable, nullptr, &value) < 0) throw py::error_already_set();
-    return py::reinterpret_steal<py::object>(value);
-}
 
 bool is_true(PyObject* context_variable) { return value_of(context_variable).ptr() == Py_True; }
 
@@ -144,21 +129,6 @@ py::object find_plan(const Arguments& call) {
     if (PyDict_Size(bound.plans) >= kMaxPlans) PyDict_Clear(bound.plans);
     if (PyDict_SetItem(bound.plans, key.ptr(), plan.ptr()) < 0) throw py::error_already_set();
     return plan;
-}
-
-/// An array of its own, or one on `data`.
-py::array new_array(PyObject* extents, PyObject* type, void* data = nullptr, int flags = 0) {
-    Py_intptr_t shape[kMaxRank] = {};
-    const Py_ssize_t rank = PyTuple_GET_SIZE(extents);
-    require(rank <= kMaxRank, "apply: at most ", kMaxRank, " axes, got ", rank);
-    for (Py_ssize_t i = 0; i < rank; ++i) shape[i] = PyLong_AsSsize_t(PyTuple_GET_ITEM(extents, i));
-    if (PyErr_Occurred() != nullptr) throw py::error_already_set();
-    const auto& numpy = py::detail::npy_api::get();
-    Py_INCREF(type);  // the call takes a reference
-    return py::reinterpret_steal<py::array>(
-        owned(numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, type, static_cast<int>(rank), shape,
-                                          nullptr, data, flags, nullptr))
-            .release());
 }
 
 /// Runs the op's kernel on the Tensors' arrays.
@@ -249,10 +219,10 @@ py::object apply_to(const Arguments& args) {
         symbolic = symbolic || slot(args.tensors[i], slot_data) == Py_None;
         state = state || is_state(args.tensors[i]);
     }
-    if ((differentiable || state) && !symbolic) symbolic = value_of(bound.trace).ptr() != Py_None;
+    if ((differentiable || state) && !symbolic) symbolic = value_of(modes.trace).ptr() != Py_None;
     if (differentiable) {
         differentiable = PyTuple_GET_ITEM(plan.ptr(), plan_differentiable) == Py_True &&
-                         is_true(bound.grad_enabled);
+                         is_true(modes.grad_enabled);
     }
     const bool view = PyTuple_GET_ITEM(plan.ptr(), plan_view) == Py_True;
     const py::object value = symbolic ? py::none()
@@ -273,7 +243,7 @@ py::object apply_to(const Arguments& args) {
         set(y, slot_inputs, bound.no_inputs);
         set(y, slot_attrs, bound.no_attrs);
     }
-    const py::object recorded_for = symbolic ? value_of(bound.scope) : py::none();
+    const py::object recorded_for = symbolic ? value_of(modes.scope) : py::none();
     set(y, slot_scope, recorded_for.ptr());
     set(y, slot_requires_grad, differentiable ? Py_True : Py_False);
     set(y, slot_grad, Py_None);
@@ -327,9 +297,9 @@ void bind_tensor(const py::type& tensor, const py::dict& plans, const py::functi
     tensor_type = reinterpret_cast<PyTypeObject*>(keep(tensor));
     bound.plans = keep(plans);
     bound.make_plan = keep(make_plan);
-    bound.grad_enabled = keep(grad_enabled);
-    bound.trace = keep(trace);
-    bound.scope = keep(scope);
+    modes.grad_enabled = keep(grad_enabled);
+    modes.trace = keep(trace);
+    modes.scope = keep(scope);
     bound.no_attrs = keep(py::dict());
     bound.no_inputs = keep(py::tuple());
 }

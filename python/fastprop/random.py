@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import operator
 import threading
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any, SupportsIndex
+from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -226,6 +227,62 @@ def drawing_from(generator: Generator) -> Iterator[None]:
         yield
     finally:
         _instead.reset(token)
+
+
+class Step:
+    """The random numbers of one step of a Program, for eager ops that do the same one by one.
+
+    Args:
+        seed: Of the run.
+        number: Of the step.
+
+    Attributes:
+        streams: How many calls have drawn so far.
+    """
+
+    __slots__ = ("number", "seed", "streams")
+
+    def __init__(self, seed: int, number: int) -> None:
+        self.seed, self.number, self.streams = seed, number, 0
+
+    def next_stream(self) -> int:
+        """What a trace gives the next call that draws."""
+        self.streams += 1
+        return self.streams - 1
+
+
+_step: ContextVar[Step | None] = ContextVar("_step", default=None)
+
+current_step: Callable[[], Step | None] = _step.get
+
+
+@contextmanager
+def drawing_as(step: Step) -> Iterator[None]:
+    """Inside the block dropout, noise and mixup draw what a Program draws in that step."""
+    token = _step.set(step)
+    try:
+        yield
+    finally:
+        _step.reset(token)
+
+
+class Counting(Protocol):
+    """Something whose random numbers depend on how often it was called."""
+
+    calls: int
+
+
+_counting: weakref.WeakSet[Counting] = weakref.WeakSet()
+
+
+def counts_calls(function: Counting) -> None:
+    """Let repetitions of a computation set the count of this function back."""
+    _counting.add(function)
+
+
+def call_counts() -> list[tuple[Counting, int]]:
+    """Where those functions are."""
+    return [(function, function.calls) for function in _counting]
 
 
 def seed(value: SupportsIndex) -> None:

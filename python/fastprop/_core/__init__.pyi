@@ -114,6 +114,13 @@ def accumulate(
     One pass back: derivatives by the targets (None: by all leaves) as a dict by id, where None is zero, and the leaves that were reached, in order.
     """
 
+def accumulate_gradients(
+    output: typing.Any, gradient: typing.Any, free: bool, create_graph: bool
+) -> None:
+    """
+    One pass back from an output, whose derivatives are added to the `grad` of leaves.
+    """
+
 def activation_info() -> list[tuple[str, bool]]:
     """
     Name of every activation in the order of its code, and whether its derivative is taken from its output (else from its input).
@@ -140,6 +147,9 @@ def bind_backward(
     differentiate: typing.Any,
     freed_error: typing.Any,
     changed_error: typing.Any,
+    make_seed: typing.Any,
+    zeros_like: typing.Any,
+    copy: typing.Any,
 ) -> None:
     """
     Tell `accumulate` the op of a freed node, and the functions of Python that it calls.

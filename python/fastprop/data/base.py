@@ -40,7 +40,7 @@ class BaseDataset(ABC):
         seed: int = 0,
         drop_last: bool = False,
     ) -> Iterator[Batch]:
-        """The batches of an epoch, for loops of one's own.
+        """The batches of an epoch, for loops of your own.
 
         Args:
             batch_size: Rows of a batch; the last one may be short.

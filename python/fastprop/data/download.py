@@ -44,7 +44,7 @@ def fetch(
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError(
-            f"{where}: wanted is a URL that begins with https:// or http://, got {url!r}"
+            f"{where}: expects a URL that begins with https:// or http://, got {url!r}"
         )
     file = name or unquote(parts.path.rpartition("/")[2])
     if not file or Path(file).name != file or file in (".", ".."):

@@ -14,14 +14,6 @@ from fastprop.graph import infer
 from fastprop.graph.tensor import Axis, Tensor, TensorLike, as_tensor
 
 
-def argmax(a: TensorLike, axis: int | None = None) -> Tensor:
-    return F.argmax(a, axis)
-
-
-def argmin(a: TensorLike, axis: int | None = None) -> Tensor:
-    return F.argmin(a, axis)
-
-
 def sort(a: TensorLike, axis: int = -1) -> Tensor:
     return F.sort(a, axis)[0]
 
@@ -105,7 +97,7 @@ def norm(x: TensorLike, ord: Any = None, axis: Axis = None, keepdims: bool = Fal
 
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    np.all: F.all, np.any: F.any, np.argmax: argmax, np.argmin: argmin, np.argsort: F.argsort,
+    np.all: F.all, np.any: F.any, np.argmax: F.argmax, np.argmin: F.argmin, np.argsort: F.argsort,
     np.broadcast_to: broadcast_to, np.clip: clip, np.concatenate: F.concatenate,
     np.cumsum: cumsum, np.dot: F.dot, np.einsum: F.einsum, np.expand_dims: F.unsqueeze,
     np.flip: F.flip, np.hstack: hstack, np.linalg.norm: norm, np.max: F.max, np.mean: F.mean,

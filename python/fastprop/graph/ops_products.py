@@ -15,6 +15,7 @@ from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.ops_reduction import sum as reduce_sum
 from fastprop.graph.ops_shape import reshape, transpose
 from fastprop.graph.tensor import Tensor, TensorLike
+from fastprop.registry import type_name
 
 
 def dot(x: TensorLike, y: TensorLike) -> Tensor:
@@ -83,6 +84,8 @@ def _name(label: Label) -> str:
 
 def _parse(subscripts: str, ranks: Sequence[int]) -> tuple[list[list[Label]], list[Label]]:
     """A list of labels for each operand and for the result; ``...`` becomes ``...1, ...0``."""
+    if not isinstance(subscripts, str):
+        raise TypeError(f"einsum: subscripts must be a string, got {type_name(subscripts)}")
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
     pieces = left.split(",")

@@ -87,10 +87,14 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
 
     Raises:
         ValueError: The number of elements would change.
+        TypeError: Extents that are no integers.
     """
     if not isinstance(x, Tensor):
         x = as_tensor(x)
-    wanted = (shape,) if isinstance(shape, int | np.integer) else tuple(map(int, shape))
+    try:
+        wanted = (shape,) if isinstance(shape, int | np.integer) else tuple(map(int, shape))
+    except (TypeError, ValueError):
+        raise TypeError(f"reshape: shape must be integers, got {shape!r}") from None
     if -1 in wanted:
         if wanted.count(-1) > 1:
             raise ValueError(f"reshape: shape {wanted} may have one -1")

@@ -306,7 +306,7 @@ class Program:
         ):
             got = "none" if step_scalars is None else f"shape {step_scalars.shape}"
             raise ValueError(
-                f"Program.run: step_scalars: wants {self.step_numbers} numbers a step, got {got}"
+                f"Program.run: step_scalars: expects {self.step_numbers} numbers a step, got {got}"
             )
         count = epoch_rows or (order if isinstance(order, int) else len(order))
         if self.least_rows > 1 and (count % batch_size or batch_size) < self.least_rows:

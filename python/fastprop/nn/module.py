@@ -14,6 +14,7 @@ from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.scope import Scope, scoped
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import current_trace, forget_gradient
+from fastprop.nn.assignment import check_assignment
 from fastprop.registry import construct, type_name
 
 M = TypeVar("M", bound="Module")
@@ -115,8 +116,8 @@ class Module:
         kept_in = ""
         if isinstance(value, _KEPT):
             kept_in = next(t for kind, t in _KINDS.items() if isinstance(value, kind))
-        elif isinstance(value, _CONTAINERS):
-            self._refuse_hidden(name, value)
+        else:
+            check_assignment(self, name, value)
         self._forget(name, but=kept_in)
         if kept_in:
             getattr(self, kept_in)[name] = value
@@ -140,28 +141,6 @@ class Module:
                 "or modules"
             )
         raise AttributeError(f"{type_name(self)!r} object has no attribute {name!r}")
-
-    def _refuse_hidden(
-        self, name: str, value: list[Any] | tuple[Any, ...] | dict[Any, Any]
-    ) -> None:
-        """Parameters in a plain container would silently not be trained."""
-        items = value.values() if isinstance(value, dict) else value
-        found = [item for item in items if isinstance(item, Module | Parameter)]
-        if not found:
-            return
-        known = {id(item) for item in (*self._modules.values(), *self._parameters.values())}
-        for item in found:
-            if id(item) not in known:
-                what = "modules" if isinstance(item, Module) else "parameters"
-                advice = (
-                    "use nn.ModuleList"
-                    if isinstance(item, Module)
-                    else "assign each to an attribute of its own"
-                )
-                raise TypeError(
-                    f"{type_name(self)}.{name}: a {type_name(value)} hides its {what} from "
-                    f"training; {advice}"
-                )
 
     # -- what is inside ---
 
@@ -376,7 +355,6 @@ class Module:
 
 _KINDS: dict[type, str] = {Parameter: "_parameters", Buffer: "_buffers", Module: "_modules"}
 _KEPT = tuple(_KINDS)
-_CONTAINERS = (list, tuple, dict)
 
 
 def _join(prefix: str, name: str) -> str:

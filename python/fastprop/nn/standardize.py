@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastprop import functional as F
+from fastprop.checks import positive_int
 from fastprop.graph.parameter import Buffer
 from fastprop.graph.tensor import Tensor
-from fastprop.nn.checks import positive_int
 from fastprop.nn.module import Module
 from fastprop.random import check_float_dtype
 

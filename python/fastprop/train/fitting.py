@@ -124,7 +124,9 @@ class Fit:
             optimizer=trainer.optimizer,
             callbacks=self._called,
             progress=self._progress,
-            explain=lambda sources, rows: trainer._programs.explain(data, sources, rows),
+            explain=lambda sources, rows: trainer._programs.explain(
+                data, sources, rows, trainer.seed, mix
+            ),
         )
         self._pace: Pace | None = None
         self._begun = trainer.optimizer.steps, trainer.epoch

@@ -155,7 +155,7 @@ class EpochRunner:
         self.done, self._parts = 0, []
 
     def go_on(self, done: int, rows: int, values: NDArray[np.float64] | None) -> None:
-        """Begin in the midst of an epoch.
+        """Begin in the middle of an epoch.
 
         Args:
             done: Steps of it that are done.

@@ -327,7 +327,7 @@ def _check_rows(name: str, rows: Any, count: int) -> NDArray[np.int64]:
             raise ValueError(f"{name} has {len(array)} booleans for {count} rows")
         array = np.flatnonzero(array)
     if array.size == 0:
-        raise ValueError(f"{name} is empty; wanted is at least one row")
+        raise ValueError(f"{name} is empty, expected at least one row")
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be row numbers or booleans, got {array.dtype}")
     least, most = int(array.min()), int(array.max())

@@ -244,10 +244,15 @@ class Programs:
     # -- without a Program -----------------------------------------------------------------------
 
     def explain(
-        self, data: Dataset | StreamData, sources: Sequence[NDArray[Any]], rows: NDArray[np.int64]
+        self,
+        data: Dataset | StreamData,
+        sources: Sequence[NDArray[Any]],
+        rows: NDArray[np.int64],
+        seed: int,
+        mix: Mixup | None = None,
     ) -> anomaly.AnomalyError | None:
         """:meth:`Steps.explain` of some rows of the sources."""
-        return self._steps.explain(data, [source[rows] for source in sources])
+        return self._steps.explain(data, [source[rows] for source in sources], seed, mix)
 
     # -- keeping --------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop import random
 from fastprop.data import Dataset
 from fastprop.graph import anomaly
 from fastprop.graph.autodiff import grad
@@ -21,7 +22,6 @@ from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect, Trace, tracing
 from fastprop.nn.module import Module
 from fastprop.nn.standardize import shapes_only
-from fastprop.optim.python_step import PythonOptimizer
 from fastprop.train.misfit import misfit, shapes_of
 from fastprop.train.mixup import Mixup
 from fastprop.train.objective import Columns, Objective, Traced
@@ -246,22 +246,25 @@ class Steps:
                 f"{where}: the loss does not depend on any parameter of the optimizer; "
                 "was it made for another model?"
             )
-        if isinstance(self._optimizer, PythonOptimizer) and self._regularization.constraints:
-            raise ValueError(
-                f"{where}: a constraint is part of the compiled step, "
-                f"{type(self._optimizer).__name__} updates after it"
-            )
         control = partial(self._regularization.control, where, self._optimizer.parameters)
         self._optimizer.record(trace, gradients, control, self._regularization.constrain)
 
     def explain(
-        self, data: Dataset | StreamData, sources: Sequence[NDArray[Any]]
+        self,
+        data: Dataset | StreamData,
+        sources: Sequence[NDArray[Any]],
+        seed: int,
+        mix: Mixup | None = None,
     ) -> anomaly.AnomalyError | None:
         """Do a step op by op, without its update, in a ``detect_anomaly`` block.
+
+        It is the optimizer's next step, with the random numbers of that step.
 
         Args:
             data: Says what the sources are.
             sources: The step's rows of inputs, targets and weights.
+            seed: Of whatever is random in it.
+            mix: Mixup of its rows.
 
         Returns:
             The error that names the op and the line, ``None`` if all is finite.
@@ -270,12 +273,13 @@ class Steps:
         inputs, tensors = tensors[: len(data.inputs)], tensors[len(data.inputs) :]
         targets = tensors[: len(data.targets)]
         weight = None if data.weight is None else tensors[-1]
-        with grad_mode(True), mode(self._model, training=True), without_effects():
+        same = random.drawing_as(random.Step(seed, self._optimizer.steps))
+        with grad_mode(True), mode(self._model, training=True), without_effects(), same:
             try:
-                result = self._model(*inputs)
+                result = self._model(*(inputs if mix is None else mix.inputs(inputs)))
                 outputs = list(result) if isinstance(result, tuple | list) else [result]
                 traced = self._regularization.penalize(
-                    self._objective.trace(outputs, targets, weight)
+                    self._objective.trace(outputs, targets, weight, mix)
                 )
                 parameters = [p for p in self._optimizer.parameters if p.requires_grad]
                 grad(traced.loss, parameters, allow_unused=True)
