@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     width = max(map(len, figures))
     for name, row in figures.items():
         print(f"{name:<{width}}  " + "  ".join(f"{who} {value:8.2f}" for who, value in row.items()))
-    slow = [n for n, row in figures.items() if _LIMIT < row["fastprop"] and "step" not in n]
+    slow = [n for n, row in figures.items() if row["fastprop"] > _LIMIT and "step" not in n]
     print(f"\nAbove {_LIMIT:g} µs: {', '.join(slow) or 'none'}")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")

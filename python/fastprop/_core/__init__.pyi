@@ -105,6 +105,13 @@ def accumulate(
     One pass back: derivatives by the targets (None: by all leaves) as a dict by id, where None is zero, and the leaves that were reached, in order.
     """
 
+def accumulate_gradients(
+    output: typing.Any, gradient: typing.Any, free: bool, create_graph: bool
+) -> None:
+    """
+    One pass back from an output, whose derivatives are added to the `grad` of leaves.
+    """
+
 def activation_info() -> list[tuple[str, bool]]:
     """
     Name of every activation in the order of its code, and whether its derivative is taken from its output (else from its input).
@@ -131,6 +138,9 @@ def bind_backward(
     differentiate: typing.Any,
     freed_error: typing.Any,
     changed_error: typing.Any,
+    make_seed: typing.Any,
+    zeros_like: typing.Any,
+    copy: typing.Any,
 ) -> None:
     """
     Tell `accumulate` the op of a freed node, and the functions of Python that it calls.
@@ -138,6 +148,7 @@ def bind_backward(
 
 def bind_tensor(
     tensor: type,
+    spec: type,
     plans: dict,
     make_plan: collections.abc.Callable,
     grad_enabled: typing.Any,
@@ -145,7 +156,7 @@ def bind_tensor(
     scope: typing.Any,
 ) -> None:
     """
-    Tell `apply` the class of its results, the dict of its plans and what makes one, and the context variables that decide whether an op is recorded, and for what.
+    Tell `apply` the class of its results and of their Specs, the dict of its plans and what makes one, and the context variables that decide whether an op is recorded, and for what.
     """
 
 def config() -> dict:
@@ -173,6 +184,11 @@ def execute(
 def first_nonfinite(array: numpy.ndarray) -> int:
     """
     Flat index of the first NaN or infinity, or -1 if there is none.
+    """
+
+def leaf(array: numpy.ndarray) -> typing.Any:
+    """
+    A contiguous array of a supported dtype as a Tensor, without a look at it.
     """
 
 def machine_speed(
@@ -203,6 +219,17 @@ def overwrite(
 ) -> None:
     """
     Run an op that writes into the outputs, Tensors or arrays, and note the time.
+    """
+
+def overwrite_each(
+    code: typing.SupportsInt | typing.SupportsIndex,
+    inputs: list,
+    outputs: list,
+    attrs: list,
+    numbers: list,
+) -> None:
+    """
+    Run an op that writes for each of many: an input, a tuple of outputs, the attributes in the op's order, the step's numbers. All are checked first.
     """
 
 def panel_width(dtype: numpy.dtype[typing.Any]) -> int:

@@ -178,5 +178,5 @@ def broadcast_to(x: TensorLike, shape: Sequence[int] | Tensor) -> Tensor:
     x = as_tensor(x)
     if isinstance(shape, Tensor):
         return _repeat(_BROADCAST, x, shape)
-    wanted = tuple(int(n) for n in shape)
+    wanted = tuple(map(int, shape))
     return apply(_BROADCAST, x, shape=wanted, batched=x.batched)

@@ -117,6 +117,19 @@ def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
     return x if found is None else apply(_TRANSPOSE, x, **found)
 
 
+def swapped(x: Tensor, axis: int) -> Tensor:
+    """An axis, counted from 0, and the last one exchanged."""
+    attrs = _swap_attributes(axis, len(x.shape))
+    return x if attrs is None else apply(_TRANSPOSE, x, **attrs)
+
+
+@lru_cache(maxsize=4096)
+def _swap_attributes(axis: int, ndim: int) -> dict[str, Any] | None:
+    order = [*range(ndim)]
+    order[axis], order[-1] = order[-1], order[axis]
+    return _transpose_attributes(tuple(order), ndim)
+
+
 @lru_cache(maxsize=4096)
 def _transpose_attributes(axes: tuple[int, ...] | None, ndim: int) -> dict[str, Any] | None:
     """``None`` where nothing changes."""
