@@ -90,8 +90,13 @@ def same_shape(name: str, specs: Sequence[Spec], attrs: Attrs) -> Spec:
 
 def normalize_axes(name: str, axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     """Axes as a sorted tuple of non-negative numbers."""
-    known = axis is None or type(axis) is int or type(axis) is tuple
-    return (_known_axes if known else _normalized_axes)(name, axis, ndim)  # type: ignore[arg-type]
+    known = (
+        axis is None or type(axis) is int or (type(axis) is tuple and {*map(type, axis)} <= _INT)
+    )
+    return (_known_axes if known else _normalized_axes)(name, axis, ndim)
+
+
+_INT = {int}
 
 
 def _normalized_axes(name: str, axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:

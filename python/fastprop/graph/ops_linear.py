@@ -8,8 +8,7 @@ from functools import lru_cache
 from fastprop.graph import infer
 from fastprop.graph.op import Spec, apply, register
 from fastprop.graph.ops_elementwise import as_operands
-from fastprop.graph.ops_reduction import broadcast_to
-from fastprop.graph.ops_reduction import sum as reduce_sum
+from fastprop.graph.ops_reduction import _SUM, broadcast_to
 from fastprop.graph.ops_shape import _RESHAPE, reshape
 from fastprop.graph.tensor import Tensor, TensorLike
 
@@ -59,7 +58,7 @@ def _matmul_db(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _dense_db(dy: Tensor, y: Tensor, x: Tensor, W: Tensor, b: Tensor) -> Tensor:
-    return reduce_sum(dy, tuple(range(dy.ndim - 1)))
+    return apply(_SUM, dy, axes=(1 << (len(dy.shape) - 1)) - 1, keepdims=False)
 
 
 _MATMUL = register("matmul", infer.matmul, _matmul_da, _matmul_db, rowwise=(0,))

@@ -90,15 +90,22 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     """
     if not isinstance(x, Tensor):
         x = as_tensor(x)
-    wanted = (shape,) if isinstance(shape, int | np.integer) else tuple(map(int, shape))
+    one = type(shape) is not tuple and isinstance(shape, int | np.integer)
+    wanted = (int(shape),) if one else tuple(map(int, shape))  # type: ignore[arg-type]
     if -1 in wanted:
-        if wanted.count(-1) > 1:
-            raise ValueError(f"reshape: shape {wanted} may have one -1")
-        rest = -math.prod(wanted)
-        if rest == 0 or x.size % rest:
-            raise ValueError(f"reshape: cannot reshape {x.shape} to {wanted}")
-        wanted = tuple(x.size // rest if n == -1 else n for n in wanted)
+        wanted = _full_shape(x.shape, wanted)
     return apply(_RESHAPE, x, shape=wanted)
+
+
+@lru_cache(maxsize=4096)
+def _full_shape(shape: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
+    """The extents that `reshape` is asked for, with the one that -1 stands for."""
+    if wanted.count(-1) > 1:
+        raise ValueError(f"reshape: shape {wanted} may have one -1")
+    size, rest = math.prod(shape), -math.prod(wanted)
+    if rest == 0 or size % rest:
+        raise ValueError(f"reshape: cannot reshape {shape} to {wanted}")
+    return tuple(size // rest if n == -1 else n for n in wanted)
 
 
 def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
