@@ -15,15 +15,16 @@ from fastprop import _core
 from fastprop.graph import cost
 from fastprop.graph.forms import Planned, Plans, form_of
 from fastprop.graph.fuse import fuse
-from fastprop.graph.ir import Instruction, Value, kernel
+from fastprop.graph.ir import BATCH, Instruction, Value, kernel
 from fastprop.graph.lower import Lowering
 from fastprop.graph.memory import plan, split_phases
 from fastprop.graph.packing import pack_gradients, pack_weights
 from fastprop.graph.schedule import Schedule, schedule
+from fastprop.graph.strips import Strips, pays, plan_strips, sums_by_chunks
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect
 
-_ARENA, _BUFFER, _SOURCE = 1, 2, 3
+_ARENA, _BUFFER, _SOURCE, _LOCAL = 1, 2, 3, 4
 _STOPS: tuple[Literal["done", "nonfinite", "interrupt"], ...] = ("done", "nonfinite", "interrupt")
 _NONFINITE = 1
 
@@ -66,6 +67,7 @@ class _Plan(NamedTuple):
     prologue: list[Instruction]
     schedule: Schedule
     arena_bytes: int
+    strips: Strips
 
 
 class Program:
@@ -132,8 +134,8 @@ class Program:
                 self.arena_bytes, self.threads = known.arena_bytes, known.threads
                 self._program = known.program.rebound([form.arrays[i] for i in known.buffers])
                 return
-        self.arena_bytes = self._plan.arena_bytes
         self.threads = threads or cost.choose_threads(self._schedule, self.capacity)
+        self.arena_bytes = self._plan.arena_bytes + self.threads * self._plan.strips.scratch_bytes
         buffers = self._build()
         if plans is not None:
             self.planned = plans.add(form, self._program, buffers, self.arena_bytes, self.threads)
@@ -143,6 +145,9 @@ class Program:
         """Made when it is wanted: what takes over the plan of another rarely wants its own."""
         recorded, outputs = self._recorded, [*self._recorded, *self._stored]
         items = fuse(self._lowered, outputs)
+        by_chunks = pays(items, self.capacity)
+        if by_chunks:
+            items = sums_by_chunks(items, outputs)
         prologue: list[Instruction] = []
         if self._packed:
             prologue, items = pack_weights(items, self.capacity)
@@ -152,8 +157,11 @@ class Program:
             value.base.persistent = value.base.in_arena
         persistent = [v for p in prologue for v in p.outputs]
         persistent += list(dict.fromkeys(v.base for v in recorded if v.base.in_arena))
+        strips = Strips()
+        if by_chunks:
+            order, strips = plan_strips(order, outputs, self.capacity)
         order = split_phases(order, outputs)
-        return _Plan(prologue, order, plan(order, persistent, outputs))
+        return _Plan(prologue, order, plan(order, persistent, outputs), strips)
 
     @property
     def _schedule(self) -> Schedule:
@@ -183,16 +191,18 @@ class Program:
         before = [assembler.instruction(p, i == 0) for i, p in enumerate(self.prologue)]
         step = []
         phase = 0
-        for item, item_phase in zip(
-            self._schedule.instructions, self._schedule.phases, strict=True
-        ):
-            step.append(assembler.instruction(item, item_phase != phase))
-            phase = item_phase
+        strips = self._plan.strips
+        for i, item in enumerate(self._schedule.instructions):
+            barrier = self._schedule.phases[i] != phase
+            by_chunks = strips.chunks > 0 and item.key == BATCH
+            strip = self._schedule.strips[i] if by_chunks else -1
+            step.append(assembler.instruction(item, barrier, by_chunks, strip))
+            phase = self._schedule.phases[i]
         scalars = [assembler.operand(v) for v in self._recorded]
         rows = [assembler.operand(v) for v in self._stored]
         self._program = _core.Program(
             self.arena_bytes, self.capacity, assembler.buffers, before, step, scalars, rows,
-            self._schedule.guard,
+            self._schedule.guard, strips.chunks, strips.scratch_bytes,
         )  # fmt: skip
         return assembler.buffers
 
@@ -344,18 +354,21 @@ class _Assembler:
 
     def _operand(self, value: Value) -> Operand:
         base = value.base
-        place, index, offset = _ARENA, 0, base.offset
+        place, index, offset = _LOCAL if base.local else _ARENA, 0, base.offset
         if base.source is not None:
             place, index, offset = _SOURCE, base.source, 0
         elif base.array is not None:
             place, index, offset = _BUFFER, self._buffer(base.array), 0
         return (place, index, offset, _dtype_name(value.dtype), value.shape, value.batched)
 
-    def instruction(self, item: Instruction, barrier: bool) -> tuple[Any, ...]:
+    def instruction(
+        self, item: Instruction, barrier: bool, by_chunks: bool = False, strip: int = -1
+    ) -> tuple[Any, ...]:
         code, _ = kernel(item.name)
         inputs = [self.operand(v) for v in item.inputs]
         outputs = [self.operand(v) for v in item.outputs]
-        return (code, inputs, outputs, item.encoded_attrs(), barrier, item.when)
+        attrs = item.encoded_attrs()
+        return (code, inputs, outputs, attrs, barrier, item.when, by_chunks, strip)
 
     def _buffer(self, array: NDArray[Any]) -> int:
         if id(array) not in self._numbers:
