@@ -10,10 +10,14 @@ import pytest
 
 from fastprop.graph.ir import BATCH, Instruction, Value, instruction
 from fastprop.graph.memory import align, plan, split_phases
-from fastprop.graph.schedule import Schedule, schedule
+from fastprop.graph.schedule import Schedule, fewest_barriers, step
 
 F32 = np.dtype(np.float32)
 CAPACITY = 12
+
+
+def schedule(instructions: list[Instruction], guarded: Value | None = None) -> Schedule:
+    return fewest_barriers(step(instructions, guarded))
 
 
 def value(*shape: int, batched: bool = True) -> Value:
@@ -34,7 +38,7 @@ def random_program(seed: int, length: int) -> tuple[list[Instruction], list[Valu
         b = rng.choice([v for v in batched if v.shape == a.shape])
         if kind == "map":
             out = value(*a.shape)
-            items.append(instruction("add", [a, b], [out], own=(0, 1), inplace=True))
+            items.append(instruction("add", [a, b], [out], own=(0, 1), inplace=(0, 1)))
             batched.append(out)
         elif kind == "product":
             # 3 and 4 columns take as many cache lines, but a thread's rows lie elsewhere.
@@ -48,7 +52,7 @@ def random_program(seed: int, length: int) -> tuple[list[Instruction], list[Valu
         elif summed:
             s = rng.choice(summed)
             out = value(*s.shape, batched=False)
-            items.append(instruction("square", [s], [out], own=(0,), inplace=True))
+            items.append(instruction("square", [s], [out], own=(0,), inplace=(0,)))
             summed.append(out)
     for w in weights:
         fitting = [s for s in summed if s.shape == w.shape]

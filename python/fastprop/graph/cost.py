@@ -36,21 +36,36 @@ def choose_threads(schedule: Schedule, capacity: int) -> int:
 def predicted_ns(schedule: Schedule, capacity: int) -> dict[int, float]:
     """Predicted time of a step for every number of threads that the process may use."""
     work = [instruction_ns(item) for item in schedule.instructions]
+    counts = range(1, _core.available_threads() + 1)
+    return {threads: _step_ns(schedule, work, capacity, threads) for threads in counts}
+
+
+def affordable_barriers(schedule: Schedule, capacity: int, threads: int, share: float) -> int:
+    """How many barriers more take at most that share of the predicted time of a step."""
+    work = [instruction_ns(item) for item in schedule.instructions]
+    return int(share * _step_ns(schedule, work, capacity, threads) / barrier_ns(threads))
+
+
+def barrier_ns(threads: int) -> float:
+    """Predicted time that the threads wait at a barrier."""
+    return _NS_PER_BARRIER * math.log2(2 * threads)
+
+
+def _step_ns(schedule: Schedule, work: list[float], capacity: int, threads: int) -> float:
+    if threads == 1:
+        return sum(work)
     shared = sum(
         value.nbytes
         for item in schedule.instructions
         for value, own in item.reads()
         if value.in_arena and not own
     )
-    times = {1: sum(work)}
-    for threads in range(2, _core.available_threads() + 1):
-        time = schedule.barriers * _NS_PER_BARRIER * math.log2(2 * threads)
-        time += shared * _NS_PER_SHARED_BYTE * (threads - 1) / threads
-        for item, ns in zip(schedule.instructions, work, strict=True):
-            extent = {BATCH: capacity, ALONE: 1}.get(item.key, item.key)
-            time += max(ns / min(threads, max(extent, 1)), _NS_PER_INSTRUCTION)
-        times[threads] = time
-    return times
+    time = schedule.barriers * barrier_ns(threads)
+    time += shared * _NS_PER_SHARED_BYTE * (threads - 1) / threads
+    for item, ns in zip(schedule.instructions, work, strict=True):
+        extent = {BATCH: capacity, ALONE: 1}.get(item.key, item.key)
+        time += max(ns / min(threads, max(extent, 1)), _NS_PER_INSTRUCTION)
+    return time
 
 
 def instruction_ns(item: Instruction) -> float:

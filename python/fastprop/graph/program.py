@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from fastprop import _core
 from fastprop.graph import cost
+from fastprop.graph.arrange import on_one_thread, with_barriers
 from fastprop.graph.forms import Planned, Plans, form_of
 from fastprop.graph.fuse import fuse
 from fastprop.graph.ir import Instruction, Value, kernel
 from fastprop.graph.lower import Lowering
-from fastprop.graph.memory import plan, split_phases
-from fastprop.graph.packing import pack_gradients, pack_weights
-from fastprop.graph.schedule import Schedule, schedule
+from fastprop.graph.memory import plan
+from fastprop.graph.packing import pack
+from fastprop.graph.schedule import Schedule, fewest_barriers, step
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect
 
@@ -66,6 +67,7 @@ class _Plan(NamedTuple):
     prologue: list[Instruction]
     schedule: Schedule
     arena_bytes: int
+    threads: int
 
 
 class Program:
@@ -89,7 +91,7 @@ class Program:
         threads: Size of the team.
         arena_bytes: Memory for all values, packed weights included.
         num_instructions: Instructions in a step.
-        barriers: Times that the threads wait for each other in a step.
+        barriers: Times that the threads wait for each other in a step; 0 if it was planned for one.
         least_rows: Smallest number of rows in a step: 2 for the variance of a batch, else 1.
         planned: What it shares with others of its form, if it does.
 
@@ -120,20 +122,18 @@ class Program:
         self._stored = [lowered.value(t) for t in rows]
         self._check_loss = check_loss
         self.least_rows = 2 if any(map(_needs_two_rows, lowered.instructions)) else 1
-        # One thread alone packs blocks as it goes: in cache, and with no copy to keep up to date.
-        # Steps took 5 to 7 % less so; on two threads, which would pack all twice, 0 to 3 % more.
-        self._packed = packed and (threads or _core.available_threads()) > 1
+        self._packed = packed
+        self._threads = threads
         self.planned: Planned | None = None
         if plans is not None:
-            options = (self.capacity, threads, check_loss, self._packed, len(scalars))
+            options = (self.capacity, threads, check_loss, packed, len(scalars))
             form = form_of(self._lowered, [*self._recorded, *self._stored], options)
             known = self.planned = plans.find(form)
             if known is not None:
                 self.arena_bytes, self.threads = known.arena_bytes, known.threads
                 self._program = known.program.rebound([form.arrays[i] for i in known.buffers])
                 return
-        self.arena_bytes = self._plan.arena_bytes
-        self.threads = threads or cost.choose_threads(self._schedule, self.capacity)
+        self.arena_bytes, self.threads = self._plan.arena_bytes, self._plan.threads
         buffers = self._build()
         if plans is not None:
             self.planned = plans.add(form, self._program, buffers, self.arena_bytes, self.threads)
@@ -143,17 +143,26 @@ class Program:
         """Made when it is wanted: what takes over the plan of another rarely wants its own."""
         recorded, outputs = self._recorded, [*self._recorded, *self._stored]
         items = fuse(self._lowered, outputs)
-        prologue: list[Instruction] = []
-        if self._packed:
-            prologue, items = pack_weights(items, self.capacity)
-        order = schedule(pack_gradients(items), recorded[0] if self._check_loss else None)
+        guarded = recorded[0] if self._check_loss else None
         # Recorded scalars keep a place of their own: rank 0 reads them while others go on.
         for value in recorded:
             value.base.persistent = value.base.in_arena
-        persistent = [v for p in prologue for v in p.outputs]
-        persistent += list(dict.fromkeys(v.base for v in recorded if v.base.in_arena))
-        order = split_phases(order, outputs)
-        return _Plan(prologue, order, plan(order, persistent, outputs))
+        persistent = list(dict.fromkeys(v.base for v in recorded if v.base.in_arena))
+        threads = self._threads or _core.available_threads()
+        if threads > 1:
+            prologue, packed = pack(items, self.capacity, threads, weights=self._packed)
+            given = step(packed, guarded)
+            order = fewest_barriers(given)
+            threads = self._threads or cost.choose_threads(order, self.capacity)
+        if threads > 1:
+            order = with_barriers(given, order, outputs, self.capacity, threads)
+        else:
+            # One thread alone packs blocks as it goes: in cache, and with no copy to keep up to
+            # date. Steps took 5 to 7 % less so; on two threads, which would pack all twice, 0 to
+            # 3 % more.
+            prologue, order = [], on_one_thread(step(items, guarded), self.capacity)
+        persistent = [v for p in prologue for v in p.outputs] + persistent
+        return _Plan(prologue, order, plan(order, persistent, outputs), threads)
 
     @property
     def _schedule(self) -> Schedule:
@@ -175,7 +184,7 @@ class Program:
 
     @property
     def barriers(self) -> int:
-        return self._schedule.barriers
+        return self._schedule.barriers if self._plan.threads > 1 else 0
 
     def _build(self) -> list[NDArray[Any]]:
         """Make the C++ Program; returns the arrays that it works on."""
@@ -307,7 +316,7 @@ class Program:
         for item, item_phase in zip(
             self._schedule.instructions, self._schedule.phases, strict=True
         ):
-            if item_phase != phase:
+            if item_phase != phase and self._plan.threads > 1:
                 lines.append("---- barrier ----")
                 phase = item_phase
             operands = ", ".join("-" if v is None else _shape_text(v) for v in item.inputs)
