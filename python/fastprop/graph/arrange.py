@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from fastprop.graph.cost import affordable_barriers
 from fastprop.graph.ir import Value
-from fastprop.graph.memory import open_places, peak_bytes, split_phases
+from fastprop.graph.memory import SPLIT_BYTES, open_places, peak_bytes, split_phases
 from fastprop.graph.order import by_demand
 from fastprop.graph.schedule import Schedule, Step, fewest_barriers
 
 BARRIER_SHARE = 0.01
-"""The share of a step's time that barriers may take which save memory."""
+"""The share of a step's time that these barriers may take."""
 WORTH = 0.03
-"""The share of the arena that they must save."""
+"""The share of the memory that they must save."""
 
 
 _STRIP_ROWS = 1024
@@ -51,8 +51,10 @@ def with_barriers(
         capacity: Rows of the batch.
         threads: Size of the team.
     """
-    budget = affordable_barriers(fewest, capacity, threads, BARRIER_SHARE)
     best, least = fewest, peak_bytes(fewest, kept)
+    if least < SPLIT_BYTES:
+        return fewest
+    budget = affordable_barriers(fewest, capacity, threads, BARRIER_SHARE)
     layers = Layers(step)
     size = 1
     while size < layers.count:
