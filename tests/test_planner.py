@@ -111,7 +111,7 @@ def arrange(how: str, items: list[Instruction], kept: list[Value]) -> Schedule:
     if how == "fewest barriers":
         return fewest_barriers(given)
     if how == "one thread":
-        return on_one_thread(given, CAPACITY)
+        return on_one_thread(given)
     arranged = Layers(given).grouped(2 if how == "pairs of layers" else 1)
     return open_places(arranged, kept, 100) if how == "open places" else arranged
 
