@@ -49,6 +49,8 @@ class Program:
         scalars: collections.abc.Sequence,
         rows: collections.abc.Sequence,
         guard: typing.SupportsInt | typing.SupportsIndex,
+        chunks: typing.SupportsInt | typing.SupportsIndex = 0,
+        scratch_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
     ) -> None: ...
     def latest(self) -> tuple[int, int]:
         """
@@ -157,6 +159,7 @@ def bind_backward(
 
 def bind_tensor(
     tensor: type,
+    spec: type,
     plans: dict,
     make_plan: collections.abc.Callable,
     grad_enabled: typing.Any,
@@ -164,7 +167,7 @@ def bind_tensor(
     scope: typing.Any,
 ) -> None:
     """
-    Tell `apply` the class of its results, the dict of its plans and what makes one, and the context variables that decide whether an op is recorded, and for what.
+    Tell `apply` the class of its results and of their Specs, the dict of its plans and what makes one, and the context variables that decide whether an op is recorded, and for what.
     """
 
 def config() -> dict:
@@ -199,6 +202,11 @@ def flat_views(like: collections.abc.Sequence[numpy.ndarray]) -> list:
     Zeroed arrays of the same shapes and dtypes, each on a cache line, one behind the other in one array.
     """
 
+def leaf(array: numpy.ndarray) -> typing.Any:
+    """
+    A contiguous array of a supported dtype as a Tensor, without a look at it.
+    """
+
 def machine_speed(
     dtype: str,
     threads: typing.SupportsInt | typing.SupportsIndex,
@@ -227,6 +235,17 @@ def overwrite(
 ) -> None:
     """
     Run an op that writes into the outputs, Tensors or arrays, and note the time.
+    """
+
+def overwrite_each(
+    code: typing.SupportsInt | typing.SupportsIndex,
+    inputs: list,
+    outputs: list,
+    attrs: list,
+    numbers: list,
+) -> None:
+    """
+    Run an op that writes for each of many: an input, a tuple of outputs, the attributes in the op's order, the step's numbers. All are checked first.
     """
 
 def panel_width(dtype: numpy.dtype[typing.Any]) -> int:

@@ -11,12 +11,15 @@ order of the program they took 1.2 times as much.
 
 from __future__ import annotations
 
-from fastprop.graph.ir import Instruction, Value
+from collections.abc import Iterable, Sequence
+
+from fastprop.graph.ir import BATCH, PARTS, Instruction, Value
 from fastprop.graph.schedule import Schedule
 
 ALIGNMENT = 64
 SPLIT_BYTES = 16 * 2**20
-"""Arenas from this size on may get further barriers: a step then takes milliseconds."""
+"""Several threads pay for memory with barriers from this size on, when a step takes milliseconds.
+784-512-512-10, batch 128, took 1.03 of the time with 6 instead of 2, 128-(128x16)-10 1.02 with 15."""
 SPLIT_GAIN = 0.03
 """The share of the arena that a barrier must save."""
 SPLIT_TRIES = 16
@@ -62,11 +65,24 @@ def plan(schedule: Schedule, persistent: list[Value], kept: list[Value]) -> int:
         value.offset = top
         top += align(value.nbytes)
     buffers = _buffers(schedule, kept)
-    total = top + _place(buffers)
+    total = top + place(buffers)
     for buffer in buffers:
         for value in buffer.values:
             value.offset = top + buffer.offset
     return total
+
+
+def peak_bytes(schedule: Schedule, kept: list[Value]) -> int:
+    """What is live at the fullest moment; the arena is little more."""
+    change: dict[int, int] = {}
+    for buffer in _buffers(schedule, kept):
+        change[buffer.start] = change.get(buffer.start, 0) + buffer.size
+        change[buffer.end] = change.get(buffer.end, 0) - buffer.size
+    most = live = 0
+    for position in sorted(change):
+        live += change[position]
+        most = max(most, live)
+    return most
 
 
 def split_phases(schedule: Schedule, kept: list[Value]) -> Schedule:
@@ -75,14 +91,14 @@ def split_phases(schedule: Schedule, kept: list[Value]) -> Schedule:
     Without one, gradients of weights of different shapes that follow each other in a phase cannot
     share memory, nor take that of activations which are not needed any more.
     """
-    total = _place(_buffers(schedule, kept))
+    total = place(_buffers(schedule, kept))
     while total >= SPLIT_BYTES:
         best, bytes_of_best = schedule, total
         for position in _large_deaths(schedule, kept, int(SPLIT_GAIN * total)):
             phases = schedule.phases
             later = [p + (i > position) for i, p in enumerate(phases)]
             candidate = schedule._replace(phases=later)
-            nbytes = _place(_buffers(candidate, kept))
+            nbytes = place(_buffers(candidate, kept))
             if nbytes < bytes_of_best:
                 best, bytes_of_best = candidate, nbytes
         if bytes_of_best > (1 - SPLIT_GAIN) * total:
@@ -91,11 +107,44 @@ def split_phases(schedule: Schedule, kept: list[Value]) -> Schedule:
     return schedule
 
 
+def open_places(schedule: Schedule, kept: list[Value], most: int) -> Schedule:
+    """Add up to `most` barriers where an output could then take the place of an input.
+
+    In a phase in which others read more of the input than their slices, such as dW does of the
+    activation that dx overwrites, it cannot.
+    """
+    instructions, phases = schedule.instructions, schedule.phases
+    last = last_uses(instructions, kept)
+    touched: dict[Value, bool] = {}
+    found: list[tuple[int, int]] = []
+    phase = 0
+    for position, (item, item_phase) in enumerate(zip(instructions, phases, strict=True)):
+        if item_phase != phase:
+            touched.clear()
+            phase = item_phase
+        alone: dict[Value, bool] = {}
+        for value, own in [*item.reads(), *((v, True) for v in item.writes())]:
+            alone[value] = alone.get(value, True) and own and item.key == value.key
+        for value, sliced in alone.items():
+            touched[value] = touched.get(value, True) and sliced
+        if in_place(item, position, last, touched) is None:
+            taken = in_place(item, position, last, alone)
+            if taken is not None:
+                found.append((-taken.nbytes, position))
+    cuts = {position for _, position in sorted(found)[:most]}
+    added = 0
+    later = []
+    for position, phase in enumerate(phases):
+        added += position in cuts
+        later.append(phase + added)
+    return schedule._replace(phases=later)
+
+
 def _large_deaths(schedule: Schedule, kept: list[Value], least: int) -> list[int]:
     """The `SPLIT_TRIES` best positions, not at a barrier already, by which `least` bytes have died
     since the one before.
     """
-    last = _last_uses(schedule.instructions, kept)
+    last = last_uses(schedule.instructions, kept)
     dying = [0] * len(schedule.instructions)
     for value, position in last.items():
         if value.in_arena and not value.persistent and position < len(dying):
@@ -106,7 +155,7 @@ def _large_deaths(schedule: Schedule, kept: list[Value], least: int) -> list[int
         died += dying[i]
         if schedule.phases[i + 1] != phase:
             died = 0
-        elif died >= least:
+        elif died >= least and not schedule.in_strip(i):
             found.append((died, i))
             died = 0
     return [i for _, i in sorted(found, reverse=True)[:SPLIT_TRIES]]
@@ -115,7 +164,7 @@ def _large_deaths(schedule: Schedule, kept: list[Value], least: int) -> list[int
 def _buffers(schedule: Schedule, kept: list[Value]) -> list[Buffer]:
     """Which values share memory, and from when to when."""
     instructions, phases = schedule.instructions, schedule.phases
-    last = _last_uses(instructions, kept)
+    last = last_uses(instructions, kept)
     buffers: list[Buffer] = []
     owner: dict[Value, Buffer] = {}
     dead: list[tuple[Value, Buffer]] = []  # in this phase, sliced alike by all who touched them
@@ -132,13 +181,16 @@ def _buffers(schedule: Schedule, kept: list[Value]) -> list[Buffer]:
             phase = item_phase
         reads, writes = item.reads(), item.writes()
         for value, own in [*reads, *((v, True) for v in writes)]:
-            sliced = own and item.key == value.key
+            sliced = own and (item.key == value.key or (item.key, value.key) == (BATCH, PARTS))
             touched[value] = touched.get(value, True) and sliced
-        taken = _in_place(item, position, last, touched)
+        taken = in_place(item, position, last, touched)
         for value in writes:
             if not value.in_arena or value.persistent or value in owner:
                 continue
-            shared = owner[taken] if taken is not None else _take(dead, value, ending)
+            if taken is not None and value is item.outputs[-1]:
+                shared: Buffer | None = owner[taken]
+            else:
+                shared = _take(dead, value, ending)
             buffer = shared or Buffer(align(value.nbytes), position, len(instructions))
             if shared is None:
                 buffers.append(buffer)
@@ -162,7 +214,7 @@ def _take(dead: list[tuple[Value, Buffer]], value: Value, ending: list[Buffer]) 
     return None
 
 
-def _place(buffers: list[Buffer]) -> int:
+def place(buffers: list[Buffer]) -> int:
     """Set offsets, the largest buffer first; return the bytes."""
     placed: list[Buffer] = []
     total = 0
@@ -181,7 +233,7 @@ def _place(buffers: list[Buffer]) -> int:
     return total
 
 
-def _last_uses(instructions: list[Instruction], kept: list[Value]) -> dict[Value, int]:
+def last_uses(instructions: Sequence[Instruction], kept: Iterable[Value]) -> dict[Value, int]:
     last: dict[Value, int] = {}
     for position, item in enumerate(instructions):
         for value in item.writes():
@@ -193,14 +245,15 @@ def _last_uses(instructions: list[Instruction], kept: list[Value]) -> dict[Value
     return last
 
 
-def _in_place(
+def in_place(
     item: Instruction, position: int, last: dict[Value, int], touched: dict[Value, bool]
 ) -> Value | None:
-    """An input that nobody reads any more and whose place the output may take."""
-    out = item.outputs[0]
-    if not item.inplace or not out.in_arena or out.persistent or len(item.outputs) != 1:
+    """An input that nobody reads any more and whose place the last output may take."""
+    out = item.outputs[-1]
+    if not out.in_arena or out.persistent:
         return None
-    for value in item.inputs:
+    for i in item.inplace:
+        value = item.inputs[i]
         if value is None:
             continue
         base = value.base
