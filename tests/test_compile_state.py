@@ -8,7 +8,7 @@ from training import assert_same, network, training_step, weights
 
 import fastprop as fp
 from fastprop import functional as F
-from fastprop import nn, optim
+from fastprop import losses, nn, optim
 from fastprop.graph.parameter import Buffer
 
 rng = np.random.default_rng(0)
@@ -342,6 +342,7 @@ def test_hooks() -> None:
         lambda x: F.std(x, 0) ** 3 + F.logsumexp(x, 0),
         lambda x: F.topk(x, 2, axis=1)[0] ** 2,
         lambda x: F.take(x, np.array([3, 1, 2]), axis=0) ** 2,
+        lambda x: losses.cross_entropy(x, fp.tensor([0, 1, 2, 3, 1, 0])),  # labels of these rows
     ],
 )
 def test_second_derivatives_by_rows_and_as_a_whole(function) -> None:
