@@ -8,7 +8,7 @@ from training import assert_same, network, training_step, weights
 
 import fastprop as fp
 from fastprop import functional as F
-from fastprop import nn, optim
+from fastprop import losses, nn, optim
 from fastprop.graph.parameter import Buffer
 
 rng = np.random.default_rng(0)
@@ -329,6 +329,30 @@ def test_hooks() -> None:
         found.append([x.grad.data, *(p.grad.data for p in model.parameters())])
     assert_same(*found)
     assert [sorted(seen[:3]), sorted(seen[3:])] == [["weight", "x", "y"]] * 2
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.layer_norm(x, (4,)) ** 2,
+        lambda x: F.batch_norm(x, None, None, None, None, True) ** 2,
+        lambda x: (x @ x.T) ** 2,
+        lambda x: F.einsum("ni,nj->nij", x, x) ** 2,
+        lambda x: F.sort(x, 0)[0] ** 2,
+        lambda x: F.std(x, 0) ** 3 + F.logsumexp(x, 0),
+        lambda x: F.topk(x, 2, axis=1)[0] ** 2,
+        lambda x: F.take(x, np.array([3, 1, 2]), axis=0) ** 2,
+        lambda x: losses.cross_entropy(x, fp.tensor([0, 1, 2, 3, 1, 0])),  # labels of these rows
+    ],
+)
+def test_second_derivatives_by_rows_and_as_a_whole(function) -> None:
+    found = []
+    for f in (function, fp.compile(function)):
+        x = fp.tensor(X[:6], requires_grad=True)
+        first = fp.grad(f(x).sum(), x, create_graph=True)
+        found.append([first.data, fp.grad((first * first).sum(), x).data])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
 def test_a_custom_op() -> None:

@@ -272,17 +272,18 @@ class Counting(Protocol):
     calls: int
 
 
-_counting: weakref.WeakSet[Counting] = weakref.WeakSet()
+_counting: weakref.WeakValueDictionary[int, Counting] = weakref.WeakValueDictionary()
 
 
 def counts_calls(function: Counting) -> None:
     """Let repetitions of a computation set the count of this function back."""
-    _counting.add(function)
+    _counting[id(function)] = function
 
 
 def call_counts() -> list[tuple[Counting, int]]:
     """Where those functions are."""
-    return [(function, function.calls) for function in _counting]
+    found = (reference() for reference in _counting.valuerefs())  # a list, whoever adds meanwhile
+    return [(function, function.calls) for function in found if function is not None]
 
 
 def seed(value: SupportsIndex) -> None:

@@ -32,6 +32,8 @@ def infer_labels(name: str, scores: Spec, labels: Spec) -> Spec:
         raise ValueError(
             f"{name}: expects one label a row, shape {scores.shape[:1]}, got {labels.shape}"
         )
+    if labels.batched != scores.batched:
+        raise ValueError(f"{name}: only one of scores and labels varies with the batch")
     return Spec(scores.shape[:1], dtype, scores.batched)
 
 

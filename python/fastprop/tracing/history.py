@@ -168,6 +168,7 @@ class Pullback(Graph):
     Attributes:
         gradients: The derivatives: Tensors, or what stands for zero, as rules give them.
         recorded: `record`.
+        begun: When it was made.
     """
 
     def __init__(
@@ -183,6 +184,7 @@ class Pullback(Graph):
             placeholder.requires_grad = flag
         super().__init__([*graph.placeholders, *given])
         self.recorded = record
+        self.begun = now()
         wanted = [t for t in sources if t is not None]
         with tracing() as self.trace, grad_mode(record), scoped(None):
             found = iter(gradients_within("backward", results, wanted, given))
@@ -217,7 +219,9 @@ class Derivative:
         self._name = name
         self._gradients = pullback.gradients
         self._dtypes = [r.dtype for r in results]
-        self._reads = [t for t in topological_order(pullback.tensors) if not t.symbolic]
+        # Constants of rules are made with the pullback, and nobody changes them.
+        read = (t for t in topological_order(pullback.tensors) if not t.symbolic)
+        self._reads = [t for t in read if t.time < pullback.begun]
         refuse_overwritten(name, self._reads, results, overwritten)
         self._executable = Executable(pullback, threads)
         gradients = pullback.tensors if pullback.recorded else []
