@@ -222,6 +222,14 @@ def test_broadcasting_against_the_batch() -> None:
         x + np.ones((4, 3))
 
 
+def test_a_leaf_that_changed_is_noticed_where_nobody_differentiates_by_it() -> None:
+    x, w = tensor(np.ones(3), requires_grad=True), Parameter(np.ones(3))
+    y = (x * w).sum()
+    w.data = np.full(3, 5.0)
+    with pytest.raises(RuntimeError, match=r"grad: a Tensor of shape \(3,\) was changed in place"):
+        grad(y, x)
+
+
 def test_a_pass_that_fails_leaves_modes_as_they_were() -> None:
     x = fp.tensor([1.0, 2.0], requires_grad=True)
 

@@ -20,15 +20,17 @@ from fastprop.graph import Parameter, Tensor
         (lambda: optim.SGD(lr=math.nan), ValueError, "SGD: lr must be"),
         (lambda: optim.Adam(lr=math.inf), ValueError, "Adam: lr must be"),
         (lambda: optim.Adam(lr="fast"), TypeError, "Adam: lr must be a number, got 'fast'"),
+        (lambda: optim.Adam(lr="1e-3"), TypeError, "Adam: lr must be a number, got '1e-3'"),
+        (lambda: optim.Adam(lr="0.1"), TypeError, "Adam: lr must be a number, got '0.1'"),
         (lambda: optim.SGD(lr=True), TypeError, "SGD: lr must be a number"),
         (lambda: optim.SGD(momentum=-0.1), ValueError, "SGD: momentum must be"),
         (lambda: optim.SGD(dampening=math.nan), ValueError, "SGD: dampening must be"),
         (lambda: optim.SGD(weight_decay=-1), ValueError, "SGD: weight_decay must be"),
-        (lambda: optim.SGD(nesterov=True), ValueError, "SGD: nesterov wants momentum > 0"),
+        (lambda: optim.SGD(nesterov=True), ValueError, "SGD: nesterov needs momentum > 0"),
         (
             lambda: optim.SGD(nesterov=True, momentum=0.9, dampening=0.1),
             ValueError,
-            "nesterov wants momentum > 0 and dampening 0",
+            "nesterov needs momentum > 0 and dampening 0",
         ),
         (
             lambda: optim.Adam(betas=(1.0, 0.9)),
@@ -44,6 +46,7 @@ from fastprop.graph import Parameter, Tensor
         (lambda: optim.Adam(Parameter(np.zeros(1))), TypeError, r"got one; write \[tensor\]"),
         (lambda: optim.Adam({"a": 1}), TypeError, "must be a list of Tensors, got dict"),
         (lambda: optim.Adam(5), TypeError, "must be a list of Tensors, got int"),
+        (lambda: optim.Adam(nn.Sequential(nn.Dense(1, 1))), TypeError, r"write model\.parameters"),
         (
             lambda: optim.Adam([np.zeros(1)]),
             TypeError,

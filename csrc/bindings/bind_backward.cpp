@@ -73,8 +73,9 @@ public:
             const auto found = values_.find(node.ptr());
             if (found != values_.end() && wanted(node.ptr())) differentiate(node.ptr(), found);
         }
+        // Within a larger pass a target's derivative is not complete yet: hooks are called there.
         for (const py::object& leaf : leaves_) {
-            if (has_hooks(leaf.ptr())) hook(leaf.ptr(), values_.at(leaf.ptr()));
+            if (!within_ && has_hooks(leaf.ptr())) hook(leaf.ptr(), values_.at(leaf.ptr()));
         }
         check_targets();
     }
@@ -168,19 +169,26 @@ private:
                                                nullptr));
         const py::object rules = owned(PyObject_GetAttr(op.ptr(), backward.vjps_name));
         const py::object inputs = py::reinterpret_borrow<py::object>(slot(node, slot_inputs));
+        if (!within_) check_unchanged(node);
+        const bool together = PyTuple_Check(rules.ptr()) == 0;
+        const py::object all = together && !dy.is_none()
+                                   ? call_together(rules.ptr(), dy.ptr(), node, inputs.ptr())
+                                   : py::object(py::none());
         // An op may have more rules than inputs, if some of these may be left out.
         const Py_ssize_t count =
-            std::min(PyTuple_GET_SIZE(inputs.ptr()), PyTuple_GET_SIZE(rules.ptr()));
+            together ? PyTuple_GET_SIZE(inputs.ptr())
+                     : std::min(PyTuple_GET_SIZE(inputs.ptr()), PyTuple_GET_SIZE(rules.ptr()));
         for (Py_ssize_t i = 0; i < count; ++i) {
             PyObject* x = PyTuple_GET_ITEM(inputs.ptr(), i);
             if (!requires_grad(x) || !wanted(x)) continue;
-            if (!is_result(x) && time_of(x) > time_of(node))
-                raise(owned(PyObject_CallFunctionObjArgs(backward.changed_error, name_.ptr(), x,
-                                                         node, nullptr)));
-            PyObject* rule = PyTuple_GET_ITEM(rules.ptr(), i);
-            py::object dx = dy.is_none() || rule == Py_None
-                                ? py::object(py::none())
-                                : call(rule, dy.ptr(), node, inputs.ptr());
+            py::object dx = py::none();
+            if (!dy.is_none() && together) {
+                dx = owned(PySequence_GetItem(all.ptr(), i));
+                if (dx.ptr() == Py_NotImplemented) continue;  // no path leads there
+            } else if (!dy.is_none()) {
+                PyObject* rule = PyTuple_GET_ITEM(rules.ptr(), i);
+                if (rule != Py_None) dx = call(rule, dy.ptr(), node, inputs.ptr());
+            }
             if (backward.observer != nullptr && !dx.is_none()) observe(node, i, dy, dx);
             add(x, std::move(dx));
         }
@@ -200,6 +208,28 @@ private:
         return owned(PyObject_Vectorcall(rule, arguments_.data(), arguments_.size(), nullptr));
     }
 
+    /// rule(dy, node, inputs, wanted): one rule for all inputs, which need one pass together.
+    py::object call_together(PyObject* rule, PyObject* dy, PyObject* node, PyObject* inputs) const {
+        const Py_ssize_t count = PyTuple_GET_SIZE(inputs);
+        const py::object flags = owned(PyTuple_New(count));
+        for (Py_ssize_t i = 0; i < count; ++i) {
+            PyObject* x = PyTuple_GET_ITEM(inputs, i);
+            PyTuple_SET_ITEM(flags.ptr(), i, PyBool_FromLong(requires_grad(x) && wanted(x)));
+        }
+        const Unobserved quiet;
+        return owned(PyObject_CallFunctionObjArgs(rule, dy, node, inputs, flags.ptr(), nullptr));
+    }
+
+    /// Leaves that the op had read are as they were, those included that nobody differentiates by:
+    /// the rules for others may read them.
+    void check_unchanged(PyObject* node) const {
+        for_inputs(node, [&](PyObject* x) {
+            if (requires_grad(x) && !is_result(x) && time_of(x) > time_of(node))
+                raise(owned(PyObject_CallFunctionObjArgs(backward.changed_error, name_.ptr(), x,
+                                                         node, nullptr)));
+        });
+    }
+
     static void observe(PyObject* node, Py_ssize_t position, const py::object& dy,
                         const py::object& dx) {
         const py::object observer = py::reinterpret_borrow<py::object>(backward.observer);
@@ -210,7 +240,7 @@ private:
     void check_targets() {
         const auto missing = [&](PyObject* t) { return values_.count(t) == 0; };
         if (std::none_of(targets_.begin(), targets_.end(), missing)) return;
-        if (freed_before_ != nullptr) raise_freed(freed_before_);
+        if (freed_before_ != nullptr && !within_) raise_freed(freed_before_);
     }
 
     [[noreturn]] void raise_freed(PyObject* node) {
@@ -310,6 +340,7 @@ void accumulate_gradients(const py::object& output, const py::object& gradient, 
     Gradients gradients;
     if (!gradient.is_none()) gradients.keep_off(seed.ptr());
     const py::object trace = value_of(modes.trace);
+    if (free && !trace.is_none()) trace.attr("freed").attr("append")(output);
     walk.for_leaves([&](PyObject* leaf, const py::object& derivative) {
         const bool watched = !trace.is_none() && slot(leaf, slot_data) != Py_None;
         if (watched) trace.attr("watch_gradient")(py::handle(leaf));

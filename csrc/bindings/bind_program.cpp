@@ -1,5 +1,7 @@
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <functional>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -47,15 +49,15 @@ std::vector<Operand> operands_from(const py::handle& items) {
     return operands;
 }
 
-/// (op code, inputs, outputs, attributes, barrier, when)
+/// (op code, inputs, outputs, attributes, barrier, when, by chunks, strip)
 std::vector<Instruction> instructions_from(const py::sequence& items) {
     std::vector<Instruction> list;
     for (const py::handle item : items) {
         const auto fields = item.cast<py::tuple>();
-        require(fields.size() == 6, "Program: an instruction has 6 fields, got ", fields.size());
+        require(fields.size() == 8, "Program: an instruction has 8 fields, got ", fields.size());
         list.push_back({fields[0].cast<int>(), operands_from(fields[1]), operands_from(fields[2]),
                         fields[3].cast<std::vector<double>>(), fields[4].cast<bool>(),
-                        fields[5].cast<int>()});
+                        fields[5].cast<int>(), fields[6].cast<bool>(), fields[7].cast<int>()});
     }
     return list;
 }
@@ -84,12 +86,37 @@ void take_order(const py::object& order, std::vector<std::int64_t>& numbers, Run
     request.count = view.size();
 }
 
+struct RowOutput {
+    py::dtype dtype;
+    std::vector<Index> shape;  ///< the first extent is that of the run
+};
+
+/// A Program without its memory: from it Programs on other arrays of the same sizes are made.
+struct Template {
+    Program::Parts parts;  ///< whose buffers lie nowhere
+    std::vector<RowOutput> rows;
+};
+
+/// Whether no byte is in two of the buffers.
+bool apart(std::vector<Buffer> buffers) {
+    const auto empty = [](const Buffer& b) { return b.bytes == 0; };
+    buffers.erase(std::remove_if(buffers.begin(), buffers.end(), empty), buffers.end());
+    const std::less<> before;
+    std::sort(buffers.begin(), buffers.end(),
+              [&](const Buffer& a, const Buffer& b) { return before(a.data, b.data); });
+    const auto overlap = [&](const Buffer& a, const Buffer& b) {
+        return before(b.data, static_cast<char*>(a.data) + a.bytes);
+    };
+    return std::adjacent_find(buffers.begin(), buffers.end(), overlap) == buffers.end();
+}
+
 /// A Program and the arrays that its buffers are views of.
 class BoundProgram {
 public:
     BoundProgram(std::size_t arena_bytes, Index capacity, std::vector<py::array> buffers,
                  const py::sequence& prologue, const py::sequence& step,
-                 const py::sequence& scalars, const py::sequence& rows, Index guard)
+                 const py::sequence& scalars, const py::sequence& rows, Index guard, Index chunks,
+                 std::size_t scratch_bytes)
         : buffers_(std::move(buffers)) {
         Program::Parts parts;
         parts.arena_bytes = arena_bytes;
@@ -103,25 +130,43 @@ public:
         parts.scalars = operands_from(scalars);
         parts.rows = operands_from(rows);
         parts.guard = guard;
+        parts.chunks = chunks;
+        parts.scratch_bytes = scratch_bytes;
         num_scalars_ = static_cast<Index>(parts.scalars.size());
         for (const Operand& row : parts.rows)
             rows_.push_back({py::dtype(dtype_name(row.dtype)), {row.shape, row.shape + row.rank}});
         program_ = std::make_unique<Program>(std::move(parts));
     }
 
-    /// The same Program on other arrays of the same sizes.
-    BoundProgram(const BoundProgram& other, std::vector<py::array> buffers)
-        : buffers_(std::move(buffers)), rows_(other.rows_), num_scalars_(other.num_scalars_) {
-        Program::Parts parts = other.program_->parts();
-        require(buffers_.size() == parts.buffers.size(), "Program.rebound: expects ",
-                parts.buffers.size(), " buffers, got ", buffers_.size());
-        for (std::size_t i = 0; i < buffers_.size(); ++i) {
-            const TensorView view = view_of_array(buffers_[i], false, "Program.rebound");
-            require(view.bytes() == parts.buffers[i].bytes, "Program.rebound: buffer ", i, " has ",
+    BoundProgram(Program::Parts parts, std::vector<RowOutput> rows, std::vector<py::array> buffers)
+        : buffers_(std::move(buffers)),
+          rows_(std::move(rows)),
+          num_scalars_(static_cast<Index>(parts.scalars.size())) {
+        program_ = std::make_unique<Program>(std::move(parts));
+    }
+
+    /// The Program of a template on other arrays of the same sizes; nothing if two share memory.
+    static std::unique_ptr<BoundProgram> of(const Template& planned,
+                                            std::vector<py::array> buffers) {
+        Program::Parts parts = planned.parts;
+        require(buffers.size() == parts.buffers.size(), "Template.program: expects ",
+                parts.buffers.size(), " buffers, got ", buffers.size());
+        for (std::size_t i = 0; i < buffers.size(); ++i) {
+            const TensorView view = view_of_array(buffers[i], false, "Template.program");
+            require(view.bytes() == parts.buffers[i].bytes, "Template.program: buffer ", i, " has ",
                     view.bytes(), " bytes, expected ", parts.buffers[i].bytes);
             parts.buffers[i].data = view.data;
         }
-        program_ = std::make_unique<Program>(std::move(parts));
+        if (!apart(parts.buffers)) return nullptr;
+        return std::make_unique<BoundProgram>(std::move(parts), planned.rows, std::move(buffers));
+    }
+
+    /// What makes Programs like this one; nothing if two of its buffers share memory.
+    std::optional<Template> as_template() const {
+        Template made{program_->parts(), rows_};
+        if (!apart(made.parts.buffers)) return std::nullopt;
+        for (Buffer& buffer : made.parts.buffers) buffer.data = nullptr;
+        return made;
     }
 
     /// Fills in everything but the threads and who is asked about interrupts.
@@ -196,11 +241,6 @@ public:
     std::tuple<Index, Index> latest() const { return {program_->runs(), program_->latest_steps()}; }
 
 private:
-    struct RowOutput {
-        py::dtype dtype;
-        std::vector<Index> shape;  ///< the first extent is that of the run
-    };
-
     std::vector<py::array> buffers_;
     std::unique_ptr<Program> program_;
     std::vector<RowOutput> rows_;
@@ -215,12 +255,15 @@ void prepare_run(const py::object& program, const RunArguments& arguments, Progr
 }
 
 void bind_program(py::module_& m) {
+    py::class_<Template> planned(m, "Template", "A Program without its memory.");
     py::class_<BoundProgram>(m, "Program",
                              "A flat list of instructions over one arena; see fastprop.graph.")
         .def(py::init<std::size_t, Index, std::vector<py::array>, const py::sequence&,
-                      const py::sequence&, const py::sequence&, const py::sequence&, Index>(),
+                      const py::sequence&, const py::sequence&, const py::sequence&, Index, Index,
+                      std::size_t>(),
              py::arg("arena_bytes"), py::arg("capacity"), py::arg("buffers"), py::arg("prologue"),
-             py::arg("step"), py::arg("scalars"), py::arg("rows"), py::arg("guard"))
+             py::arg("step"), py::arg("scalars"), py::arg("rows"), py::arg("guard"),
+             py::arg("chunks") = 0, py::arg("scratch_bytes") = 0)
         .def(
             "run", &BoundProgram::run, py::arg("sources"), py::arg("order"), py::arg("batch_size"),
             py::arg("step_scalars"), py::arg("first_step"), py::arg("seed"), py::arg("threads"),
@@ -230,14 +273,14 @@ void bind_program(py::module_& m) {
             "per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 "
             "non-finite, 2 interrupted), and the exception of an interrupt. To `profile` [threads, "
             "instructions + 2, 2] it adds nanoseconds.")
-        .def(
-            "rebound",
-            [](const BoundProgram& program, std::vector<py::array> buffers) {
-                return std::make_unique<BoundProgram>(program, std::move(buffers));
-            },
-            py::arg("buffers"), "The same Program on other buffers of the same sizes.")
+        .def("template", &BoundProgram::as_template,
+             "What makes Programs like this one on other arrays, without its memory; None if two "
+             "of its buffers share theirs.")
         .def("latest", &BoundProgram::latest,
              "How many runs have come to an end, and the complete steps of the latest one.");
+    planned.def("program", &BoundProgram::of, py::arg("buffers"),
+                "The Program on buffers of the sizes of the first ones; None if two of them share "
+                "memory.");
 }
 
 }  // namespace fastprop

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/aligned_buffer.h"
+#include "kernels/gemm_narrow.h"
 #include "kernels/gemm_thin.h"
 #include "kernels/gemm_tile.h"
 #include "kernels/pack.h"
@@ -79,13 +80,6 @@ TileSet<T> tile_set(TileLeft left) {
     }
     return {kTiles<T, 2, TileLeft::rows, rows>.data(), kTiles<T, 1, TileLeft::rows, narrow>.data(),
             narrow, kGroupTiles<T, TileLeft::rows>.data()};
-}
-
-/// Height of the next tile. A last tile of fewer than four rows would leave the multiply-add units
-/// idle, so the last two share their rows.
-Index tile_height(Index left, Index limit) {
-    if (left <= limit) return left;
-    return left < limit + 4 ? (left + 1) / 2 : limit;
 }
 
 /// A block of B in the order of the register tile.
@@ -223,7 +217,7 @@ private:
         for (Index i = 0; i < m_; i += row_block_) {
             const Index m = std::min(row_block_, m_ - i);
             const LeftBlock<T> a = left(i, m, k_begin, k);
-            run_panels(a, b, i, m, j, n, k, k_begin > 0, last);
+            run_panels(a, b, i, m, j, n, k, k_begin > 0 || e_.accumulate, last);
             if (last && !in_registers_) activate(i, m, j, n);
         }
     }
@@ -336,9 +330,10 @@ template <class T>
 void gemm(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Index m, Index n,
           Index k, const GemmEpilogue<T>& epilogue) {
     if (m <= 0 || n <= 0) return;
-    const bool thin = m == 1 || n == 1 || k == 1;
+    const bool thin = (m == 1 || n == 1 || k == 1) && !epilogue.accumulate;
     if (thin && gemm_thin(a, b, c, c_stride, m, n, k, epilogue)) return;
-    if (n == 1 && c_stride == 1 && m > 3) {
+    if (gemm_narrow(a, b, c, c_stride, m, n, k, epilogue)) return;
+    if (n == 1 && c_stride == 1 && m > 3 && a.transposed) {
         // C^T = B^T A^T: packets along the rows instead of one lane each; the same products and
         // order.
         const Index stride = b.layout == GemmLayout::panels ? panel_width<T>() : b.stride;

@@ -44,6 +44,7 @@ struct GemmEpilogue {
     /// Null: c = f(sum). Otherwise c = sum * f'(h): the backward pass through the layer below.
     const T* h = nullptr;
     bool scalar_bias = false;  ///< bias is one value for all columns
+    bool accumulate = false;   ///< the sums begin with what is in C
 };
 
 /// Writes C [m, n] at `c`, rows `c_stride` apart. C may not overlap A, B or the epilogue's

@@ -92,6 +92,29 @@ TYPED_TEST(Gemm, EmptySizes) {
                 if (m * n * k == 0) check_problem<TypeParam>(m, n, k);
 }
 
+// Sums that begin with what is in C: the halves of k one after the other are the whole.
+TYPED_TEST(Gemm, Accumulates) {
+    using T = TypeParam;
+    for (Index m : {1, 5, 21})
+        for (Index n : {1, 3, 8, 10, 16, 20, 33})
+            for (Index k : {2, 7, 40, 700}) {
+                const Problem<T> p(m, n, k);
+                for (bool transposed : {false, true}) {
+                    std::vector<T> c = test::nan_values<T>(m * n);
+                    const Index half = k / 2;
+                    const GemmLeft<T> left = {transposed ? p.at.data() : p.a.data(),
+                                              transposed ? m : k, transposed};
+                    GemmEpilogue<T> rest;
+                    rest.accumulate = true;
+                    gemm<T>(left, {p.b.data(), n}, c.data(), n, m, n, half);
+                    gemm<T>({left.data + half * (transposed ? m : 1), left.stride, transposed},
+                            {p.b.data() + half * n, n}, c.data(), n, m, n, k - half, rest);
+                    ASSERT_TRUE(same_bits(c, p.run(transposed, GemmLayout::rows)))
+                        << "m=" << m << " n=" << n << " k=" << k;
+                }
+            }
+}
+
 // One multiply-add per k in order, whatever the tile: the same chain written out.
 TYPED_TEST(Gemm, SumsInOrder) {
     using T = TypeParam;

@@ -26,6 +26,15 @@ class Form:
         True if `value` is a NumPy array (no subclass) of this dtype, contiguous and aligned, with one or more rows of this shape; if its labels lie in [0, classes); and, where asked for, if its numbers are finite.
         """
 
+class Template:
+    """
+    A Program without its memory.
+    """
+    def program(self, buffers: collections.abc.Sequence[numpy.ndarray]) -> Program:
+        """
+        The Program on buffers of the sizes of the first ones; None if two of them share memory.
+        """
+
 class Program:
     """
     A flat list of instructions over one arena; see fastprop.graph.
@@ -40,14 +49,12 @@ class Program:
         scalars: collections.abc.Sequence,
         rows: collections.abc.Sequence,
         guard: typing.SupportsInt | typing.SupportsIndex,
+        chunks: typing.SupportsInt | typing.SupportsIndex = 0,
+        scratch_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
     ) -> None: ...
     def latest(self) -> tuple[int, int]:
         """
         How many runs have come to an end, and the complete steps of the latest one.
-        """
-    def rebound(self, buffers: collections.abc.Sequence[numpy.ndarray]) -> Program:
-        """
-        The same Program on other buffers of the same sizes.
         """
     def run(
         self,
@@ -63,6 +70,10 @@ class Program:
     ) -> tuple[numpy.typing.NDArray[numpy.float64], list, int, int, typing.Any]:
         """
         Run whole steps with the GIL released; a batch ends with every `epoch_rows` rows, if that is not 0. Returns the recorded outputs [steps, n], the per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), and the exception of an interrupt. To `profile` [threads, instructions + 2, 2] it adds nanoseconds.
+        """
+    def template(self) -> Template | None:
+        """
+        What makes Programs like this one on other arrays, without its memory; None if two of its buffers share theirs.
         """
 
 class RunPool:
@@ -186,6 +197,11 @@ def first_nonfinite(array: numpy.ndarray) -> int:
     Flat index of the first NaN or infinity, or -1 if there is none.
     """
 
+def flat_views(like: collections.abc.Sequence[numpy.ndarray]) -> list:
+    """
+    Zeroed arrays of the same shapes and dtypes, each on a cache line, one behind the other in one array.
+    """
+
 def leaf(array: numpy.ndarray) -> typing.Any:
     """
     A contiguous array of a supported dtype as a Tensor, without a look at it.
@@ -242,9 +258,10 @@ def permutation(
     stream: typing.SupportsInt | typing.SupportsIndex,
     step: typing.SupportsInt | typing.SupportsIndex,
     n: typing.SupportsInt | typing.SupportsIndex,
+    count: typing.SupportsInt | typing.SupportsIndex = 1,
 ) -> numpy.typing.NDArray[numpy.int64]:
     """
-    A random order of range(n) that depends on the arguments alone.
+    A random order of range(n) that depends on the arguments alone; those of `count` steps, one behind the other.
     """
 
 def set_backward_observer(observer: typing.Any) -> typing.Any:

@@ -8,7 +8,7 @@ Rules are ops themselves, so a derivative can be differentiated again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -20,10 +20,14 @@ from fastprop.graph.ops_elementwise import copy
 from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.scope import current_scope, differentiate, scoped
 from fastprop.graph.tensor import Tensor
+from fastprop.graph.trace import current_trace
 
 
 def topological_order(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Every Tensor that the outputs were computed from, inputs before the ops that use them."""
+    """Every Tensor that the outputs were computed from, inputs before the ops that use them.
+
+    What holds data was computed before the trace, and ends the search.
+    """
     order: list[Tensor] = []
     seen: set[int] = set()
     stack: list[tuple[Tensor, bool]] = [(t, False) for t in reversed(outputs)]
@@ -34,7 +38,8 @@ def topological_order(outputs: Sequence[Tensor]) -> list[Tensor]:
         elif id(tensor) not in seen:
             seen.add(id(tensor))
             stack.append((tensor, True))
-            stack.extend((t, False) for t in reversed(tensor.inputs))
+            if tensor.symbolic:
+                stack.extend((t, False) for t in reversed(tensor.inputs))
     return order
 
 
@@ -89,8 +94,7 @@ def grad(
             ``backward``, or data that it needs was changed since.
         TypeError: An output is an integer Tensor.
     """
-    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    targets = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    outs, targets = _tensors("outputs", outputs), _tensors("inputs", inputs)
     if grad_outputs is None or isinstance(grad_outputs, Tensor):
         seeds: list[Tensor | None] = [grad_outputs] + [None] * (len(outs) - 1)
     else:
@@ -111,16 +115,30 @@ def grad(
     return results[0] if isinstance(inputs, Tensor) else results
 
 
+def _tensors(label: str, given: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    one = isinstance(given, Tensor) or not isinstance(given, Iterable)
+    several: list[Any] = [given] if one else list(given)
+    for item in several:
+        if not isinstance(item, Tensor):
+            raise TypeError(f"grad: {label} must be Tensors, got {type(item).__name__}")
+    return several
+
+
 def gradients_within(
-    output: Tensor, inputs: Sequence[Tensor], gradient: Tensor
-) -> list[Tensor | None]:
+    name: str, outputs: Sequence[Tensor], inputs: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> list[Any]:
     """Derivatives by inputs that no path leads further back than: part of a pass that goes on.
 
     Returns:
-        ``None`` where the output does not depend on an input.
+        Tensors, ``None`` for zero, ``NotImplemented`` where the outputs do not depend on an input:
+        what a rule for all inputs gives.
     """
-    found = _accumulate("checkpoint", [output], [gradient], inputs, free=False, within=True)
-    return [found.values.get(id(t)) for t in inputs]
+    found = _accumulate(name, outputs, gradients, inputs, free=False, within=True)
+    return [found.values.get(id(t), NotImplemented) for t in inputs]
+
+
+NO_HISTORY = "no_history"
+"""The attribute of a result of a compiled function that says why it cannot be differentiated."""
 
 
 def _seed(name: str, output: Tensor, gradient: Tensor | None) -> Tensor:
@@ -128,8 +146,8 @@ def _seed(name: str, output: Tensor, gradient: Tensor | None) -> Tensor:
         raise TypeError(f"{name}: an {output.dtype} Tensor has no derivative")
     if not output.requires_grad:
         raise RuntimeError(
-            f"{name}: the output of shape {output.shape} does not depend on any Tensor that "
-            "requires a gradient"
+            f"{name}: the output of shape {output.shape} "
+            + output.attrs.get(NO_HISTORY, "does not depend on any Tensor that requires a gradient")
         )
     if gradient is None:
         if output.size != 1 or output.batched:
@@ -181,6 +199,9 @@ def _accumulate(
     walk itself is in csrc/bindings/bind_backward.cpp, with ``accumulate_gradients``, which adds to
     ``grad`` of all leaves.
     """
+    trace = current_trace()
+    if free and trace is not None:  # symbolic Tensors keep their history, as results must not
+        trace.freed.extend(outputs)
     found = _core.accumulate(name, list(outputs), list(seeds), targets, free, within)
     return Derivatives(*found)
 

@@ -29,6 +29,11 @@ def without_effects() -> Iterator[None]:
         _suppressed.reset(token)
 
 
+def effects_suppressed() -> bool:
+    """Whether this is such a repetition."""
+    return _suppressed.get()
+
+
 Numbers = Sequence[float] | int
 """What changes from step to step: the numbers themselves, or where a run's row of them begins."""
 

@@ -102,8 +102,10 @@ _INT = {int}
 def _normalized_axes(name: str, axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, int | np.integer) else tuple(axis)
+    axes = tuple(axis) if isinstance(axis, Sequence | np.ndarray) else (axis,)
     for a in axes:
+        if not isinstance(a, int | np.integer):
+            raise TypeError(f"{name}: axis must be an integer, several or None, got {axis!r}")
         if not -ndim <= a < ndim:
             raise ValueError(f"{name}: axis {a} is out of range for {ndim} axes")
     normalized = tuple(sorted(int(a) % ndim for a in axes))

@@ -17,6 +17,7 @@ from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, Vjp, apply, register
 from fastprop.graph.ops_shape import MAX_AXES, reshape
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor, constant_array
+from fastprop.registry import type_name
 
 MAX_PARTS = 32
 """Parts that the kernel of `concatenate` joins in one call."""
@@ -111,7 +112,7 @@ def _fits_index(name: str, x: Spec, index: Spec, axis: int) -> None:
         a != b for i, (a, b) in enumerate(zip(x.shape, index.shape, strict=True)) if i != axis
     ):
         raise ValueError(
-            f"{name}: index has shape {index.shape}, wants that of x, {x.shape}, outside of "
+            f"{name}: index has shape {index.shape}, expected that of x, {x.shape}, outside of "
             f"axis {axis}"
         )
 
@@ -242,7 +243,7 @@ def single_axis(name: str, axis: int, ndim: int) -> int:
     if type(axis) is int and -ndim <= axis < ndim:
         return axis if axis >= 0 else axis + ndim
     if not isinstance(axis, int | np.integer):
-        raise TypeError(f"{name}: axis must be an integer, got {axis!r}")
+        raise TypeError(f"{name}: axis must be an integer, got {type_name(axis)}")
     return infer.normalize_axes(name, axis, ndim)[0]
 
 

@@ -17,6 +17,7 @@ from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.ops_reduction import sum as reduce_sum
 from fastprop.graph.ops_shape import _RESHAPE, reshape, transpose
 from fastprop.graph.tensor import Tensor, TensorLike
+from fastprop.registry import type_name
 
 
 def dot(x: TensorLike, y: TensorLike) -> Tensor:
@@ -86,6 +87,8 @@ def _name(label: Label) -> str:
 @lru_cache(maxsize=256)
 def _parse(subscripts: str, ranks: Sequence[int]) -> tuple[list[list[Label]], list[Label]]:
     """A list of labels for each operand and for the result; ``...`` becomes ``...1, ...0``."""
+    if not isinstance(subscripts, str):
+        raise TypeError(f"einsum: subscripts must be a string, got {type_name(subscripts)}")
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
     pieces = left.split(",")

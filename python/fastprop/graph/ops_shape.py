@@ -87,11 +87,15 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
 
     Raises:
         ValueError: The number of elements would change.
+        TypeError: Extents that are no integers.
     """
     if not isinstance(x, Tensor):
         x = as_tensor(x)
     one = type(shape) is not tuple and isinstance(shape, int | np.integer)
-    wanted = (int(shape),) if one else tuple(map(int, shape))  # type: ignore[arg-type]
+    try:
+        wanted = (int(shape),) if one else tuple(map(int, shape))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"reshape: shape must be integers, got {shape!r}") from None
     if -1 in wanted:
         wanted = _full_shape(x.shape, wanted)
     return apply(_RESHAPE, x, shape=wanted)

@@ -80,7 +80,11 @@ def norm(x: TensorLike, ord: float = 2, axis: Axis = None, keepdims: bool = Fals
         ValueError: `ord` is not positive, or an axis is out of range.
     """
     x = as_floating(x)
-    if not ord > 0:
+    try:
+        positive = bool(ord > 0)
+    except (TypeError, ValueError):  # matrix norms have names
+        raise TypeError(f"norm: ord must be a number, got {ord!r}") from None
+    if not positive:
         raise ValueError(f"norm: ord must be positive, got {ord}")
     if ord == math.inf:
         return max(absolute(x), axis, keepdims)
@@ -161,27 +165,31 @@ def _columns(x: Tensor, start: int, count: int) -> Tensor:
     return part(x, [0] * lead + [start], [1] * x.ndim, (*x.shape[:-1], count))
 
 
-def argmax(x: TensorLike, axis: int | None = -1) -> Tensor:
+def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Index of the largest element along an axis (the first of equal ones), as int64.
 
     Args:
         x: Any dtype.
-        axis: Which axis, the last one by default; None for `x` flattened.
+        axis: Which axis; by default the index is that in `x` flattened.
+        keepdims: Keep the axis, or all of them, with extent 1.
 
     Raises:
         ValueError: The axis is empty, out of range, or the batch axis of a Program.
     """
     x = as_tensor(x)
     if axis is None:
-        return apply(_ARGMAX, reshape(x, (x.size,)))
-    if axis != -1 and x.ndim > 0:
-        (along,) = infer.normalize_axes("argmax", axis, x.ndim)
-        x = transpose(x, [*(i for i in range(x.ndim) if i != along), along])
-    return apply(_ARGMAX, x)
+        y = apply(_ARGMAX, reshape(x, (x.size,)))
+        return reshape(y, (1,) * x.ndim) if keepdims else y
+    (along,) = infer.normalize_axes("argmax", axis, x.ndim)
+    kept = [i for i in range(x.ndim) if i != along]
+    y = apply(_ARGMAX, x if along == x.ndim - 1 else transpose(x, [*kept, along]))
+    if not keepdims:
+        return y
+    return reshape(y, tuple(1 if i == along else n for i, n in enumerate(x.shape)))
 
 
-def argmin(x: TensorLike, axis: int | None = -1) -> Tensor:
+def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Index of the smallest element along an axis; otherwise as :func:`argmax`."""
     x = as_tensor(x)
     # The smallest integer has no negative one.
-    return argmax(sub(-1, x) if x.dtype.kind == "i" else neg(x), axis)
+    return argmax(sub(-1, x) if x.dtype.kind == "i" else neg(x), axis, keepdims)

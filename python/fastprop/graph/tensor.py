@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -16,9 +16,6 @@ from fastprop.graph.plan import bind_tensor
 from fastprop.graph.scope import Scope, current_scope
 from fastprop.graph.tensor_methods import TensorMethods
 from fastprop.graph.trace import no_value
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
 
 Axis = int | Sequence[int] | None
 
@@ -182,7 +179,7 @@ class Tensor(TensorMethods):
         if self.size != 1:
             raise ValueError(
                 f"Tensor: the truth of {self.size} elements (shape {self.shape}) is ambiguous; "
-                "use x.data.any() or x.data.all()"
+                "use x.any() or x.all()"
             )
         return bool(self.item())
 
@@ -321,12 +318,18 @@ def tensor(data: ArrayLike, requires_grad: bool = False, dtype: DTypeLike | None
 
     Raises:
         TypeError: Complex, object or string data, or an integer Tensor that requires a gradient.
+        ValueError: Lists of different lengths.
     """
+    if not isinstance(requires_grad, bool):  # np.array(data, dtype) is another library's order
+        raise TypeError(
+            f"tensor: requires_grad must be True or False, got {requires_grad!r}; a dtype goes by "
+            "its name, dtype=…"
+        )
     return Tensor(data, requires_grad, dtype)
 
 
-def no_grad() -> AbstractContextManager[None]:
-    """A block in which no derivative is recorded: ``with fp.no_grad(): …``."""
+def no_grad() -> grad_mode:
+    """A block in which no derivative is recorded: ``with fp.no_grad(): …``; also a decorator."""
     return grad_mode(False)
 
 
@@ -337,9 +340,13 @@ def as_supported_array(name: str, data: Any, dtype: DTypeLike | None = None) -> 
     usual = type(data) is np.ndarray and dtype is None and data.dtype in DTYPES
     if usual and data.flags.c_contiguous and data.dtype.isnative:
         return data
-    array = np.asarray(data)
+    try:
+        array = np.asarray(data)
+    except ValueError as error:  # lists of different lengths
+        raise ValueError(f"{name}: the data cannot become an array: {error}") from None
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name}: expects real numbers, got dtype {array.dtype}")
+        kind = "" if isinstance(data, np.ndarray) else f"{type(data).__name__} of "
+        raise TypeError(f"{name}: expects real numbers, got {kind}dtype {array.dtype}")
     if dtype is not None:
         wanted = np.dtype(dtype)
         if wanted not in DTYPES:
@@ -361,7 +368,7 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
         return Tensor(value)
     if type(value) is float or type(value) is int:
         return constant(value, like.dtype)
-    return Tensor(np.asarray(value), dtype=like.dtype)
+    return Tensor(value, dtype=like.dtype)
 
 
 constant_array: Callable[[NDArray[Any]], Tensor] = _core.leaf

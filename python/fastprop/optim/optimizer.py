@@ -8,19 +8,19 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop.checks import real_number
 from fastprop.graph.effects import Numbers, effect
 from fastprop.graph.storage import flat_views
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Trace, current_trace, forget_gradient
 from fastprop.optim.eager_step import Part, make_part, step_now
 from fastprop.optim.groups import Parameters, ParamGroup, split_groups
-from fastprop.optim.hyper import HasHyper, LearningRate, Rate, check_number
+from fastprop.optim.hyper import HasHyper, LearningRate, Rate
 from fastprop.optim.schedules import Schedule
 from fastprop.optim.state import checked_state, saved_state
 from fastprop.registry import type_name
 
 _BLOCK_STEPS = 256  # whose numbers are computed together, where the step alone decides
-
 
 Control = Callable[[Sequence[Tensor | None]], Sequence[Tensor | None]]
 
@@ -147,7 +147,7 @@ class Optimizer(HasHyper):
             return np.full(count, lr)
         steps = range(first_step, first_step + count)
         where = type_name(self)
-        return np.array([check_number(where, f"lr({t})", lr(t)) for t in steps], dtype=np.float64)
+        return np.array([real_number(where, f"lr({t})", lr(t)) for t in steps], dtype=np.float64)
 
     def step_scalars(
         self, first_step: int, count: int, learning_rates: NDArray[np.float64] | None = None
