@@ -107,7 +107,7 @@ struct Arguments {
         for (Py_ssize_t i = 0; i < count; ++i) result.add(slot(tensors[i], slot_spec));
         for (Py_ssize_t i = 0; i < attributes(); ++i) {
             result.add(PyTuple_GET_ITEM(names, i));
-            result.add(values[i]);
+            result.add_value(values[i]);
         }
         return result;
     }

@@ -37,6 +37,7 @@ double number(PyObject* object) {
 
 std::vector<double> numbers_of(const py::sequence& sequence) {
     std::vector<double> values;
+    values.reserve(sequence.size());
     for (const py::handle item : sequence) values.push_back(number(item.ptr()));
     return values;
 }
@@ -126,8 +127,9 @@ void overwrite_each(int code, const py::list& inputs, const py::list& outputs,
     for (std::size_t i = 0; i < count; ++i) {
         Prepared& update = updates[i];
         update.in.push_back(view_of(inputs[i], false, op.name));
-        for (const py::handle item : py::tuple(outputs[i]))
-            update.out.push_back(view_of(item, true, op.name));
+        const py::tuple written = outputs[i];
+        update.out.reserve(written.size());
+        for (const py::handle item : written) update.out.push_back(view_of(item, true, op.name));
         update.attrs = numbers_of(attrs[i]);
         update.scalars = numbers_of(numbers[i]);
         require(update.attrs.size() == op.attributes.size(), op.name, ": ", op.attributes.size(),
@@ -136,7 +138,8 @@ void overwrite_each(int code, const py::list& inputs, const py::list& outputs,
     }
     for (std::size_t i = 0; i < count; ++i) {
         updates[i].run();
-        for (const py::handle item : py::tuple(outputs[i])) note_time(item);
+        const py::tuple written = outputs[i];
+        for (const py::handle item : written) note_time(item);
     }
 }
 

@@ -25,6 +25,12 @@ public:
             hash_ = (hash_ ^ (reinterpret_cast<std::uintptr_t>(part) >> 4)) * 0x9E3779B1u;
         }
 
+        /// Tuples are made anew for every call as a rule: they would only drive others out.
+        void add_value(PyObject* value) {
+            add(value);
+            if (PyTuple_CheckExact(value)) count_ += kParts;
+        }
+
     private:
         friend class PlanCache;
         static constexpr std::size_t kParts = 8;

@@ -23,6 +23,8 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     """``x[key]`` for every key that NumPy takes; see :class:`Tensor`."""
     if (type(key) is np.ndarray or type(key) is Tensor) and key.dtype.kind == "i" and x.shape:
         return take(x, key, 0)  # without the looks at what else it may be
+    if type(key) is np.ndarray and key.dtype.kind == "b" and key.shape == x.shape[:1] != ():
+        return take(x, key.nonzero()[0], 0)
     keys = key if type(key) is tuple else (key,)
     basic = _hashable(keys)
     if basic is not None:

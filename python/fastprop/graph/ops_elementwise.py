@@ -128,6 +128,12 @@ def as_operands(*values: TensorLike) -> list[Tensor]:
             break
     else:
         return list(values)  # type: ignore[arg-type]
+    if len(values) == 2:  # a number beside a Tensor, without the looks below
+        x, y = values
+        if isinstance(x, Tensor) and (type(y) is float or type(y) is int) and x.dtype in _FLOATS:
+            return [x, constant(y, x.dtype)]
+        if isinstance(y, Tensor) and (type(x) is float or type(x) is int) and y.dtype in _FLOATS:
+            return [constant(x, y.dtype), y]
     like: Tensor | None = None
     fractions = False
     for v in values:

@@ -70,9 +70,12 @@ def _gradient(optimizer: Optimizer, i: int) -> Tensor:
 
 def _numbers(optimizer: Optimizer, due: list[int]) -> list[list[float]]:
     """For each parameter the numbers of its step and group, which most parameters share."""
+    rate = optimizer._rate_now()
+    steps = {*map(optimizer._steps.__getitem__, due)}
+    if len(optimizer.param_groups) == 1 and len(steps) == 1:
+        return [optimizer.step_scalars(*steps, 1, rate)[0].tolist()] * len(due)
     rows: dict[tuple[int, int], list[float]] = {}
     found = []
-    rate = optimizer._rate_now()
     for i in due:
         step, group = key = optimizer._steps[i], optimizer._group_of[i]
         if key not in rows:
