@@ -21,6 +21,11 @@ def test_takes_one_thread_where_threads_wait_for_cores() -> None:
     assert settle(ThreadChooser(2, fixed=False), {2: 900e-6, 1: 80e-6}) == 1
 
 
+def test_more_threads_must_gain_more_than_a_short_comparison_errs_by() -> None:
+    assert settle(ThreadChooser(2, fixed=False), {2: 78e-6, 1: 80e-6}) == 1
+    assert settle(ThreadChooser(2, fixed=False), {2: 70e-6, 1: 80e-6}) == 2
+
+
 def test_never_overrules_the_user() -> None:
     assert settle(ThreadChooser(2, fixed=True), {2: 900e-6, 1: 80e-6}) == 2
 

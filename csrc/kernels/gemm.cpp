@@ -332,8 +332,7 @@ template <class T>
 void gemm(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Index m, Index n,
           Index k, const GemmEpilogue<T>& epilogue) {
     if (m <= 0 || n <= 0) return;
-    const bool thin = (m == 1 || n == 1 || k == 1) && !epilogue.accumulate;
-    if (thin && gemm_thin(a, b, c, c_stride, m, n, k, epilogue)) return;
+    if (!epilogue.accumulate && gemm_thin(a, b, c, c_stride, m, n, k, epilogue)) return;
     if (gemm_narrow(a, b, c, c_stride, m, n, k, epilogue)) return;
     if (n == 1 && c_stride == 1 && m > 3 && a.transposed) {
         // C^T = B^T A^T: packets along the rows instead of one lane each; the same products and

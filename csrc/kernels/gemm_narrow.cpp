@@ -49,15 +49,6 @@ struct NarrowCall {
     bool relu;
 };
 
-/// Keeps a packet of B in its register: GCC read it again for every row instead, 16 loads a step
-/// where 7 are needed.
-template <class Packet>
-EIGEN_ALWAYS_INLINE void keep_in_register([[maybe_unused]] Packet& packet) {
-#if defined(__GNUC__) && defined(__AVX__)
-    asm("" : "+x"(packet));
-#endif
-}
-
 template <class T, int kRows, int kPackets, bool kTransposed>
 void run_tile(const NarrowCall<T>& call) {
     using S = Simd<T>;
@@ -87,7 +78,7 @@ void run_tile(const NarrowCall<T>& call) {
         for (int v = 0; v + 1 < kPackets; ++v) row[v] = S::load(b + v * S::width);
         row[kPackets - 1] = S::load(b_last);
         FASTPROP_UNROLL
-        for (int v = 0; v < kPackets; ++v) keep_in_register(row[v]);
+        for (int v = 0; v < kPackets; ++v) tile::hold(row[v]);
         FASTPROP_UNROLL
         for (int i = 0; i < kRows; ++i) {
             const Packet left = S::set(kTransposed ? a[i] : a[i * t.a_stride]);

@@ -1,6 +1,8 @@
 #include "kernels/gemm_thin.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "kernels/gemm_tile.h"
 
@@ -87,60 +89,154 @@ void finish(T* c, Index at, Index n, const T* bias, bool scalar_bias, const Gemm
     }
 }
 
-/// One row of C = a b, with what the epilogue does in registers.
+/// What is done in registers to a finished sum: what is usual, without a branch.
+enum class Finish { nothing, bias_relu, mask, any };
+
+/// Some columns of a product of few steps of k.
 template <class T>
-struct OuterRow {
-    using S = Simd<T>;
-    using Packet = typename S::Packet;
-
-    Packet left;
+struct ShallowCall {
+    const T* a;
+    Index a_row, a_step;  ///< from a row to the next, from a step to the next
     const T* b;
-    const T* bias;
-    const T* mask;
-    T* z;
+    Index b_step;
     T* c;
+    Index c_stride;
+    const T* bias;
+    const T* mask;  ///< at c's strides, and so is z
+    T* z;
     bool relu;
-
-    template <bool kWhole>
-    EIGEN_ALWAYS_INLINE void packet(Index j, Index lanes) const {
-        const auto load = [&](const T* p) {
-            return kWhole ? S::load(p + j) : S::load_partial(p + j, lanes);
-        };
-        const auto store = [&](T* p, const Packet& v) {
-            kWhole ? S::store(p + j, v) : S::store_partial(p + j, v, lanes);
-        };
-        Packet y = pk::pmadd(left, load(b), S::set(T(0)));
-        if (bias) y = pk::padd(y, load(bias));
-        if (mask) y = tile::relu_mask<T>(y, load(mask));
-        if (z) store(z, y);
-        if (relu) y = tile::relu<T>(y);
-        store(c, y);
-    }
+    Index lanes;  ///< of the last packet
 };
 
-/// C = a b: a column times a row.
+/// B stays in registers, rows of C pass by: a tile would be started and stored every few
+/// multiply-adds (32 x 4 x 64 took 2.5 times the instructions).
+template <class T, int kSteps, int kPackets, Finish kFinish>
+void shallow_columns(const ShallowCall<T>& call, Index rows) {
+    using S = Simd<T>;
+    using Packet = typename S::Packet;
+    ShallowCall<T> t = call;
+    const auto load = [&t](const T* p, int v) {
+        return kPackets > 1 ? S::load(p + v * S::width) : S::load_partial(p, t.lanes);
+    };
+    const auto store = [&t](T* p, int v, const Packet& x) {
+        kPackets > 1 ? S::store(p + v * S::width, x) : S::store_partial(p, x, t.lanes);
+    };
+    Packet right[kSteps][kPackets];
+    FASTPROP_UNROLL
+    for (int k = 0; k < kSteps; ++k) {
+        FASTPROP_UNROLL
+        for (int v = 0; v < kPackets; ++v) {
+            right[k][v] = load(t.b + k * t.b_step, v);
+            tile::hold(right[k][v]);
+        }
+    }
+    Packet bias[kPackets];
+    FASTPROP_UNROLL
+    for (int v = 0; v < kPackets; ++v) bias[v] = t.bias ? load(t.bias, v) : S::set(T(0));
+    for (Index i = 0; i < rows; ++i, t.a += t.a_row, t.c += t.c_stride) {
+        Packet sum[kPackets];
+        FASTPROP_UNROLL
+        for (int v = 0; v < kPackets; ++v) sum[v] = S::set(T(0));
+        FASTPROP_UNROLL
+        for (int k = 0; k < kSteps; ++k) {
+            const Packet left = S::set(t.a[k * t.a_step]);
+            FASTPROP_UNROLL
+            for (int v = 0; v < kPackets; ++v) sum[v] = pk::pmadd(left, right[k][v], sum[v]);
+        }
+        FASTPROP_UNROLL
+        for (int v = 0; v < kPackets; ++v) {
+            if (kFinish == Finish::bias_relu) sum[v] = tile::relu<T>(pk::padd(sum[v], bias[v]));
+            if (kFinish == Finish::mask)
+                sum[v] = tile::relu_mask<T>(sum[v], load(t.mask + i * t.c_stride, v));
+            if (kFinish == Finish::any) {
+                if (t.bias) sum[v] = pk::padd(sum[v], bias[v]);
+                if (t.mask) sum[v] = tile::relu_mask<T>(sum[v], load(t.mask + i * t.c_stride, v));
+                if (t.z) store(t.z + i * t.c_stride, v, sum[v]);
+                if (t.relu) sum[v] = tile::relu<T>(sum[v]);
+            }
+            store(t.c, v, sum[v]);
+        }
+    }
+}
+
 template <class T>
-void outer(const T* a, Index a_step, const T* b, T* c, Index c_stride, Index m, Index n,
-           const GemmEpilogue<T>& e) {
-    constexpr Index width = Simd<T>::width;
-    const bool relu = e.activation == Activation::relu;
-    const bool backward = e.h != nullptr;
-    for (Index i = 0; i < m; ++i) {
-        const Index at = i * c_stride;
-        const OuterRow<T> row = {Simd<T>::set(a[i * a_step]),
-                                 b,
-                                 e.bias,
-                                 relu && backward ? e.h + at : nullptr,
-                                 e.z ? e.z + at : nullptr,
-                                 c + at,
-                                 relu && !backward};
-        Index j = 0;
-        for (; j + width <= n; j += width) row.template packet<true>(j, width);
-        if (j < n) row.template packet<false>(j, n - j);
+using ShallowColumns = void (*)(const ShallowCall<T>&, Index);
+
+template <class T, int kPackets, Finish kFinish, std::size_t... kIndex>
+constexpr auto shallow_table(std::index_sequence<kIndex...>) {
+    return std::array<ShallowColumns<T>, sizeof...(kIndex)>{
+        &shallow_columns<T, static_cast<int>(kIndex) + 1, kPackets, kFinish>...};
+}
+
+/// Steps whose packets of B fit in 16 registers beside two sums and an element of A.
+constexpr Index kShallowSteps = 6;
+
+template <class T, int kPackets, Finish kFinish>
+constexpr auto kShallow =
+    shallow_table<T, kPackets, kFinish>(std::make_index_sequence<kShallowSteps>());
+
+template <class T, int kPackets>
+ShallowColumns<T> shallow_for(Index k, Finish finish) {
+    const auto at = static_cast<std::size_t>(k - 1);
+    switch (finish) {
+        case Finish::nothing:
+            return kShallow<T, kPackets, Finish::nothing>[at];
+        case Finish::bias_relu:
+            return kShallow<T, kPackets, Finish::bias_relu>[at];
+        case Finish::mask:
+            return kShallow<T, kPackets, Finish::mask>[at];
+        case Finish::any:
+            break;
+    }
+    return kShallow<T, kPackets, Finish::any>[at];
+}
+
+/// Bytes of C that are written before the next rows begin: they stay in a first-level cache.
+constexpr Index kShallowBytes = 32 * 1024;
+
+template <class T>
+void shallow(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Index m, Index n,
+             Index k, const GemmEpilogue<T>& e) {
+    constexpr Index width = Simd<T>::width, panel = GemmTile<T>::columns;
+    const bool panels = b.layout == GemmLayout::panels;
+    const bool relu = e.activation == Activation::relu, backward = e.h != nullptr;
+    const bool masked = relu && backward, activated = relu && !backward;
+    Finish how = Finish::any;
+    if (e.z == nullptr && e.bias == nullptr && !activated)
+        how = masked ? Finish::mask : Finish::nothing;
+    else if (e.z == nullptr && e.bias != nullptr && activated)
+        how = Finish::bias_relu;
+    const Index block = std::max<Index>(8, kShallowBytes / (n * Index{sizeof(T)}));
+    for (Index i = 0; i < m; i += block) {
+        const Index rows = std::min(block, m - i);
+        for (Index next = 0, j; next < n;) {
+            const bool pair = n - next >= 2 * width;
+            // The last packet may overlap the one before: what both hold comes out the same.
+            j = n - next >= width || n < width || panels ? next : n - width;
+            const Index at = i * c_stride + j;
+            ShallowCall<T> t = {};
+            t.a = a.data + i * (a.transposed ? 1 : a.stride);
+            t.a_row = a.transposed ? 1 : a.stride;
+            t.a_step = a.transposed ? a.stride : 1;
+            t.b = panels ? b.data + j / panel * b.stride + j % panel : b.data + j;
+            t.b_step = panels ? panel : b.stride;
+            t.c = c + at;
+            t.c_stride = c_stride;
+            t.bias = e.bias ? e.bias + j : nullptr;
+            t.mask = masked ? e.h + at : nullptr;
+            t.z = e.z ? e.z + at : nullptr;
+            t.relu = activated;
+            t.lanes = std::min(width, n - j);
+            (pair ? shallow_for<T, 2>(k, how) : shallow_for<T, 1>(k, how))(t, rows);
+            next = j + (pair ? 2 * width : width);
+        }
         if (relu || e.activation == Activation::identity) continue;
         GemmEpilogue<T> rest = e;
         rest.z = nullptr;
-        finish<T>(c + at, at, n, nullptr, false, rest);
+        for (Index r = i; r < i + rows; ++r) {
+            const Index at = r * c_stride;
+            finish<T>(c + at, at, n, nullptr, false, rest);
+        }
     }
 }
 
@@ -150,8 +246,9 @@ template <class T>
 bool gemm_thin(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Index m, Index n,
                Index k, const GemmEpilogue<T>& e) {
     const bool transposed = b.layout == GemmLayout::transposed;
-    if (k == 1 && n > 1 && !e.scalar_bias && (!transposed || b.stride == 1)) {
-        outer(a.data, a.transposed ? 1 : a.stride, b.data, c, c_stride, m, n, e);
+    const bool in_order = !transposed || (k == 1 && b.stride == 1);
+    if (k > 0 && k <= kShallowSteps && n > 1 && !e.scalar_bias && in_order) {
+        shallow(a, b, c, c_stride, m, n, k, e);
         return true;
     }
     if (n == 1 && c_stride == 1 && m > 1 && !a.transposed) {

@@ -1,6 +1,7 @@
 #pragma once
 /// @file
-/// @brief Products too thin for the register tile: a matrix times a vector, a column times a row.
+/// @brief Products too thin for the register tile: a matrix times a vector, a few columns times a
+/// few rows.
 
 #include "kernels/gemm.h"
 

@@ -236,8 +236,7 @@ struct Cursor {
     // x86 addresses rows 0, 1, 2 of a pointer for free, so three rows share one.
     static constexpr int pointers = kLeft == TileLeft::rows ? (kRows + 2) / 3 : 1;
     /// Packets of B that there are registers for beside the sums and an element of A.
-    static constexpr int held =
-        kRows > 1 ? GemmTile<T>::registers - kRows * kPackets - 1 : 0;
+    static constexpr int held = kRows > 1 ? GemmTile<T>::registers - kRows * kPackets - 1 : 0;
 
     explicit Cursor(const TileCall<T>& t)
         : a_stride(is_strip ? kRows : t.a_stride),

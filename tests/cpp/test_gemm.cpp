@@ -73,6 +73,13 @@ TYPED_TEST(Gemm, OddSizes) {
             for (Index k : kSizes) check_problem<TypeParam>(m, n, k);
 }
 
+// Few enough steps for B to stay in registers, and one more.
+TYPED_TEST(Gemm, FewSteps) {
+    for (Index m : {1, 2, 5, 40})
+        for (Index n : {2, 5, 8, 12, 20, 33, 1030})
+            for (Index k = 1; k < 8; ++k) check_problem<TypeParam>(m, n, k);
+}
+
 TYPED_TEST(Gemm, SeveralBlocks) {
     check_problem<TypeParam>(230, 70, 300);
     check_problem<TypeParam>(2, 200, 1025);

@@ -19,6 +19,8 @@ _SOONEST_SECONDS = 0.5  # until the other number is tried again
 _COST_SHARE = 50.0  # trying takes at most a fiftieth of the time
 # Steps this long pay their barriers many times over; trying them on one thread would cost much.
 _LONG_STEP_SECONDS = 0.005
+# What more threads must gain: a short comparison errs by some percent, one thread never waits.
+_LEAST_GAIN = 0.05
 
 
 class ThreadChooser:
@@ -104,7 +106,11 @@ class ThreadChooser:
             return
         compared = threads != self.best or len(self._seconds) < 2
         self._seconds[threads] = step_seconds
-        self.best = min(self._seconds, key=self._seconds.__getitem__)
+        many, one = self._seconds.get(self._planned), self._seconds.get(1)
+        if many is not None and one is not None:
+            self.best = self._planned if many < (1.0 - _LEAST_GAIN) * one else 1
+        else:
+            self.best = threads
         self.step_seconds = self._seconds[self.best]
         if compared:
             wait = max(_SOONEST_SECONDS, _COST_SHARE * seconds)
