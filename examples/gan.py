@@ -56,5 +56,5 @@ for number in range(3001):
         modes = len(np.unique(distance[near].argmin(axis=1))) if near.any() else 0
         print(
             f"step {number:4}: critic {c_loss:.3f}, generator {g_loss:.3f}; "
-            f"{near.mean():3.0%} of the points lie in Gaussians of the ring, in {modes} of its 8"
+            f"{near.mean():4.0%} of the points are on the ring, in {modes} of its 8 Gaussians"
         )

@@ -1,4 +1,4 @@
-"""Regression with a module of one's own: residual blocks learn a function of two variables."""
+"""Regression with a module of your own: residual blocks learn a function of two variables."""
 
 import numpy as np
 

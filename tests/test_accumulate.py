@@ -117,8 +117,18 @@ def test_what_cannot_be() -> None:
         optim.Accumulate(optim.SGD(), 2.5)
     with pytest.raises(TypeError, match="Accumulate: optimizer must be an Optimizer"):
         optim.Accumulate("adam", 2)
-    with pytest.raises(TypeError, match="which LBFGS has not"):
+    with pytest.raises(TypeError, match="and LBFGS takes its steps outside of it"):
         optim.Accumulate(optim.LBFGS(), 2)
     state = optim.Accumulate(optim.SGD(network(4, 1).parameters()), 2).state_dict()
     with pytest.raises(ValueError, match="state of Accumulate of 2 batches"):
         optim.Accumulate(optim.SGD(network(4, 1).parameters()), 3).load_state_dict(state)
+
+
+def test_what_goes_around_what() -> None:
+    for make in (
+        lambda inner: optim.EMA(inner),
+        lambda inner: optim.SWA(inner),
+        lambda inner: optim.Accumulate(inner, 2),
+    ):
+        with pytest.raises(TypeError, match="Accumulate has to be around all others"):
+            make(optim.Accumulate(optim.Adam(), 2))

@@ -120,8 +120,8 @@ OPTIONS = [
     ({"batch_size": "32"}, TypeError, "Trainer.fit: batch_size must be an integer, got '32'"),
     ({"epochs": -1}, ValueError, "Trainer.fit: epochs must be at least 0, got -1"),
     ({"epochs": 1.5}, TypeError, "Trainer.fit: epochs must be an integer"),
-    ({"validation_split": 1.0}, ValueError, "validation_split must be at least 0 and below 1"),
-    ({"validation_split": -0.1}, ValueError, "validation_split must be at least 0 and below 1"),
+    ({"validation_split": 1.0}, ValueError, "validation_split must be in \\[0, 1\\)"),
+    ({"validation_split": -0.1}, ValueError, "validation_split must be in \\[0, 1\\)"),
     ({"validation_split": float("nan")}, ValueError, "validation_split"),
     ({"validation_split": "0.1"}, TypeError, "validation_split must be a number"),
     ({"validation_split": 0.01}, ValueError, "leaves 20 to train on and 0 to validate with"),
@@ -200,7 +200,9 @@ def test_wrong_types(options, message: str) -> None:
 
 
 def test_model_without_parameters() -> None:
-    with pytest.raises(ValueError, match="no parameters"):
+    with pytest.raises(
+        ValueError, match=r"^Trainer: the model Sequential has no parameters to train"
+    ):
         fp.Trainer(nn.Sequential(nn.ReLU()), "mse", optim.Adam())
 
 

@@ -95,7 +95,7 @@ def test_ranking_begins_with_the_losers() -> None:
     text = report.ranking(FACTS, results)
     rows = [line for line in text.splitlines() if line.startswith("| ") and "batch" in line]
     assert [row.split("-")[0] for row in rows] == ["| 7", "| 8", "| 6"]
-    assert "**8 µs**" in rows[0]
+    assert "**8.00 µs**" in rows[0]
     assert "| 0.80 | 50 % |" in rows[0]
     assert "slower than its best peer in 1 of 3" in text
     assert "1.10 in the median, 0.80 at least" in text

@@ -66,7 +66,7 @@ def test_compare_refuses_bad_options(options: tuple[str, ...], message: str) -> 
             "| 10-1, batch 32, mse, 1 thread |",
         ),
         ("sweep", ("depth", "--contestants", "fastprop"), "from 8 to 32: fastprop"),
-        ("sweep", ("threads", "--contestants", "fastprop"), "### threads, 784-512-512-10"),
+        ("sweep", ("threads", "--contestants", "fastprop"), "### threads for 784-512-512-10"),
         ("pinn", ("--points", "50", "--threads", "1", "--rounds", "1"), "fastprop, fp.compile | "),
         (
             "checkpointing",

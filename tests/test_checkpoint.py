@@ -225,3 +225,46 @@ def test_segments_that_cannot_be() -> None:
     for wrong in ("all", 2.5, True):
         with pytest.raises(TypeError, match="segments must be a number or 'auto'"):
             fp.Trainer(sequential(), "mse", "sgd", checkpoint=wrong)
+
+
+def test_hooks_of_what_a_segment_reads_are_called_once() -> None:
+    weight = fp.Parameter(X[0])
+    calls = []
+    weight.register_hook(lambda g: calls.append(1) or g * 2.0)
+    found = []
+    for part in (fp.checkpoint, lambda f, x: f(x)):
+        weight.grad = None
+        x = fp.tensor(X, requires_grad=True)
+        x.register_hook(lambda g: calls.append(2) or g * 3.0)
+        part(lambda t: (t * weight) ** 2, x).sum().backward()
+        found.append([weight.grad.data, x.grad.data])
+    assert_same(*found)
+    assert sorted(calls) == [1, 1, 2, 2]
+
+
+def test_gradients_of_one_pass_are_not_those_of_another() -> None:
+    """Several outputs and passes, with derivatives by them that live as long as a pass."""
+    for _ in range(3):
+        x = fp.tensor(X, requires_grad=True)
+        a, b = fp.checkpoint(lambda t: (t * t, t * 3.0), x)
+        for k in (1.0, 2.0, 5.0):
+            seed = np.full_like(X, k)
+            np.testing.assert_array_equal(fp.grad(a, x, fp.tensor(seed)), 2 * k * X)
+            np.testing.assert_array_equal(fp.grad(b, x, fp.tensor(seed)), 3 * seed)
+        same = fp.tensor(np.ones_like(X))
+        np.testing.assert_array_equal(fp.grad(a, x, same), 2 * X)
+        x.data = X + 1  # the same derivative by the output, but the input is another one
+        with pytest.raises(RuntimeError, match="was changed in place"):
+            fp.grad(a, x, same)
+
+
+def test_only_what_is_wanted_is_differentiated() -> None:
+    weight = fp.Parameter(X[0])
+    seen = []
+    spy = fp.custom_op(lambda a: a * 2.0, lambda dy, y, a: seen.append(a.shape) or dy * 2.0)
+    x = fp.tensor(X, requires_grad=True)
+    y = fp.checkpoint(lambda t: spy(t) * spy(weight), x)
+    fp.grad(y.sum(), x)
+    assert seen == [X.shape]
+    fp.grad(y.sum(), [weight])
+    assert seen == [X.shape, weight.shape]

@@ -119,3 +119,40 @@ def test_errors_of_shapes_are_those_of_eager() -> None:
 def test_what_is_no_function(wrong) -> None:
     with pytest.raises(TypeError, match="compile: expects a function or a module, got"):
         fp.compile(wrong)
+
+
+def test_objects_that_hold_numbers_are_refused() -> None:
+    class Frame:
+        def __array__(self, dtype=None, copy=None):
+            return X
+
+    compiled = fp.compile(lambda x: x + 1.0)
+    with pytest.raises(TypeError, match=r"an argument is a Frame, .*give np\.asarray\(argument\)"):
+        compiled(Frame())
+    with pytest.raises(TypeError, match="complex128"):
+        compiled(X.astype(complex))
+
+
+def test_arguments_that_are_others_in_each_call() -> None:
+    compiled = fp.compile(lambda x, factor: x * factor)
+    for k in range(32):
+        assert compiled(X[:2], k / 8).data[0, 0] == X[0, 0] * np.float32(k / 8)
+    with pytest.warns(RuntimeWarning, match=r"more than 32 kinds .*np\.float32\(value\)"):
+        compiled(X[:2], 4.0)
+    compiled(X[:2], 4.125)  # says so once
+    assert len(compiled.programs) == 32
+    assert compiled.traces == 68
+    other = fp.compile(lambda x, factor: x * factor)
+    for k in range(40):
+        other(X[:2], np.float32(k / 8))
+    assert other.traces == 2
+
+
+def test_a_gradient_of_another_dtype_or_shape() -> None:
+    y = fp.compile(lambda x: x * x)(fp.tensor(X, requires_grad=True))
+    with pytest.raises(TypeError, match=r"backward: the gradient is float64, the result of comp"):
+        y.backward(np.ones(X.shape), retain_graph=True)
+    with pytest.raises(ValueError, match=r"backward: gradient has shape \(4,\)"):
+        y.backward(np.ones(4, np.float32), retain_graph=True)
+    with pytest.raises(ValueError, match="is not a scalar"):
+        y.backward()

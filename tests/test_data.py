@@ -114,8 +114,10 @@ def test_pandas_text_column_is_named() -> None:
     frame = pd.DataFrame({"age": [1, 2], "city": ["Rome", "Oslo"]})
     with pytest.raises(TypeError, match=r"fit: x: column 'city' .* is not numeric"):
         to_array("fit: x", frame, F32)
-    with pytest.raises(TypeError, match="column 'city'"):
+    with pytest.raises(TypeError, match=r"y: the series 'city' \(.*\) is not numeric; encode it"):
         to_array("y", frame["city"])
+    with pytest.raises(TypeError, match=r"y: the series \(.*\) is not numeric"):
+        to_array("y", pd.Series(["a", "b"]))
     with pytest.raises(TypeError, match="column 'kind'"):
         to_array("x", pd.DataFrame({"kind": pd.Categorical(["a", "b"])}), F32)
 

@@ -254,3 +254,23 @@ def test_csv_dates_and_times_are_refused(tmp_path: Path, value: str) -> None:
     with pytest.raises(TypeError, match=r"column 'when' is of type .*no number; turn it into"):
         data.from_csv(path, "y")
     np.testing.assert_array_equal(data.from_csv(path, "y", columns=["a"]).x, [[1]])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a;y\n1;2\n", r"no column 'y'; is it delimiter=';'\? There are: 'a;y'"),
+        ("a\ty\n1\t2\n", r"no column 'y'; is it delimiter='\\t'\?"),
+        ('a,y\n"1,5",2\n', r"'1,5' is text, not a number; choose .*decimal=',' for numbers like"),
+        ("a,y\n1,\n", r"column 'y': the value is missing; .* fills in a number$"),
+        ("a,y\n1,no\n", r"'no' is text, not a number; choose categories=\['y'\] for classes$"),
+        ("a,y\n", "no rows"),
+    ],
+)
+def test_offers_what_helps(tmp_path: Path, text: str, message: str, stream: bool) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        data.from_csv(path, "y", stream=stream).head()
+    assert "t.csv" in str(caught.value)

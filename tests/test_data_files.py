@@ -132,6 +132,30 @@ def test_idx_that_is_wrong(tmp_path: Path) -> None:
         data.from_idx(idx(path, np.ones((0, 4))))
 
 
+def test_a_small_file_that_holds_more_than_it_says(tmp_path: Path) -> None:
+    """It is read no further than its header says, and no memory is taken for what that claims."""
+    import tracemalloc
+
+    path = tmp_path / "bomb.gz"
+    with gzip.open(path, "wb") as file:
+        file.write(struct.pack(">BBBBI", 0, 0, 8, 1, 3) + b"abc")
+        for _ in range(40):
+            file.write(bytes(1 << 20))
+    huge = tmp_path / "huge.gz"
+    huge.write_bytes(gzip.compress(struct.pack(">BBBBIII", 0, 0, 8, 3, *[2**31] * 3) + b"abc"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            ValueError, match=r"too long: uint8 \(3,\) are 3 bytes, .* at least \d+$"
+        ):
+            data.from_idx(path)
+        with pytest.raises(ValueError, match=r"huge.gz is cut short"):
+            data.from_idx(huge)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
 # -- downloads -------------------------------------------------------------------------------------
 
 CONTENT = b"some data\n" * 100
@@ -203,8 +227,13 @@ def test_fetch_refuses_other_content(server: Server, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"fetch: http.*hash"):
         data.fetch(f"{server.url}/t.csv", "0" * 64, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(OSError, match="404"):
+    with pytest.raises(OSError, match=r"fetch: http.*/none cannot be had \(404 .*by hand, as none"):
         data.fetch(f"{server.url}/none", DIGEST, folder=tmp_path)
+    nobody = "http://127.0.0.1:9/t.csv"  # a port where nobody listens
+    with pytest.raises(OSError, match=r"fetch: http://127.0.0.1:9/t.csv cannot be had"):
+        data.fetch(nobody, DIGEST, folder=tmp_path)
+    (tmp_path / "t.csv").write_bytes(CONTENT)  # by hand
+    assert data.fetch(nobody, DIGEST, folder=tmp_path).read_bytes() == CONTENT
 
 
 def test_fetch_arguments_that_are_wrong() -> None:
@@ -213,7 +242,7 @@ def test_fetch_arguments_that_are_wrong() -> None:
         with pytest.raises(ValueError, match="sha256 must be 64 hexadecimal digits"):
             data.fetch("https://data.example/t.csv", digest)
     for url in ("t.csv", "file:///t.csv", "ftp://data.example/t.csv", "https:///t.csv"):
-        with pytest.raises(ValueError, match="wanted is a URL"):
+        with pytest.raises(ValueError, match="expects a URL"):
             data.fetch(url, DIGEST)
     for url, name in [
         ("https://data.example/", None),

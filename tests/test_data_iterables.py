@@ -63,7 +63,7 @@ def test_transforms_that_are_wrong() -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             trained(dataset.map(function))
-    with pytest.raises(TypeError, match="wanted is a function"):
+    with pytest.raises(TypeError, match="expects a function"):
         dataset.map(3)
     with pytest.raises(TypeError, match=r"does not take \(x, y\)"):
         dataset.map(lambda x: x)
@@ -138,9 +138,9 @@ def test_iterables_that_are_wrong() -> None:
     with pytest.raises(TypeError, match="from_iterable: item 0: x has dtype <U1"):
         trained(data.from_iterable([(np.array(["a", "b"]), y[:2])]))
     for value in (3, "text", None):
-        with pytest.raises(TypeError, match="wanted is an iterable"):
+        with pytest.raises(TypeError, match="expects an iterable"):
             data.from_iterable(value)
-        with pytest.raises(TypeError, match="wanted is a generator function"):
+        with pytest.raises(TypeError, match="expects a generator function"):
             data.from_generator(value)
     with pytest.raises(TypeError, match="takes neither no argument nor the epoch"):
         data.from_generator(lambda a, b: [])
@@ -184,3 +184,13 @@ def test_errors_of_the_thread_reach_the_user() -> None:
     for use in (trainer.evaluate, trainer.predict):
         with pytest.raises(OSError, match="the disk is gone"):
             use(dataset)
+
+
+def test_an_iterator_for_several_epochs_is_refused_at_the_door() -> None:
+    x, y = regression(ROWS)
+    once = data.from_iterable(iter(pieces(x, y)))
+    with pytest.raises(ValueError, match="3 epochs of an iterator, which gives its rows once"):
+        trained(once)
+    with pytest.raises(ValueError, match="validation_data: 2 epochs of an iterator"):
+        trained(x, y, validation_data=data.from_iterable(iter(pieces(x, y))), epochs=2)
+    assert sum(len(b.y) for b in once.batches(32)) == ROWS  # nothing was read

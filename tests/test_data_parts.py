@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.data_sets import same, trained
 from tests.training import network, regression, weights_of
 
 import fastprop as fp
 from fastprop import data
+
+
+def test_shares_are_a_list() -> None:
+    dataset = data.ArrayDataset(*regression(10))
+    with pytest.raises(TypeError, match=r"split: fractions must be a list of numbers, got 0\.9"):
+        data.split(dataset, 0.9)
+    with pytest.raises(TypeError, match="split: fractions must be numbers, got 'h'"):
+        data.split(dataset, "half")
+
 
 # -- caches ----------------------------------------------------------------------------------------
 
@@ -164,7 +175,7 @@ def test_parts_that_are_wrong() -> None:
         data.split(dataset, ["a"])
     with pytest.raises(ValueError, match="a part of 10 rows would have none"):
         data.split(dataset, [0.99, 0.01])
-    with pytest.raises(TypeError, match="wanted is a dataset, got ndarray"):
+    with pytest.raises(TypeError, match="expects a dataset, got ndarray"):
         data.split(np.ones((10, 1)), [0.5])
     with pytest.raises(TypeError, match="k must be an integer"):
         list(data.k_fold(dataset, 2.5))
@@ -172,3 +183,28 @@ def test_parts_that_are_wrong() -> None:
         list(data.k_fold(dataset, 1))
     with pytest.raises(ValueError, match="would have none"):
         list(data.k_fold(dataset, 11))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits on files are POSIX's")
+def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    import resource
+    import signal
+
+    x, y = regression(5000)
+    stream = data.ArrayDataset(x, y).stream()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"cache: decoded rows cannot be written.*another folder"):
+        stream.cache(tmp_path / "file")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # as if the disk were full
+    try:
+        with pytest.raises(OSError, match=r"cache: decoded rows cannot be written here") as caught:
+            stream.cache(tmp_path / "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert caught.value.filename == str(tmp_path / "full")
+    assert not list((tmp_path / "full").iterdir())
+    cached = stream.cache(tmp_path / "full")  # now that there is room
+    same(trained(cached, shuffle=False), trained(x, y, shuffle=False))

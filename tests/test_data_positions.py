@@ -84,6 +84,29 @@ def test_feeds_know_no_position_but_epoch_and_step() -> None:
         feed.close()
 
 
+def test_how_long_an_epoch_is_shows_at_its_end() -> None:
+    x, y = regression(ROWS)
+    trainer = fp.Trainer(network(3, 4, 1), "mse", "adam")
+    stream = Blocks(x, y, lengths("uneven"), known=False, window_rows=96)
+    for first in (0, 1, 30, 31, 32):  # where a fit goes on
+        opened = trainer._reader.source("test", stream, None, None, True)
+        feed = StreamFeed(opened, Reading(32, shuffle=False), 2)
+        step = first
+        while (chunk := feed.at(1, step)) is not None:
+            assert (feed.rows, feed.steps) == (None, None)
+            step += chunk.steps
+        assert step == 32
+        # Going on behind the last step, it has seen no row, and knows no more than before.
+        assert feed.steps == (None if first == 32 else 32)
+        while (chunk := feed.at(2, step % 32)) is not None:
+            step += chunk.steps
+            if step == 64:
+                break
+        assert feed.at(2, 32) is None
+        assert (feed.rows, feed.steps) == (ROWS, 32)
+        feed.close()
+
+
 def test_reading_ahead_goes_on_into_the_next_epoch_and_ends() -> None:
     x, y = regression(ROWS)
     for feed in feeds(x, y):

@@ -182,8 +182,6 @@ def test_validation() -> None:
     for validation in (held_out, held_out.stream(), (x[:300], y[:300])):
         same(trained(stream, validation_data=validation, shuffle=False), memory)
         same(trained(x, y, validation_data=validation, shuffle=False), memory)
-    with pytest.raises(ValueError, match=r"data\.split\(dataset"):
-        trained(stream, validation_split=0.2)
     whole = trained(data.ArrayDataset(x, y), validation_split=0.2)
     same(whole, trained(x, y, validation_split=0.2))
 
@@ -202,7 +200,7 @@ def test_array_dataset_of_some_rows() -> None:
         trained(part, validation_split=0.25),
         trained(x[rows[::2]], y[rows[::2]], validation_split=0.25),
     )
-    for rows, message in [([], "wanted are numbers"), ([False] * len(part), "leaves no row")]:
+    for rows, message in [([], "expects numbers"), ([False] * len(part), "leaves no row")]:
         with pytest.raises(ValueError, match=message):
             part.take(rows)
     with pytest.raises(IndexError):
@@ -274,6 +272,28 @@ def test_arguments_that_do_not_go_with_a_dataset() -> None:
         fp.Trainer(network(2, 4, 1), "mse", "adam").fit(stream)
     with pytest.raises(ValueError, match="drop_last leaves no batch"):
         trained(stream, batch_size=2000, drop_last=True)
+
+
+def test_numbers_out_of_range() -> None:
+    x, y = regression(50)
+    for wrong, error in ((0, ValueError), (-5, ValueError), ("a", TypeError), (True, TypeError)):
+        with pytest.raises(error, match="window_rows must be"):
+            data.ArrayDataset(x, y).stream(window_rows=wrong)
+        with pytest.raises(error, match="window_rows must be"):
+            trained(data.from_iterable([(x, y)], window_rows=wrong))
+        for dataset in (data.ArrayDataset(x, y), Blocks(x, y, [50])):
+            with pytest.raises(error, match="batches: batch_size must be"):
+                list(dataset.batches(wrong))
+    for name in ("epoch", "first_step", "seed"):
+        with pytest.raises(ValueError, match=f"batches: {name} must be"):
+            list(data.ArrayDataset(x, y).batches(8, **{name: -1}))
+    with pytest.raises(ValueError, match=r"LBFGS wants all rows .* unknown number .*rows="):
+        fp.Trainer(network(3, 4, 1), "mse", "lbfgs").fit(data.from_iterable([(x, y)]))
+    known = data.from_iterable([(x, y)], rows=50)
+    fp.Trainer(network(3, 4, 1), "mse", "lbfgs").fit(known, batch_size=None, epochs=2)
+    once = data.from_iterable(iter([(x, y)]))
+    with pytest.raises(ValueError, match="as many epochs as there is time for"):
+        fp.Trainer(network(3, 4, 1), "mse", "adam").fit(once, max_seconds=1)
 
 
 def test_array_dataset_says_what_is_wrong() -> None:

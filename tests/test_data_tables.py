@@ -213,7 +213,7 @@ def test_arrow_from_other_libraries() -> None:
     np.testing.assert_array_equal(data.from_arrow(batch, "y").y, [3, 4])
     reader = pa.RecordBatchReader.from_batches(batch.schema, [batch, batch])
     np.testing.assert_array_equal(data.from_arrow(reader, "y").y, [3, 4, 3, 4])
-    with pytest.raises(TypeError, match=r"wanted is a pyarrow\.Table"):
+    with pytest.raises(TypeError, match=r"expects a pyarrow\.Table"):
         data.from_arrow([[1, 2]], "y")
 
 

@@ -48,7 +48,7 @@ def test_demo(seed: int, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
 @needs("sklearn", "matplotlib")
 def test_demo_as_a_command(tmp_path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "fastprop.cli", "demo", "--epochs", "2", "--threads", "1"],
+        [sys.executable, "-m", "fastprop", "demo", "--epochs", "2", "--threads", "1"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -62,6 +62,11 @@ def test_demo_as_a_command(tmp_path) -> None:
 @needs("sklearn", "matplotlib")
 def test_demo_cannot_write(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "no" / "such" / "folder.png"
+    assert cli.main(["demo", "--epochs", "1", "--output", str(target)]) == 1
+    shown = capsys.readouterr()
+    assert "cannot be written: there is no folder" in shown.err
+    assert not shown.out, "nothing is trained for it"
+    target = tmp_path / "picture.unknown"
     assert cli.main(["demo", "--epochs", "1", "--output", str(target)]) == 1
     assert "cannot be written" in capsys.readouterr().err
 

@@ -135,7 +135,11 @@ def test_weights_stay_after_an_error() -> None:
 BAD = [
     (lambda: EarlyStopping(patience=-1), ValueError, "EarlyStopping: patience must be at least 0"),
     (lambda: EarlyStopping(patience=1.5), TypeError, "patience must be an integer, got 1.5"),
-    (lambda: EarlyStopping(min_delta=-0.1), ValueError, "min_delta must be finite, from 0 on"),
+    (
+        lambda: EarlyStopping(min_delta=-0.1),
+        ValueError,
+        "min_delta must be a finite number, not negative",
+    ),
     (lambda: EarlyStopping(min_delta=math.nan), ValueError, "min_delta must be"),
     (lambda: EarlyStopping(min_delta="much"), TypeError, "min_delta must be a number"),
     (lambda: EarlyStopping(mode="least"), ValueError, "mode must be 'auto', 'min' or 'max'"),
@@ -205,3 +209,15 @@ def test_terminate_with_best_weights() -> None:
         X, Y, epochs=9, batch_size=16, callbacks=[planned, BestWeights("score"), TerminateOnNaN()]
     )
     assert weights_of(t.model) == planned.weights[0]
+
+
+def test_its_own_validation_set_is_looked_at_before_the_first_step() -> None:
+    for wrong, message in [
+        ((X[:, :-1], Y), "EarlyStopping: validation_data: x has"),
+        ((X, Y[:-1]), "EarlyStopping: validation_data: x has"),
+        ((X * np.nan, Y), "EarlyStopping: validation_data: x is nan"),
+    ]:
+        made = trainer()
+        with pytest.raises(ValueError, match=message):
+            made.fit(X, Y, callbacks=[EarlyStopping(validation_data=wrong)])
+        assert made.optimizer.steps == 0

@@ -110,7 +110,7 @@ def test_a_frozen_body_may_be_shared() -> None:
         ({"epochs": [1, -1]}, r"trainers\[1\]: epochs must be at least 0, got -1"),
         ({"batch_size": [1, 0]}, r"trainers\[1\]: batch_size must be at least 1, got 0"),
         ({"drop_last": True, "batch_size": 64}, r"trainers\[0\]: drop_last leaves no batch"),
-        ({"validation_split": 1.0}, "fit_many: validation_split must be at least 0 and below 1"),
+        ({"validation_split": 1.0}, "fit_many: validation_split must be in \\[0, 1\\)"),
         ({"validation_split": 0.2, "validation_rows": [[0], [1]]}, "give one of validation_data"),
         ({"validation_data": (X, Y), "validation_rows": [[0], [1]]}, "give one of validation_data"),
         ({"validation_data": (X,)}, r"trainers\[0\]: validation_data must be"),

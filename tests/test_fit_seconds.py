@@ -169,7 +169,7 @@ def test_it_takes_about_as_long_as_was_said() -> None:
 
 
 BAD = [
-    (0.0, ValueError, "max_seconds must be above 0 and finite, got 0.0"),
+    (0.0, ValueError, "max_seconds must be a finite number above 0, got 0.0"),
     (-1, ValueError, "above 0"),
     (math.nan, ValueError, "above 0"),
     (math.inf, ValueError, "finite"),

@@ -16,6 +16,8 @@ from fastprop.graph.program import Program
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import tracing
 from fastprop.train import many
+from fastprop.train import programs as programs_of_trainers
+from fastprop.train.steps import Recipe
 
 X, Y = regression(50)
 
@@ -80,19 +82,19 @@ VARIANTS: dict[str, Callable[[int], fp.Trainer]] = {
     "tied": lambda i: trainer(Tied(True, i)),
     "not tied": lambda i: trainer(Tied(False, i)),
 }
+OWN = ("constant", "other constant", "tied", "not tied")  # classes of the user's
 SAME_PLAN = {"constant": "other constant"}  # only numbers in an array differ
 
 
-def test_all_side_by_side(monkeypatch) -> None:
+@pytest.mark.parametrize("structures", [True, False], ids=["structures", "forms"])
+def test_all_side_by_side(monkeypatch, structures: bool) -> None:
     """Two of each variant, in turns: each as alone, with as many plans as there are forms."""
-    seen: list[Plans] = []
-
-    class Watched(Plans):
-        def __init__(self) -> None:
-            super().__init__()
-            seen.append(self)
-
-    monkeypatch.setattr(many, "Plans", Watched)
+    forms: Plans[Any] = Plans()
+    steps: Plans[Any] = Plans()
+    monkeypatch.setattr(many, "Plans", lambda: forms)
+    monkeypatch.setattr(programs_of_trainers, "_STEPS", steps)
+    if not structures:
+        monkeypatch.setattr(Recipe, "structure", lambda self: None)
     makers = [make for _ in range(2) for make in VARIANTS.values()]
     together = [make(i) for i, make in enumerate(makers)]
     fp.fit_many(together, X, Y, epochs=3, batch_size=16, threads=2)
@@ -102,8 +104,11 @@ def test_all_side_by_side(monkeypatch) -> None:
         name = list(VARIANTS)[i % len(VARIANTS)]
         assert weights_of(together[i].model) == weights_of(alone.model), name
         assert together[i].history["loss"] == alone.history["loss"], name
-    (plans,) = seen
-    assert len(plans._known) == len(VARIANTS) - len(SAME_PLAN)
+    assert len(forms) == len(OWN if structures else VARIANTS) - len(SAME_PLAN)
+    if structures:  # each on one thread, and the last ones once more alone
+        assert len(steps) >= len(VARIANTS) - len(OWN)
+    else:
+        assert not len(steps)
 
 
 def programs(plans: Plans | None, count: int = 2) -> list[tuple[Program, Any]]:
@@ -154,8 +159,10 @@ def test_a_report_of_a_trainer_that_shared_a_plan() -> None:
 
 def test_other_sizes_are_refused() -> None:
     (first, _), _ = programs(None)
+    template = first._program.template()
+    assert template is not None
     arrays = first.changed_arrays()
-    with pytest.raises(ValueError, match=r"Program\.rebound: expects 4 buffers, got 0"):
-        first._program.rebound(arrays)
-    with pytest.raises(ValueError, match=r"Program\.rebound: buffer 0 has 4 bytes"):
-        first._program.rebound([np.zeros(1, np.float32)] * 4)
+    with pytest.raises(ValueError, match=r"Template\.program: expects 4 buffers, got 0"):
+        template.program(arrays)
+    with pytest.raises(ValueError, match=r"Template\.program: buffer 0 has 4 bytes"):
+        template.program([np.zeros(1, np.float32)] * 4)

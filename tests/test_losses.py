@@ -263,8 +263,16 @@ def test_integers_and_arrays_of_other_floats_are_converted():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda p: losses.huber(p, p, delta=0.0), ValueError, "huber: delta must be positive"),
-        (lambda p: losses.poisson_nll(p, p, eps=-1.0), ValueError, "eps must be positive"),
+        (
+            lambda p: losses.huber(p, p, delta=0.0),
+            ValueError,
+            "huber: delta must be a finite number above 0",
+        ),
+        (
+            lambda p: losses.poisson_nll(p, p, eps=-1.0),
+            ValueError,
+            "eps must be a finite number above 0",
+        ),
         (lambda p: losses.gaussian_nll(p, p, -p), ValueError, "var must not be negative"),
         (lambda p: losses.gaussian_nll(p, p, p[:2]), ValueError, "variances have shape"),
         (
@@ -274,11 +282,23 @@ def test_integers_and_arrays_of_other_floats_are_converted():
         ),
         (lambda p: losses.quantile(p, p, q=1.0), ValueError, "q must be between 0 and 1, got 1.0"),
         (lambda p: losses.quantile(p, p, q=[0.1, 0.5]), ValueError, r"q has shape \(2,\)"),
-        (lambda p: losses.binary_focal(p, p, gamma=-1.0), ValueError, "gamma must be 0 or more"),
-        (lambda p: losses.binary_focal(p, p, gamma=np.inf), ValueError, "gamma must be 0 or more"),
-        (lambda p: losses.binary_focal(p, p, alpha=1.5), ValueError, "alpha must be from 0 to 1"),
+        (
+            lambda p: losses.binary_focal(p, p, gamma=-1.0),
+            ValueError,
+            "gamma must be a finite number, not negative",
+        ),
+        (
+            lambda p: losses.binary_focal(p, p, gamma=np.inf),
+            ValueError,
+            "gamma must be a finite number, not negative",
+        ),
+        (lambda p: losses.binary_focal(p, p, alpha=1.5), ValueError, "alpha must be in \\[0, 1\\]"),
         (lambda p: losses.kl_div(p, -p), ValueError, "kl_div: target must not be negative"),
-        (lambda p: losses.dice(p, p, smooth=0.0), ValueError, "dice: smooth must be positive"),
+        (
+            lambda p: losses.dice(p, p, smooth=0.0),
+            ValueError,
+            "dice: smooth must be a finite number above 0",
+        ),
         (
             lambda p: losses.binary_cross_entropy(p, p, pos_weight=-1.0),
             ValueError,
@@ -298,7 +318,7 @@ def test_parameters_are_checked(call, error, message):
         (np.array([0, -1, 3]), {}, ValueError, r"target\[1\] is -1"),
         (np.array([0.0, 1.0, 2.0]), {}, TypeError, "labels must be integers, got float64"),
         (np.array([0, 1]), {}, ValueError, r"targets have shape \(2,\)"),
-        (np.zeros((3, 3)), {}, ValueError, r"want labels \(3,\) or probabilities \(3, 4\)"),
+        (np.zeros((3, 3)), {}, ValueError, r"need labels \(3,\) or probabilities \(3, 4\)"),
         (np.zeros(3, int), {"label_smoothing": 1.5}, ValueError, r"must be in \[0, 1\], got 1.5"),
         (np.zeros(3, int), {"class_weight": np.ones(3)}, ValueError, "one for each class"),
         (np.zeros(3, int), {"class_weight": [1, 1, 1, -1]}, ValueError, "not negative"),

@@ -83,7 +83,12 @@ def test_focal_of_labels_and_of_their_distributions_agree():
         (np.array([0, 1, 4]), {}, ValueError, r"focal: target\[2\] is 4, expected a label in"),
         (np.array([0.0, 1.0, 2.0]), {}, TypeError, "focal: labels must be integers, got float64"),
         (np.array([0, 1]), {}, ValueError, r"focal: targets have shape \(2,\)"),
-        (np.zeros(3, int), {"gamma": -1}, ValueError, "gamma must be 0 or more and finite, got -1"),
+        (
+            np.zeros(3, int),
+            {"gamma": -1},
+            ValueError,
+            "gamma must be a finite number, not negative, got -1",
+        ),
         (np.zeros(3, int), {"class_weight": np.ones(3)}, ValueError, "one for each class"),
     ],
 )

@@ -105,10 +105,16 @@ def test_equal_and_vanishing_embeddings_have_finite_gradients(dtype):
         (lambda a, b: losses.cosine_embedding(a, b, SIGNS * 2), r"target\[0\] is 2.0, expected 1"),
         (lambda a, b: losses.cosine_embedding(a, b, SIGNS[:3]), "one for each of the 9 rows"),
         (lambda a, b: losses.contrastive(a, b, SIGNS), r"target\[1\] is -1.0, expected a number"),
-        (lambda a, b: losses.contrastive(a, b, SIGNS, margin=0), "margin must be positive"),
+        (
+            lambda a, b: losses.contrastive(a, b, SIGNS, margin=0),
+            "margin must be a finite number above 0",
+        ),
         (lambda a, b: losses.contrastive(a, b[:, :2], SIGNS), r"x2 is float64 of shape \(9, 2\)"),
         (lambda a, b: losses.contrastive(a[0], b, SIGNS), r"x1 must be \[rows, size\], got shape"),
-        (lambda a, b: losses.triplet_margin(a, b, b, p=-1), "triplet_margin: p must be positive"),
+        (
+            lambda a, b: losses.triplet_margin(a, b, b, p=-1),
+            "triplet_margin: p must be a finite number above 0",
+        ),
         (lambda a, b: losses.triplet_margin(a, b, b[:4]), r"negative is float64 of shape \(4, 5\)"),
     ],
 )

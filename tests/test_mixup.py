@@ -18,8 +18,19 @@ def share_of(alpha: float, seed: int, step: int) -> float:
     return float(mixup(np.array([1.0, 0.0]), alpha, seed=seed, step=step).data[0])
 
 
-def mixed(a: np.ndarray, share: float) -> np.ndarray:
-    return share * a + (1 - share) * a[::-1]
+def shift_of(rows: int, seed: int, step: int) -> int:
+    """How much further on the partner of a row is."""
+    if rows < 2:
+        return 0
+    first = np.arange(rows) == 0
+    seen = mixup(first.astype(float), 50.0, seed=seed, step=step).data
+    (partner,) = set(np.flatnonzero(seen)) - {0}
+    return rows - partner
+
+
+def mixed(a: np.ndarray, share: float, seed: int, step: int, back: bool = False) -> np.ndarray:
+    shift = shift_of(len(a), seed, step)
+    return share * a + (1 - share) * np.roll(a, shift if back else -shift, axis=0)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -29,7 +40,9 @@ def test_the_op(shape, dtype) -> None:
     y = mixup(x, 0.3, seed=5, step=2)
     assert y.dtype == dtype
     tolerance = 1e-6 if dtype == "float32" else 1e-15
-    np.testing.assert_allclose(y.data, mixed(x, share_of(0.3, 5, 2)), rtol=tolerance, atol=1e-7)
+    np.testing.assert_allclose(
+        y.data, mixed(x, share_of(0.3, 5, 2), 5, 2), rtol=tolerance, atol=1e-7
+    )
 
 
 def test_derivatives() -> None:
@@ -39,7 +52,9 @@ def test_derivatives() -> None:
     a = Tensor(x, requires_grad=True)
     weights = np.arange(15.0).reshape(5, 3)
     found = grad((mixup(a, 0.3, seed=1, step=0) * weights).sum(), a).data
-    np.testing.assert_allclose(found, mixed(weights, share_of(0.3, 1, 0)), rtol=1e-14)
+    np.testing.assert_allclose(
+        found, mixed(weights, share_of(0.3, 1, 0), 1, 0, back=True), rtol=1e-14
+    )
 
 
 def test_shares_depend_on_seed_and_step() -> None:
@@ -47,6 +62,15 @@ def test_shares_depend_on_seed_and_step() -> None:
     assert len(shares) == 60
     assert all(0.5 <= s <= 1 for s in shares)
     assert share_of(0.4, 2**40, 3) == share_of(0.4, 2**40, 3)
+
+
+def test_all_pairs_are_equally_likely() -> None:
+    """Whatever order the rows have: the first and the middle ones of a sorted batch, too."""
+    rows, steps = 6, 6000
+    pairs = np.bincount([shift_of(rows, 3, step) for step in range(steps)], minlength=rows)
+    assert pairs[0] == 0  # never with itself
+    np.testing.assert_allclose(pairs[1:], steps / (rows - 1), atol=5 * (steps / 5) ** 0.5)
+    assert [shift_of(2, seed, 1) for seed in range(9)] == [1] * 9
 
 
 def test_the_op_refuses() -> None:
@@ -77,9 +101,9 @@ def test_steps_are_as_by_hand(kind: str, weighted: bool) -> None:
         for start in (0, 32, 64):
             rows = slice(start, min(start + 32, 70))
             share = share_of(0.5, 9, step)
-            w = None if weight is None else mixed(weight[rows], share)
-            pred = by_hand(Tensor(mixed(x[rows], share)))
-            value = loss(pred, mixed(soft[rows], share), sample_weight=w)
+            w = None if weight is None else mixed(weight[rows], share, 9, step)
+            pred = by_hand(Tensor(mixed(x[rows], share, 9, step)))
+            value = loss(pred, mixed(soft[rows], share, 9, step), sample_weight=w)
             value.backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -148,9 +172,9 @@ def test_several_outputs_are_mixed() -> None:
     trainer = fp.Trainer(Two(), ["cross_entropy", "mse"], fp.optim.SGD(lr=0.1), seed=4)
     by_hand = Two()
     share = share_of(0.3, 4, 0)
-    scores, pred = by_hand(Tensor(mixed(x, share)))
-    want = losses.cross_entropy(scores, mixed(np.eye(3)[y], share)).item()
-    want += losses.mse(pred, mixed(number, share)).item()
+    scores, pred = by_hand(Tensor(mixed(x, share, 4, 0)))
+    want = losses.cross_entropy(scores, mixed(np.eye(3)[y], share, 4, 0)).item()
+    want += losses.mse(pred, mixed(number, share, 4, 0)).item()
     history = trainer.fit(x, (y, number), batch_size=None, shuffle=False, mixup=0.3)
     assert history["loss"][0] == pytest.approx(want, rel=1e-12)
 

@@ -187,6 +187,25 @@ def test_a_tensor_of_another_dtype_is_refused():
         nn.Dense(2, 2)(Tensor(np.zeros((1, 2))))
 
 
+@pytest.mark.parametrize("value", [np.ones((3, 4)), Tensor(np.ones((3, 4))), 1.0, nn.Dense(3, 4)])
+def test_numbers_do_not_take_the_place_of_a_parameter(value):
+    """They would no longer be trained, and nobody would notice."""
+    layer = nn.Dense(3, 4)
+    with pytest.raises(
+        TypeError, match=r"Dense\.weight is a Parameter, got .*write \.weight\.data"
+    ):
+        layer.weight = value
+    assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
+    layer.weight.data = np.ones((3, 4))
+    layer.weight = Parameter(np.zeros((3, 4)))
+    layer.bias = None
+    assert [name for name, _ in layer.named_parameters()] == ["weight"]
+    assert not layer.weight.data.any()
+    norm = nn.BatchNorm(3)
+    with pytest.raises(TypeError, match=r"BatchNorm\.running_mean is a Buffer"):
+        norm.running_mean = np.zeros(3)
+
+
 def test_several_inputs_and_outputs():
     model = TwoInputs()
     a, b = batch(5, 3), batch(5, 3) + 1

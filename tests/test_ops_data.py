@@ -45,7 +45,7 @@ def test_top_k_correct(shape: tuple, dtype: str) -> None:
         hits = F.top_k_correct(scores, labels, k)
         np.testing.assert_array_equal(hits.data, _top_k(scores, labels, k))
     np.testing.assert_array_equal(
-        F.top_k_correct(scores, labels).data, F.argmax(scores).data == labels
+        F.top_k_correct(scores, labels).data, F.argmax(scores, 1).data == labels
     )
 
 

@@ -90,9 +90,14 @@ def test_nan_is_the_extreme_one(name: str) -> None:
 def test_argmax(dtype: str) -> None:
     for shape in ((7,), (5, 3), (2, 3, 17), (4, 1)):
         x = np.round(uniform(shape, dtype=dtype))
-        y = F.argmax(x)
+        y = F.argmax(x, -1)
         assert y.dtype == np.int64
         np.testing.assert_array_equal(y.data, x.argmax(-1))
+        assert F.argmax(x).item() == x.argmax()
+        for axis in (None, 0, -1):
+            for name in ("argmax", "argmin"):
+                kept = getattr(F, name)(x, axis, keepdims=True).data
+                np.testing.assert_array_equal(kept, getattr(x, name)(axis, keepdims=True))
     with pytest.raises(ValueError, match="argmax: shape"):
         F.argmax(np.zeros((3, 0)))
 

@@ -209,8 +209,8 @@ def test_it_is_an_optimizer_like_others():
     [
         (lambda: optim.EMA("adam"), TypeError, "EMA: optimizer must be an Optimizer such as"),
         (lambda: optim.EMA(optim.SGD(), decay=1.0), ValueError, r"EMA: decay must be in \[0, 1\)"),
-        (lambda: optim.SWA(optim.SGD(), start=-1), ValueError, "SWA: start must be 0 or more"),
-        (lambda: optim.SWA(optim.SGD(), every=0), ValueError, "SWA: every must be 1 or more"),
+        (lambda: optim.SWA(optim.SGD(), start=-1), ValueError, "SWA: start must be at least 0"),
+        (lambda: optim.SWA(optim.SGD(), every=0), ValueError, "SWA: every must be at least 1"),
         (lambda: optim.SWA(optim.SGD(), start=1.5), TypeError, "SWA: start must be an integer"),
         (
             lambda: optim.SWA(optim.SGD([Parameter(np.zeros(1))]), start=5).apply(),

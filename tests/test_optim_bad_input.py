@@ -20,15 +20,17 @@ from fastprop.graph import Parameter, Tensor
         (lambda: optim.SGD(lr=math.nan), ValueError, "SGD: lr must be"),
         (lambda: optim.Adam(lr=math.inf), ValueError, "Adam: lr must be"),
         (lambda: optim.Adam(lr="fast"), TypeError, "Adam: lr must be a number, got 'fast'"),
+        (lambda: optim.Adam(lr="1e-3"), TypeError, "Adam: lr must be a number, got '1e-3'"),
+        (lambda: optim.Adam(lr="0.1"), TypeError, "Adam: lr must be a number, got '0.1'"),
         (lambda: optim.SGD(lr=True), TypeError, "SGD: lr must be a number"),
         (lambda: optim.SGD(momentum=-0.1), ValueError, "SGD: momentum must be"),
         (lambda: optim.SGD(dampening=math.nan), ValueError, "SGD: dampening must be"),
         (lambda: optim.SGD(weight_decay=-1), ValueError, "SGD: weight_decay must be"),
-        (lambda: optim.SGD(nesterov=True), ValueError, "SGD: nesterov wants momentum > 0"),
+        (lambda: optim.SGD(nesterov=True), ValueError, "SGD: nesterov needs momentum > 0"),
         (
             lambda: optim.SGD(nesterov=True, momentum=0.9, dampening=0.1),
             ValueError,
-            "nesterov wants momentum > 0 and dampening 0",
+            "nesterov needs momentum > 0 and dampening 0",
         ),
         (
             lambda: optim.Adam(betas=(1.0, 0.9)),
@@ -44,6 +46,7 @@ from fastprop.graph import Parameter, Tensor
         (lambda: optim.Adam(Parameter(np.zeros(1))), TypeError, r"got one; write \[tensor\]"),
         (lambda: optim.Adam({"a": 1}), TypeError, "must be a list of Tensors, got dict"),
         (lambda: optim.Adam(5), TypeError, "must be a list of Tensors, got int"),
+        (lambda: optim.Adam(nn.Sequential(nn.Dense(1, 1))), TypeError, r"write model\.parameters"),
         (
             lambda: optim.Adam([np.zeros(1)]),
             TypeError,
@@ -130,3 +133,30 @@ def test_pairs_and_flags(name):
         for bad in wrong:
             with pytest.raises((TypeError, ValueError), match=rf"{hyper}.* must be"):
                 make(**{hyper: bad})
+
+
+def test_a_gradient_that_does_not_fit_leaves_all_parameters_alone():
+    first, second = Parameter(np.ones(3)), Parameter(np.ones((2, 2)))
+    optimizer = optim.Adam([first, second])
+    first.grad, second.grad = Tensor(np.ones(3)), Tensor(np.ones(4))
+    with pytest.raises(ValueError, match=r"Adam.step: parameter 1 is .* \(2, 2\), its gradient"):
+        optimizer.step()
+    np.testing.assert_array_equal(first.data, np.ones(3))
+    assert optimizer.steps == 0
+
+
+def test_a_function_of_the_step_is_asked_once_a_step():
+    asked = []
+    params = [Parameter(np.ones(n)) for n in (1, 2, 3)]
+    groups = [{"params": params[:1], "betas": (0.8, 0.9)}, {"params": params[1:]}]
+
+    def rate(step):
+        asked.append(step)
+        return 0.1
+
+    optimizer = optim.Adam(groups, lr=rate)
+    for _ in range(3):
+        for p in params:
+            p.grad = Tensor(np.ones(p.shape))
+        optimizer.step()
+    assert asked == [0, 1, 2]

@@ -147,7 +147,7 @@ def test_a_trainer_with_groups():
 @pytest.mark.parametrize(
     ("groups", "error", "message"),
     [
-        ([{"lr": 0.1}], ValueError, r'params\[0\] wants the key "params", got \[\'lr\'\]'),
+        ([{"lr": 0.1}], ValueError, r'params\[0\] needs the key "params", got \[\'lr\'\]'),
         ([{"params": []}], ValueError, r'got no parameters in params\[0\]\["params"\]'),
         ([{"params": 3}], TypeError, r'params\[0\]\["params"\] must be a list of Tensors, got int'),
         ([{"params": [3]}], TypeError, r'params\[0\]\["params"\]\[0\] must be a Tensor, got int'),
@@ -186,7 +186,7 @@ def test_a_bad_assignment_to_a_group_changes_nothing():
             second[name] = value
         assert dict(second) == before
     optimizer.nesterov = True
-    with pytest.raises(ValueError, match="nesterov wants momentum"):
+    with pytest.raises(ValueError, match="nesterov needs momentum"):
         second["momentum"] = 0.0
     with pytest.raises(ValueError, match="unknown hyper-parameter 'params'"):
         second["params"] = []

@@ -12,6 +12,7 @@ from fastprop import functional as F
 from fastprop import nn, optim
 from fastprop.graph import Parameter
 from fastprop.optim.line_search import Point, strong_wolfe
+from fastprop.regularizers import MaxNorm
 
 SETTINGS = {
     "plain": {"lr": 0.5, "max_iter": 4},
@@ -279,9 +280,9 @@ def test_a_loss_that_is_not_finite_is_an_error():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: optim.LBFGS(max_iter=0), ValueError, "LBFGS: max_iter must be 1 or more, got 0"),
+        (lambda: optim.LBFGS(max_iter=0), ValueError, "LBFGS: max_iter must be at least 1, got 0"),
         (lambda: optim.LBFGS(max_iter=2.5), TypeError, "LBFGS: max_iter must be an integer"),
-        (lambda: optim.LBFGS(history_size=0), ValueError, "LBFGS: history_size must be 1 or more"),
+        (lambda: optim.LBFGS(history_size=0), ValueError, "LBFGS: history_size must be at least 1"),
         (
             lambda: optim.LBFGS(line_search_fn="wolfe"),
             ValueError,
@@ -300,7 +301,7 @@ def test_a_loss_that_is_not_finite_is_an_error():
         (
             lambda: optim.LBFGS([Parameter(np.ones(1))]).step(),
             TypeError,
-            r"LBFGS.step: wants a function .* got None",
+            r"LBFGS.step: needs a function .* got None",
         ),
         (
             lambda: optim.LBFGS([Parameter(np.ones(1))]).step(lambda: 3.0),
@@ -311,12 +312,27 @@ def test_a_loss_that_is_not_finite_is_an_error():
         (
             lambda: fit(trainer_of(), 1, batch_size=8),
             ValueError,
-            "Trainer.fit: LBFGS wants all rows in every step; batch_size is 8 of 37 rows",
+            "Trainer.fit: LBFGS needs all rows in every step; batch_size is 8 of 37 rows",
         ),
         (
             lambda: optim.EMA(optim.LBFGS()),
             TypeError,
-            "EMA: averages are kept by the compiled step, which LBFGS has not",
+            r"EMA: averages even out .*, and LBFGS takes its steps outside of it, on all rows",
+        ),
+        (
+            lambda: optim.Accumulate(optim.LBFGS(), 2),
+            TypeError,
+            r"Accumulate: gradients are added up .*, and LBFGS takes its steps outside of it",
+        ),
+        (
+            lambda: fp.Trainer(nn.Dense(2, 1), "mse", optim.LBFGS(), constraint=MaxNorm(1.0)),
+            ValueError,
+            "Trainer: constraint does not go with LBFGS, .*; take a penalty",
+        ),
+        (
+            lambda: fp.Trainer(nn.Dense(2, 1), "mse", optim.LBFGS(), clip=1.0),
+            ValueError,
+            "Trainer: clip does not go with LBFGS, .*; take a penalty",
         ),
     ],
 )
@@ -335,3 +351,29 @@ def test_not_in_a_compiled_function():
 
     with pytest.raises(RuntimeError, match=r"LBFGS\.step: its rule is Python"):
         step(np.ones(2))
+
+
+def test_with_loss_and_gradients_compiled():
+    """What the error of a compiled step says to do, gives the bits of the eager loop."""
+    x, y, weights = problem()
+    ends = []
+    for compiled in (False, True):
+        parameters = parameters_of(weights)
+        optimizer = optim.LBFGS(parameters, line_search_fn="strong_wolfe", max_iter=4)
+
+        def gradients(x, y, parameters=parameters):
+            loss = loss_of(x, y, parameters)
+            return loss, fp.grad(loss, parameters)
+
+        both = fp.compile(gradients) if compiled else gradients
+
+        def closure(both=both, parameters=parameters):
+            loss, found = both(x, y)
+            for parameter, gradient in zip(parameters, found, strict=True):
+                parameter.grad = fp.tensor(gradient)
+            return loss
+
+        losses = [optimizer.step(closure).item() for _ in range(3)]
+        assert losses[-1] < losses[0]
+        ends.append([losses, *(p.data.tobytes() for p in parameters)])
+    assert ends[0] == ends[1]

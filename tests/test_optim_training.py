@@ -90,7 +90,7 @@ def test_full_batch_rules_refuse_mini_batches(name):
     x, y = data("float32")
     kind = type(trainer.optimizer).__name__
     with pytest.raises(
-        ValueError, match=f"Trainer.fit: {kind} wants all rows in every step; batch_size is 8 of 37"
+        ValueError, match=f"Trainer.fit: {kind} needs all rows in every step; batch_size is 8 of 37"
     ):
         trainer.fit(x, y, batch_size=8)
     assert weights_of(model) == before

@@ -97,7 +97,7 @@ def test_scaled() -> None:
     )
     assert scaled.length == 10
     assert schedules.Scaled(0.1, 2.0)(3) == 0.2
-    with pytest.raises(ValueError, match="Scaled: factor must be at least 0"):
+    with pytest.raises(ValueError, match="Scaled: factor must be a finite number, not negative"):
         schedules.Scaled(0.1, -1.0)
     with pytest.raises(TypeError, match="Scaled: then must be a Schedule"):
         schedules.Scaled(lambda step: 0.1, 1.0)
@@ -134,7 +134,7 @@ BAD = [
     ({"factor": 1.0}, ValueError, r"factor must be in \[0, 1\), got 1.0"),
     ({"factor": -0.1}, ValueError, "factor must be in"),
     ({"patience": -1}, ValueError, "patience must be at least 0"),
-    ({"threshold": math.nan}, ValueError, "threshold must be finite"),
+    ({"threshold": math.nan}, ValueError, "threshold must be a finite number"),
     ({"threshold_mode": "both"}, ValueError, "threshold_mode must be 'rel' or 'abs', got 'both'"),
     ({"cooldown": 1.5}, TypeError, "cooldown must be an integer"),
     ({"min_lr": "low"}, TypeError, "min_lr must be a number"),

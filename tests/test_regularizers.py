@@ -167,13 +167,17 @@ def test_a_penalty_is_a_scalar() -> None:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: L2(-1.0), ValueError, "L2: l2 must be finite and not negative, got -1.0"),
-        (lambda: L1(np.nan), ValueError, "L1: l1 must be finite and not negative, got nan"),
-        (lambda: ElasticNet(1.0, np.inf), ValueError, "ElasticNet: l2 must be finite"),
+        (lambda: L2(-1.0), ValueError, "L2: l2 must be a finite number, not negative, got -1.0"),
+        (lambda: L1(np.nan), ValueError, "L1: l1 must be a finite number, not negative, got nan"),
+        (lambda: ElasticNet(1.0, np.inf), ValueError, "ElasticNet: l2 must be a finite number"),
         (lambda: L2("1"), TypeError, "L2: l2 must be a number, got '1'"),
         (lambda: L2(1.0, of=[1.0]), TypeError, "L2: of must be modules, parameters or their names"),
-        (lambda: MaxNorm(0.0), ValueError, "MaxNorm: max_norm must be positive, got 0"),
-        (lambda: MaxNorm(-2.0), ValueError, "max_norm must be finite and not negative"),
+        (
+            lambda: MaxNorm(0.0),
+            ValueError,
+            "MaxNorm: max_norm must be a finite number above 0, got 0",
+        ),
+        (lambda: MaxNorm(-2.0), ValueError, "max_norm must be a finite number above 0"),
     ],
 )
 def test_strengths_are_checked(make, error, message) -> None:

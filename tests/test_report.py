@@ -346,7 +346,7 @@ def test_table() -> None:
     assert head.split() == ["layer", "phase", "µs", "a", "step", "share", "GFLOP/s", "of", "peak"]
     layers = [line.split("  ")[0] for line in lines[3 : lines.index("", 3)]]
     assert [name for name in layers if name] == [
-        "data", "0 Dense 2→16", "1 Dense 16→8", "2 Dense 8→3", "metrics", "loss", "threads",
+        "data", "0 Dense 2→16", "1 Dense 16→8", "2 Dense 8→3", "loss", "metrics", "threads",
     ]  # fmt: skip
     shares = [line for line in lines if line.startswith("the step")]
     assert "100.0 %" in shares[0]

@@ -102,8 +102,8 @@ def test_form_of_labels() -> None:
         (X[:0], ValueError, "x is empty"),
         (X[0], ValueError, "x has 1 axis"),
         (np.full((1, 3), np.nan, np.float32), ValueError, "x is nan at row 0, column 0"),
-        (np.array([["a", "b", "c"]]), TypeError, "wanted are real numbers"),
-        (X.astype(complex), TypeError, "wanted are real numbers"),
+        (np.array([["a", "b", "c"]]), TypeError, "expected real numbers"),
+        (X.astype(complex), TypeError, "expected real numbers"),
     ],
 )
 def test_bad_inputs(x: np.ndarray, error: type[Exception], match: str) -> None:

@@ -241,5 +241,7 @@ def test_a_program_asks_for_the_numbers_of_its_steps() -> None:
     assert program is not None
     order = np.arange(4)
     for wrong in (None, np.zeros((1, 2))):
-        with pytest.raises(ValueError, match=r"Program\.run: step_scalars: wants 3 numbers a step"):
+        with pytest.raises(
+            ValueError, match=r"Program\.run: step_scalars: expects 3 numbers a step"
+        ):
             program.run([x, x[:, :1].copy()], order, batch_size=4, step_scalars=wrong)

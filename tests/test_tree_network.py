@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fastprop as fp
+
 EXAMPLE = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "tree_network.py"))
 
 
@@ -24,6 +26,7 @@ def test_each_tree_has_a_graph_of_its_own() -> None:
 
 
 def test_it_learns(capsys: pytest.CaptureFixture[str]) -> None:
+    fp.seed(0)
     EXAMPLE["main"](steps=300)
     text = capsys.readouterr().out
     errors = [float(e) for e in re.findall(r"off by about ([\d.]+)", text)]

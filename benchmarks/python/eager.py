@@ -27,7 +27,10 @@ import fastprop as fp
 from fastprop import _core, nn, optim
 from fastprop import functional as F
 
-Call = Callable[[], Any]
+from .eager_ops import Call, backward_call, forward_calls
+
+_LIMIT = 3.0
+"""Microseconds that an op should take at most."""
 STEPS = {"tiny": ((4, 64, 64, 1), 32), "mnist": ((784, 512, 512, 10), 128)}
 
 
@@ -39,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--rounds", type=int, default=9, help="default %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="of large ops, default %(default)s")
+    parser.add_argument("--only", default="", help="only ops with this in their name; no steps")
     parser.add_argument("--json", type=Path, help="write the figures")
     options = parser.parse_args(argv)
     for name in ("rounds", "threads"):
@@ -47,10 +51,14 @@ def main(argv: list[str] | None = None) -> int:
     # 0: as many as an op's shapes are worth, of those that the process may use.
     _core.set_eager_threads(1 if options.threads == 1 else 0)
     torch = _torch(options.threads)
-    figures = {**ops(torch, options.rounds), **steps(torch, options.rounds)}
+    figures = ops(torch, options.rounds, options.only)
+    if not options.only:
+        figures.update(steps(torch, options.rounds))
     width = max(map(len, figures))
     for name, row in figures.items():
         print(f"{name:<{width}}  " + "  ".join(f"{who} {value:8.2f}" for who, value in row.items()))
+    slow = [n for n, row in figures.items() if row["fastprop"] > _LIMIT and "step" not in n]
+    print(f"\nAbove {_LIMIT:g} µs: {', '.join(slow) or 'none'}")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
     return 0
@@ -67,63 +75,16 @@ def _torch(threads: int) -> Any:
 
 # -- single ops ------------------------------------------------------------------------------------
 
-INDEX = np.array([0, 2, 1])
-PLACES = np.array([[0], [1], [2], [3]])
 
-# Both libraries under one spelling: x, y [4, 8], b [8], W [8, 8], i, p the indices above.
-SAME: dict[str, Callable[..., Any]] = {
-    "x + y": lambda x, y, b, W, i, p: x + y,
-    "x + b": lambda x, y, b, W, i, p: x + b,
-    "2 * x": lambda x, y, b, W, i, p: 2 * x,
-    "x / y": lambda x, y, b, W, i, p: x / y,
-    "x ** 2": lambda x, y, b, W, i, p: x**2,
-    "-x": lambda x, y, b, W, i, p: -x,
-    "exp": lambda x, y, b, W, i, p: x.exp(),
-    "tanh": lambda x, y, b, W, i, p: x.tanh(),
-    "relu": lambda x, y, b, W, i, p: x.relu(),
-    "x @ W": lambda x, y, b, W, i, p: x @ W,
-    "x @ b": lambda x, y, b, W, i, p: x @ b,
-    "sum": lambda x, y, b, W, i, p: x.sum(),
-    "mean of rows": lambda x, y, b, W, i, p: x.mean(0),
-    "x > y": lambda x, y, b, W, i, p: x > y,
-    "x[0]": lambda x, y, b, W, i, p: x[0],
-    "x[1:3]": lambda x, y, b, W, i, p: x[1:3],
-    "x[:, 1]": lambda x, y, b, W, i, p: x[:, 1],
-    "x[index]": lambda x, y, b, W, i, p: x[i],
-    "reshape": lambda x, y, b, W, i, p: x.reshape(8, 4),
-    "transpose": lambda x, y, b, W, i, p: x.T,
-    "unsqueeze": lambda x, y, b, W, i, p: x.unsqueeze(0),
-    "softmax": lambda x, y, b, W, i, p: x.softmax(1),
-    "cumsum": lambda x, y, b, W, i, p: x.cumsum(0),
-    "gather": lambda x, y, b, W, i, p: x.gather(1, p),
-    "var": lambda x, y, b, W, i, p: x.var(0),
-}
-
-
-def ops(torch: Any, rounds: int) -> dict[str, dict[str, float]]:
-    """Microseconds of each op, the history included."""
-    rng = np.random.default_rng(0)
-    arrays = [rng.uniform(0.5, 0.9, s).astype(np.float32) for s in ((4, 8), (4, 8), (8,), (8, 8))]
-    ours = [*(fp.tensor(a, requires_grad=True) for a in arrays), INDEX, PLACES]
-    makers = {"fastprop": ours}
-    if torch is not None:
-        theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
-        makers["PyTorch"] = [*theirs, torch.tensor(INDEX), torch.tensor(PLACES)]
-    calls = {
-        (name, who): (lambda f=f, a=operands: f(*a))  # type: ignore[misc]
-        for name, f in SAME.items()
-        for who, operands in makers.items()
-    }
-    x, y, b, W = ours[:4]
-    calls["dense", "fastprop"] = lambda: F.dense(x, W, b)
-    calls["concatenate", "fastprop"] = lambda: F.concatenate([x, y])
-    calls["where", "fastprop"] = lambda: F.where(x, x, y)
-    if torch is not None:
-        tx, ty, tb, tW = makers["PyTorch"][:4]
-        calls["dense", "PyTorch"] = lambda: torch.nn.functional.linear(tx, tW, tb)
-        calls["concatenate", "PyTorch"] = lambda: torch.cat([tx, ty])
-        calls["where", "PyTorch"] = lambda: torch.where(tx > 0, tx, ty)
-    return _measured(calls, 1000, rounds, min, " µs")
+def ops(torch: Any, rounds: int, named: str) -> dict[str, dict[str, float]]:
+    """Microseconds of each op, its history included, and of the op and a pass back from it."""
+    calls = {key: call for key, call in forward_calls(torch).items() if named in key[0]}
+    figures = _measured(calls, 300, rounds, min, " µs")
+    both = {key: backward_call(call) for key, call in calls.items()}
+    back = {key: call for key, call in both.items() if call is not None}
+    for name, row in _measured(back, 300, rounds, min, " µs").items():
+        figures[name].update({f"{who} and back": value for who, value in row.items()})
+    return figures
 
 
 # -- training steps --------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from .contestants import CONTESTANTS, label
 from .race import Result
 from .report import duration, threads_text
 
+# Told apart by those who see no red or no green, and in grey.
 _COLORS = dict(
-    zip(CONTESTANTS, ("#d1495b", "#30638e", "#7fa7c9", "#3c7a5a", "#8fc1a3"), strict=True)
+    zip(CONTESTANTS, ("#d55e00", "#1f5a8c", "#7fb3de", "#6b6b6b", "#b8b8b8"), strict=True)
 )
 _LIMIT = {"color": "0.2", "lw": 1.2, "ls": "--"}
 
@@ -28,7 +29,7 @@ def bars(path: Path, facts: dict[str, Any], results: list[Result]) -> None:
         axis.set_title(threads_text(threads), loc="left", fontsize=10)
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
-    figure.supylabel("time of a training step, fastprop = 1", fontsize=10)
+    figure.supylabel("time of a training step, fastprop = 1 (log scale)", fontsize=10)
     figure.supxlabel(f"{facts['cpu']}, {facts['date']}", fontsize=8, color="0.4")
     figure.savefig(path, dpi=150)
     plt.close(figure)
@@ -59,16 +60,16 @@ def _bars(axis: Any, keys: list[str], results: list[Result]) -> None:
             ends = (j - 0.45, j + 0.45)
             name = "machine's limit" if j == 0 else None
             axis.plot(ends, [result.limit / unit] * 2, label=name, **_LIMIT)
-    axis.set_xticks(range(len(results)), [_label(r) for r in results], fontsize=6.5)
-    axis.set_yscale("log")
+    axis.set_xticks(range(len(results)), [_label(r) for r in results], fontsize=7)
+    _logarithmic(axis)
     low, high = axis.get_ylim()
-    axis.set_ylim(min(low, 0.4), high * 2.5)  # room for the numbers
+    axis.set_ylim(min(low, 0.4), high * 4)  # room for the numbers
     axis.spines[["top", "right"]].set_visible(False)
 
 
 def _label(result: Result) -> str:
     name, _, shape = result.work.title.partition(" ")
-    return f"{name}\n{shape}"
+    return "\n".join([name, *shape.split(", ", 1)])
 
 
 def _unit(result: Result) -> float | None:
@@ -90,7 +91,7 @@ def curves(path: Path, facts: dict[str, Any], panels: dict[str, list[tuple[int, 
         axis.remove()
     for axis, (title, points) in zip(axes.ravel(), panels.items(), strict=False):
         _curve(axis, points)
-        axis.set_title(title, loc="left", fontsize=10)
+        axis.set_xlabel(title, fontsize=9)
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     figure.supylabel("time of a training step, µs", fontsize=10)
@@ -108,11 +109,23 @@ def _curve(axis: Any, points: list[tuple[int, Result]]) -> None:
     if limits:
         axis.plot(*zip(*limits, strict=True), label="machine's limit", **_LIMIT)
     axis.set_xscale("log", base=2)
-    axis.set_yscale("log")
-    axis.set_xticks([at for at, _ in points], [str(at) for at, _ in points], fontsize=7)
+    axis.set_xticks([at for at, _ in points], [str(at) for at, _ in points], fontsize=8)
     axis.minorticks_off()
+    _logarithmic(axis)
     axis.grid(axis="y", color="0.9", lw=0.6)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def _logarithmic(axis: Any) -> None:
+    """A logarithmic axis of y with plain numbers, and some more of them where it is short."""
+    from matplotlib import ticker
+
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    steps = (1.0,) if high > 100 * low else (1.0, 2.0, 3.0, 4.0, 6.0)
+    axis.yaxis.set_major_locator(ticker.LogLocator(subs=steps))
+    axis.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.yaxis.set_minor_locator(ticker.NullLocator())
 
 
 def _pyplot() -> Any:

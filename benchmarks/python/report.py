@@ -131,8 +131,6 @@ def write_markdown(path: Path, table: str) -> None:
 def duration(microseconds: float | None) -> str:
     if microseconds is None:
         return "-"
-    if microseconds < 1000:
-        return f"{microseconds:.3g} µs" if microseconds < 100 else f"{microseconds:.0f} µs"
-    return (
-        f"{microseconds / 1000:.3g} ms" if microseconds < 1e5 else f"{microseconds / 1000:.0f} ms"
-    )
+    value, unit = (microseconds, "µs") if microseconds < 1000 else (microseconds / 1000, "ms")
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{digits}f} {unit}"

@@ -157,7 +157,7 @@ WORKS = {
 
 
 def parse_work(text: str) -> Work:
-    """A work by its name, or one of one's own: widths, batch, and what differs from the usual.
+    """A work by its name, or one of your own: widths, batch, and what differs from the usual.
 
     ``300-150-32-150-300@64:mse:tanh:sgd:float64:skip``; without words it is a ReLU network that
     Adam trains on cross-entropy in float32. ``128x16`` stands for sixteen layers of 128.

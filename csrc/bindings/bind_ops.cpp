@@ -7,6 +7,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "core/aligned_buffer.h"
 #include "core/denormals.h"
 #include "kernels/activation.h"
 #include "kernels/finite.h"
@@ -106,11 +107,33 @@ py::object wrapped_index(const py::array& index, std::int64_t count) {
 }
 
 py::array_t<std::int64_t> permutation_of(std::uint64_t seed, std::uint32_t stream,
-                                         std::uint32_t step, Index n) {
-    require(n >= 0, "permutation: n must not be negative, got ", n);
-    py::array_t<std::int64_t> order(n);
-    permutation(seed, stream, step, order.mutable_data(), n);
+                                         std::uint32_t step, Index n, Index count) {
+    require(n >= 0 && count >= 0, "permutation: n and count must not be negative, got ", n, ", ",
+            count);
+    py::array_t<std::int64_t> order(n * count);
+    std::int64_t* rows = order.mutable_data();
+    for (Index i = 0; i < count; ++i)
+        permutation(seed, stream, step + static_cast<std::uint32_t>(i), rows + i * n, n);
     return order;
+}
+
+/// Zeroed arrays that look like others, each on a cache line, one behind the other in one array.
+py::list flat_views(const std::vector<py::array>& like) {
+    const auto place = [](const py::array& array) {
+        return align_up(static_cast<std::size_t>(array.nbytes()));
+    };
+    std::size_t bytes = kAlignment;
+    for (const py::array& array : like) bytes += place(array);
+    const auto flat = py::module_::import("numpy").attr("zeros")(bytes, "uint8").cast<py::array>();
+    auto* raw = static_cast<char*>(flat.request(true).ptr);
+    raw += align_up(reinterpret_cast<std::uintptr_t>(raw)) - reinterpret_cast<std::uintptr_t>(raw);
+    py::list views;
+    for (const py::array& array : like) {
+        const std::vector<py::ssize_t> shape(array.shape(), array.shape() + array.ndim());
+        views.append(py::array(array.dtype(), shape, raw, flat));
+        raw += place(array);
+    }
+    return views;
 }
 
 Index panel_width_of(const py::dtype& dtype) {
@@ -140,7 +163,12 @@ void bind_ops(py::module_& m) {
         "all_finite", [](const py::array& array) { return first_nonfinite_of(array) < 0; },
         py::arg("array"), "True if no element is NaN or infinite.");
     m.def("permutation", &permutation_of, py::arg("seed"), py::arg("stream"), py::arg("step"),
-          py::arg("n"), "A random order of range(n) that depends on the arguments alone.");
+          py::arg("n"), py::arg("count") = 1,
+          "A random order of range(n) that depends on the arguments alone; those of `count` steps, "
+          "one behind the other.");
+    m.def("flat_views", &flat_views, py::arg("like"),
+          "Zeroed arrays of the same shapes and dtypes, each on a cache line, one behind the other "
+          "in one array.");
     m.def("panel_width", &panel_width_of, py::arg("dtype"),
           "Columns in a panel of a packed matrix, at this instruction-set level.");
 }

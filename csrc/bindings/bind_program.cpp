@@ -1,5 +1,7 @@
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <functional>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -84,6 +86,30 @@ void take_order(const py::object& order, std::vector<std::int64_t>& numbers, Run
     request.count = view.size();
 }
 
+struct RowOutput {
+    py::dtype dtype;
+    std::vector<Index> shape;  ///< the first extent is that of the run
+};
+
+/// A Program without its memory: from it Programs on other arrays of the same sizes are made.
+struct Template {
+    Program::Parts parts;  ///< whose buffers lie nowhere
+    std::vector<RowOutput> rows;
+};
+
+/// Whether no byte is in two of the buffers.
+bool apart(std::vector<Buffer> buffers) {
+    const auto empty = [](const Buffer& b) { return b.bytes == 0; };
+    buffers.erase(std::remove_if(buffers.begin(), buffers.end(), empty), buffers.end());
+    const std::less<> before;
+    std::sort(buffers.begin(), buffers.end(),
+              [&](const Buffer& a, const Buffer& b) { return before(a.data, b.data); });
+    const auto overlap = [&](const Buffer& a, const Buffer& b) {
+        return before(b.data, static_cast<char*>(a.data) + a.bytes);
+    };
+    return std::adjacent_find(buffers.begin(), buffers.end(), overlap) == buffers.end();
+}
+
 /// A Program and the arrays that its buffers are views of.
 class BoundProgram {
 public:
@@ -112,19 +138,35 @@ public:
         program_ = std::make_unique<Program>(std::move(parts));
     }
 
-    /// The same Program on other arrays of the same sizes.
-    BoundProgram(const BoundProgram& other, std::vector<py::array> buffers)
-        : buffers_(std::move(buffers)), rows_(other.rows_), num_scalars_(other.num_scalars_) {
-        Program::Parts parts = other.program_->parts();
-        require(buffers_.size() == parts.buffers.size(), "Program.rebound: expects ",
-                parts.buffers.size(), " buffers, got ", buffers_.size());
-        for (std::size_t i = 0; i < buffers_.size(); ++i) {
-            const TensorView view = view_of_array(buffers_[i], false, "Program.rebound");
-            require(view.bytes() == parts.buffers[i].bytes, "Program.rebound: buffer ", i, " has ",
+    BoundProgram(Program::Parts parts, std::vector<RowOutput> rows, std::vector<py::array> buffers)
+        : buffers_(std::move(buffers)),
+          rows_(std::move(rows)),
+          num_scalars_(static_cast<Index>(parts.scalars.size())) {
+        program_ = std::make_unique<Program>(std::move(parts));
+    }
+
+    /// The Program of a template on other arrays of the same sizes; nothing if two share memory.
+    static std::unique_ptr<BoundProgram> of(const Template& planned,
+                                            std::vector<py::array> buffers) {
+        Program::Parts parts = planned.parts;
+        require(buffers.size() == parts.buffers.size(), "Template.program: expects ",
+                parts.buffers.size(), " buffers, got ", buffers.size());
+        for (std::size_t i = 0; i < buffers.size(); ++i) {
+            const TensorView view = view_of_array(buffers[i], false, "Template.program");
+            require(view.bytes() == parts.buffers[i].bytes, "Template.program: buffer ", i, " has ",
                     view.bytes(), " bytes, expected ", parts.buffers[i].bytes);
             parts.buffers[i].data = view.data;
         }
-        program_ = std::make_unique<Program>(std::move(parts));
+        if (!apart(parts.buffers)) return nullptr;
+        return std::make_unique<BoundProgram>(std::move(parts), planned.rows, std::move(buffers));
+    }
+
+    /// What makes Programs like this one; nothing if two of its buffers share memory.
+    std::optional<Template> as_template() const {
+        Template made{program_->parts(), rows_};
+        if (!apart(made.parts.buffers)) return std::nullopt;
+        for (Buffer& buffer : made.parts.buffers) buffer.data = nullptr;
+        return made;
     }
 
     /// Fills in everything but the threads and who is asked about interrupts.
@@ -199,11 +241,6 @@ public:
     std::tuple<Index, Index> latest() const { return {program_->runs(), program_->latest_steps()}; }
 
 private:
-    struct RowOutput {
-        py::dtype dtype;
-        std::vector<Index> shape;  ///< the first extent is that of the run
-    };
-
     std::vector<py::array> buffers_;
     std::unique_ptr<Program> program_;
     std::vector<RowOutput> rows_;
@@ -218,6 +255,7 @@ void prepare_run(const py::object& program, const RunArguments& arguments, Progr
 }
 
 void bind_program(py::module_& m) {
+    py::class_<Template> planned(m, "Template", "A Program without its memory.");
     py::class_<BoundProgram>(m, "Program",
                              "A flat list of instructions over one arena; see fastprop.graph.")
         .def(py::init<std::size_t, Index, std::vector<py::array>, const py::sequence&,
@@ -235,14 +273,14 @@ void bind_program(py::module_& m) {
             "per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 "
             "non-finite, 2 interrupted), and the exception of an interrupt. To `profile` [threads, "
             "instructions + 2, 2] it adds nanoseconds.")
-        .def(
-            "rebound",
-            [](const BoundProgram& program, std::vector<py::array> buffers) {
-                return std::make_unique<BoundProgram>(program, std::move(buffers));
-            },
-            py::arg("buffers"), "The same Program on other buffers of the same sizes.")
+        .def("template", &BoundProgram::as_template,
+             "What makes Programs like this one on other arrays, without its memory; None if two "
+             "of its buffers share theirs.")
         .def("latest", &BoundProgram::latest,
              "How many runs have come to an end, and the complete steps of the latest one.");
+    planned.def("program", &BoundProgram::of, py::arg("buffers"),
+                "The Program on buffers of the sizes of the first ones; None if two of them share "
+                "memory.");
 }
 
 }  // namespace fastprop

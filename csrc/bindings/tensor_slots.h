@@ -25,9 +25,19 @@ enum Slot {
     kSlots
 };
 
+/// A Spec of Python's is a tuple.
+enum SpecField { spec_shape, spec_dtype, spec_batched };
+
 /// Python's class, and the offsets of its slots, once `bind_tensor` has looked.
 inline PyTypeObject* tensor_type = nullptr;
 inline std::array<Py_ssize_t, kSlots> tensor_offsets{};
+/// Context variables that say what becomes of an op.
+struct Modes {
+    PyObject* grad_enabled = nullptr;  ///< whether derivatives are recorded
+    PyObject* trace = nullptr;         ///< None where nothing is being traced
+    PyObject* scope = nullptr;         ///< what symbolic Tensors are recorded for
+};
+inline Modes modes;
 /// Threads of every op and effect; 0: as many as its work is worth.
 inline int eager_threads = 0;
 /// Orders results, and changes of what they came from.

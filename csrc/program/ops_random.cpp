@@ -56,15 +56,18 @@ void random_kernel(const Call& call, const Team& team) {
          call.attr(5));
 }
 
-/// mixup(x) -> y: the batch mixed with its mirror image; attributes seed_lo, seed_hi, stream, step,
-/// alpha.
+/// mixup(x) -> y: the batch mixed with itself, shifted by some rows; attributes seed_lo, seed_hi,
+/// stream, step, alpha, back (1 shifts to the other side, which is the derivative).
 template <class T>
 void mixup_kernel(const Call& call, const Team& team) {
     const TensorView& x = call.in[0];
     const Range rows = team.slice(x.rows());
     if (rows.empty()) return;
-    mix_with_mirror(x.as<T>(), call.out[0].as<T>(), mixup_share(stream_of(call), call.attr(4)),
-                    x.rows(), x.row_size(), rows.begin, rows.size());
+    const RandomStream stream = stream_of(call);
+    Index shift = mixup_shift(stream, x.rows());
+    if (call.attr(5) != 0.0 && shift != 0) shift = x.rows() - shift;
+    mix_with_shifted(x.as<T>(), call.out[0].as<T>(), mixup_share(stream, call.attr(4)), shift,
+                     x.rows(), x.row_size(), rows.begin, rows.size());
 }
 
 void check_random(const Call& call) {
@@ -137,7 +140,7 @@ void check_mixup(const Call& call) {
 std::vector<OpEntry> random_ops() {
     return {
         {"mixup",
-         {"seed_lo", "seed_hi", "stream", "step", "alpha"},
+         {"seed_lo", "seed_hi", "stream", "step", "alpha", "back"},
          1,
          1,
          1,

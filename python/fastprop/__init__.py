@@ -194,7 +194,9 @@ def __getattr__(name: str) -> Any:
         return import_module(f"{__name__}.{name}")
     if name in _DERIVATIVES:
         return getattr(import_module(f"{__name__}.autograd"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fastprop import hints
+
+    raise hints.missing(f"module {__name__!r} has no attribute {name!r}", name, hints.FUNCTIONS)
 
 
 def __dir__() -> list[str]:

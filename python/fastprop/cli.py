@@ -72,7 +72,11 @@ def _add_bench(commands: Any) -> None:
         metavar="WIDTHS",
         help="widths from inputs to outputs, such as 784-512-512-10; default: a few of all sizes",
     )
-    bench.add_argument("--batch", type=_at_least(1), help="rows of a step; default: 128")
+    bench.add_argument(
+        "--batch",
+        type=_at_least(1),
+        help="rows of a step; default: 128, but the standard networks have their own",
+    )
     bench.add_argument(
         "--threads",
         type=_threads,
@@ -90,7 +94,7 @@ def _add_bench(commands: Any) -> None:
     bench.add_argument("--activation", default="relu", help="default: %(default)s")
     bench.add_argument("--loss", help="default: mse for one output, else cross_entropy")
     bench.add_argument(
-        "--seconds", type=_positive, default=1.0, help="of each timing; default: %(default)s"
+        "--seconds", type=_positive, default=1.0, help="length of a timing; default: %(default)s"
     )
     bench.add_argument(
         "--report", action="store_true", help="also show where the time of a step goes"

@@ -86,6 +86,8 @@ def run(
         DemoError: A package is missing, or the picture cannot be written.
     """
     require_matplotlib()
+    if not output.parent.is_dir():
+        raise DemoError(f"the picture {output} cannot be written: there is no folder for it")
     x, y = load_digits()
     x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.25, seed=seed)
     trainer = Trainer(

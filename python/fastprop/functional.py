@@ -1,6 +1,7 @@
 """Functions on Tensors. They take arrays and numbers too, and run at once or are recorded."""
 
 import sys
+from typing import NoReturn
 
 from fastprop.graph.indexing import getitem
 from fastprop.graph.loss_rows import (
@@ -157,5 +158,12 @@ __all__ = [
     # data
     "gather_rows", "top_k_correct", "binary_correct",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> NoReturn:
+    from fastprop import hints
+
+    raise hints.missing(f"module {__name__!r} has no attribute {name!r}", name, hints.FUNCTIONS)
+
 
 bind_functions(sys.modules[__name__])

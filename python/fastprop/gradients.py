@@ -16,9 +16,9 @@ from typing import Any, SupportsFloat
 import numpy as np
 
 from fastprop import functional as F
+from fastprop.checks import real_number
 from fastprop.graph.op import grad_mode
 from fastprop.graph.tensor import Tensor
-from fastprop.nn.checks import real_number
 from fastprop.registry import type_name
 
 Gradients = Sequence[Tensor | None]

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from fastprop import functional as F
+from fastprop.checks import positive_int
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 from fastprop.losses.reduce import check_labels, predictions, targets_like
-from fastprop.nn.checks import positive_int
 from fastprop.registry import constructor_arguments, lookup, type_name
 
 Sums = tuple[Tensor, ...]
@@ -175,10 +175,10 @@ def _labels(name: str, pred: Tensor, target: TensorLike) -> Tensor:
         raise ValueError(f"{name}: scores must be [rows, classes], got shape {pred.shape}")
     rows, classes = pred.shape
     if target.shape == pred.shape:
-        return F.argmax(target if target.dtype.kind == "f" else F.cast(target, pred.dtype))
+        return F.argmax(target if target.dtype.kind == "f" else F.cast(target, pred.dtype), axis=1)
     if target.shape not in ((rows,), (rows, 1)):
         raise ValueError(
-            f"{name}: targets have shape {target.shape}; scores of shape {pred.shape} want labels "
+            f"{name}: targets have shape {target.shape}; scores of shape {pred.shape} need labels "
             f"({rows},) or one-hot rows {pred.shape}"
         )
     if target.dtype.kind != "i":

@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 import operator
 import threading
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, SupportsIndex
+from functools import cache
+from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -136,7 +138,7 @@ class Generator:
         self, op: str, shape: Sequence[int], dtype: DTypeLike, **parameters: float
     ) -> NDArray[Any]:
         for name, value in parameters.items():
-            if not np.isfinite(value):
+            if not math.isfinite(value):
                 raise ValueError(f"{op}: {name} must be finite, got {value}")
         out = np.empty(tuple(shape), check_float_dtype(op, dtype))
         seed, stream = self.next_stream()
@@ -166,8 +168,12 @@ def fill(
             "step": step,
             **parameters,
         }
-        code, names = _core.op_info(op)
+        code, names = _op_info(op)
         _core.execute(code, [], [out], [float(attrs[name]) for name in names])
+
+
+_op_info = cache(_core.op_info)
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def check_float_dtype(where: str, dtype: DTypeLike) -> np.dtype[Any]:
@@ -180,7 +186,7 @@ def check_float_dtype(where: str, dtype: DTypeLike) -> np.dtype[Any]:
         wanted = np.dtype(dtype)
     except TypeError:
         raise TypeError(f"{where}: dtype must be float32 or float64, got {dtype!r}") from None
-    if dtype is None or wanted not in (np.dtype(np.float32), np.dtype(np.float64)):
+    if dtype is None or wanted not in _FLOATS:
         raise TypeError(f"{where}: dtype must be float32 or float64, got {dtype!r}")
     return wanted
 
@@ -221,6 +227,62 @@ def drawing_from(generator: Generator) -> Iterator[None]:
         yield
     finally:
         _instead.reset(token)
+
+
+class Step:
+    """The random numbers of one step of a Program, for eager ops that do the same one by one.
+
+    Args:
+        seed: Of the run.
+        number: Of the step.
+
+    Attributes:
+        streams: How many calls have drawn so far.
+    """
+
+    __slots__ = ("number", "seed", "streams")
+
+    def __init__(self, seed: int, number: int) -> None:
+        self.seed, self.number, self.streams = seed, number, 0
+
+    def next_stream(self) -> int:
+        """What a trace gives the next call that draws."""
+        self.streams += 1
+        return self.streams - 1
+
+
+_step: ContextVar[Step | None] = ContextVar("_step", default=None)
+
+current_step: Callable[[], Step | None] = _step.get
+
+
+@contextmanager
+def drawing_as(step: Step) -> Iterator[None]:
+    """Inside the block dropout, noise and mixup draw what a Program draws in that step."""
+    token = _step.set(step)
+    try:
+        yield
+    finally:
+        _step.reset(token)
+
+
+class Counting(Protocol):
+    """Something whose random numbers depend on how often it was called."""
+
+    calls: int
+
+
+_counting: weakref.WeakSet[Counting] = weakref.WeakSet()
+
+
+def counts_calls(function: Counting) -> None:
+    """Let repetitions of a computation set the count of this function back."""
+    _counting.add(function)
+
+
+def call_counts() -> list[tuple[Counting, int]]:
+    """Where those functions are."""
+    return [(function, function.calls) for function in _counting]
 
 
 def seed(value: SupportsIndex) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from fastprop import functional as F
+from fastprop.checks import real_number
 from fastprop.graph.effects import effect
 from fastprop.graph.op import grad_mode
 from fastprop.graph.parameter import Parameter
@@ -100,7 +101,8 @@ def _items(model: Module) -> dict[str, Module | Parameter]:
 
 
 def _named(where: str, model: Module, name: str) -> Module | Parameter:
-    return lookup(where, "module or parameter", name, _items(model))
+    known = {label: item for label, item in _items(model).items() if label}
+    return lookup(where, "module or parameter", name, known)
 
 
 class ElasticNet(_OfWeights):
@@ -118,8 +120,8 @@ class ElasticNet(_OfWeights):
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, of: Of = None) -> None:
         super().__init__(of)
-        self.l1 = _strength(type_name(self), "l1", l1)
-        self.l2 = _strength(type_name(self), "l2", l2)
+        self.l1 = real_number(type_name(self), "l1", l1)
+        self.l2 = real_number(type_name(self), "l2", l2)
 
     def __call__(self, model: Module) -> Tensor:
         """The penalty as a scalar Tensor."""
@@ -202,9 +204,7 @@ class MaxNorm(_OfWeights):
 
     def __init__(self, max_norm: float = 3.0, of: Of = None) -> None:
         super().__init__(of)
-        self.max_norm = _strength("MaxNorm", "max_norm", max_norm)
-        if self.max_norm == 0:
-            raise ValueError("MaxNorm: max_norm must be positive, got 0")
+        self.max_norm = real_number("MaxNorm", "max_norm", max_norm, above=True)
 
     def __call__(self, model: Module) -> None:
         """Shorten the weights that are too long; while tracing, in every step."""
@@ -220,11 +220,3 @@ class MaxNorm(_OfWeights):
 
     def __repr__(self) -> str:
         return f"MaxNorm({self.max_norm:g})"
-
-
-def _strength(name: str, parameter: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise TypeError(f"{name}: {parameter} must be a number, got {value!r}")
-    if not (np.isfinite(value) and value >= 0):
-        raise ValueError(f"{name}: {parameter} must be finite and not negative, got {value}")
-    return float(value)

@@ -218,7 +218,7 @@ std::vector<OpCase> remaining_cases() {
         cases.push_back({"lamb_update", {x, {1, 2, x[0]}}, {x}, {0}});
         cases.push_back({"average_update", {x}, {x}, {0}});
         cases.push_back({"accumulate_gradient", {x}, {x}, {0}});
-        cases.push_back({"mixup", {x}, {x}, {1, 2, 3, 4, 0.4}});
+        cases.push_back({"mixup", {x}, {x}, {1, 2, 3, 4, 0.4, 0}});
         cases.push_back({"random_uniform", {}, {x}, {1, 2, 3, 4, -1, 1}});
         cases.push_back({"random_normal", {}, {x}, {1, 2, 3, 4, 0, 1}});
         cases.push_back({"dropout", {x, x}, {x}, {1.5, 0.25, -1}, -1, 1, {}, 0});

@@ -264,24 +264,46 @@ TEST(Mixup, SharesAreOfTheBetaDistribution) {
     }
 }
 
-TYPED_TEST(Random, MixupMixesWithTheMirrorImage) {
+TEST(Mixup, PartnersAreEquallyLikely) {
+    for (const Index rows : {1, 2, 3, 10}) {
+        const int n = 30000;
+        std::vector<int> seen(static_cast<std::size_t>(rows));
+        for (int step = 0; step < n; ++step) {
+            const Index shift = mixup_shift({7, 11, static_cast<std::uint32_t>(step)}, rows);
+            ASSERT_TRUE(shift >= 0 && shift < rows);
+            ++seen[std::size_t(shift)];
+        }
+        EXPECT_EQ(seen[0], rows == 1 ? n : 0);
+        const double share = 1.0 / double(std::max<Index>(1, rows - 1));
+        for (Index shift = 1; shift < rows; ++shift)
+            EXPECT_NEAR(seen[std::size_t(shift)], n * share, 5 * std::sqrt(n * share)) << rows;
+    }
+}
+
+TYPED_TEST(Random, MixupMixesWithTheShiftedBatch) {
     using T = TypeParam;
     for (const Index rows : {1, 2, 5, 8}) {
         for (const Index columns : {1, 3, 16, 37}) {
             const std::vector<T> x = test::random_values<T>(rows * columns, 1);
-            const double share = mixup_share({(std::uint64_t{2} << 32) + 1, 3, 4}, 0.4);
-            std::vector<T> wanted(x.size());
-            for (Index i = 0; i < rows; ++i)
-                for (Index j = 0; j < columns; ++j)
-                    wanted[std::size_t(i * columns + j)] =
-                        static_cast<T>(share) * x[std::size_t(i * columns + j)] +
-                        static_cast<T>(1 - share) * x[std::size_t((rows - 1 - i) * columns + j)];
-            for (const int threads : {1, 2, 3}) {
-                std::vector<T> y = nan_values<T>(rows * columns);
-                run_op("mixup", {view(x, {rows, columns})}, {view(y, {rows, columns})},
-                       {1, 2, 3, 4, 0.4}, threads);
-                test::expect_close(y, std::vector<double>(wanted.begin(), wanted.end()),
-                                   4 * std::numeric_limits<T>::epsilon());
+            const RandomStream stream{(std::uint64_t{2} << 32) + 1, 3, 4};
+            const double share = mixup_share(stream, 0.4);
+            for (const int back : {0, 1}) {
+                const Index shift = back ? rows - mixup_shift(stream, rows)
+                                         : mixup_shift(stream, rows);
+                std::vector<T> wanted(x.size());
+                for (Index i = 0; i < rows; ++i)
+                    for (Index j = 0; j < columns; ++j)
+                        wanted[std::size_t(i * columns + j)] =
+                            static_cast<T>(share) * x[std::size_t(i * columns + j)] +
+                            static_cast<T>(1 - share) *
+                                x[std::size_t((i + shift) % rows * columns + j)];
+                for (const int threads : {1, 2, 3}) {
+                    std::vector<T> y = nan_values<T>(rows * columns);
+                    run_op("mixup", {view(x, {rows, columns})}, {view(y, {rows, columns})},
+                           {1, 2, 3, 4, 0.4, double(back)}, threads);
+                    test::expect_close(y, std::vector<double>(wanted.begin(), wanted.end()),
+                                       4 * std::numeric_limits<T>::epsilon());
+                }
             }
         }
     }

@@ -26,6 +26,15 @@ class Form:
         True if `value` is a NumPy array (no subclass) of this dtype, contiguous and aligned, with one or more rows of this shape; if its labels lie in [0, classes); and, where asked for, if its numbers are finite.
         """
 
+class Template:
+    """
+    A Program without its memory.
+    """
+    def program(self, buffers: collections.abc.Sequence[numpy.ndarray]) -> Program:
+        """
+        The Program on buffers of the sizes of the first ones; None if two of them share memory.
+        """
+
 class Program:
     """
     A flat list of instructions over one arena; see fastprop.graph.
@@ -45,10 +54,6 @@ class Program:
         """
         How many runs have come to an end, and the complete steps of the latest one.
         """
-    def rebound(self, buffers: collections.abc.Sequence[numpy.ndarray]) -> Program:
-        """
-        The same Program on other buffers of the same sizes.
-        """
     def run(
         self,
         sources: collections.abc.Sequence,
@@ -63,6 +68,10 @@ class Program:
     ) -> tuple[numpy.typing.NDArray[numpy.float64], list, int, int, typing.Any]:
         """
         Run whole steps with the GIL released; a batch ends with every `epoch_rows` rows, if that is not 0. Returns the recorded outputs [steps, n], the per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), and the exception of an interrupt. To `profile` [threads, instructions + 2, 2] it adds nanoseconds.
+        """
+    def template(self) -> Template | None:
+        """
+        What makes Programs like this one on other arrays, without its memory; None if two of its buffers share theirs.
         """
 
 class RunPool:
@@ -105,6 +114,13 @@ def accumulate(
     One pass back: derivatives by the targets (None: by all leaves) as a dict by id, where None is zero, and the leaves that were reached, in order.
     """
 
+def accumulate_gradients(
+    output: typing.Any, gradient: typing.Any, free: bool, create_graph: bool
+) -> None:
+    """
+    One pass back from an output, whose derivatives are added to the `grad` of leaves.
+    """
+
 def activation_info() -> list[tuple[str, bool]]:
     """
     Name of every activation in the order of its code, and whether its derivative is taken from its output (else from its input).
@@ -131,6 +147,9 @@ def bind_backward(
     differentiate: typing.Any,
     freed_error: typing.Any,
     changed_error: typing.Any,
+    make_seed: typing.Any,
+    zeros_like: typing.Any,
+    copy: typing.Any,
 ) -> None:
     """
     Tell `accumulate` the op of a freed node, and the functions of Python that it calls.
@@ -138,6 +157,7 @@ def bind_backward(
 
 def bind_tensor(
     tensor: type,
+    spec: type,
     plans: dict,
     make_plan: collections.abc.Callable,
     grad_enabled: typing.Any,
@@ -145,7 +165,7 @@ def bind_tensor(
     scope: typing.Any,
 ) -> None:
     """
-    Tell `apply` the class of its results, the dict of its plans and what makes one, and the context variables that decide whether an op is recorded, and for what.
+    Tell `apply` the class of its results and of their Specs, the dict of its plans and what makes one, and the context variables that decide whether an op is recorded, and for what.
     """
 
 def config() -> dict:
@@ -173,6 +193,11 @@ def execute(
 def first_nonfinite(array: numpy.ndarray) -> int:
     """
     Flat index of the first NaN or infinity, or -1 if there is none.
+    """
+
+def leaf(array: numpy.ndarray) -> typing.Any:
+    """
+    A contiguous array of a supported dtype as a Tensor, without a look at it.
     """
 
 def machine_speed(
@@ -205,6 +230,17 @@ def overwrite(
     Run an op that writes into the outputs, Tensors or arrays, and note the time.
     """
 
+def overwrite_each(
+    code: typing.SupportsInt | typing.SupportsIndex,
+    inputs: list,
+    outputs: list,
+    attrs: list,
+    numbers: list,
+) -> None:
+    """
+    Run an op that writes for each of many: an input, a tuple of outputs, the attributes in the op's order, the step's numbers. All are checked first.
+    """
+
 def panel_width(dtype: numpy.dtype[typing.Any]) -> int:
     """
     Columns in a panel of a packed matrix, at this instruction-set level.
@@ -215,9 +251,10 @@ def permutation(
     stream: typing.SupportsInt | typing.SupportsIndex,
     step: typing.SupportsInt | typing.SupportsIndex,
     n: typing.SupportsInt | typing.SupportsIndex,
+    count: typing.SupportsInt | typing.SupportsIndex = 1,
 ) -> numpy.typing.NDArray[numpy.int64]:
     """
-    A random order of range(n) that depends on the arguments alone.
+    A random order of range(n) that depends on the arguments alone; those of `count` steps, one behind the other.
     """
 
 def set_backward_observer(observer: typing.Any) -> typing.Any:

@@ -22,8 +22,14 @@ from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.ops_reduction import sum as reduce_sum
 from fastprop.graph.ops_shape import alias, reshape
 from fastprop.graph.tensor import Tensor, as_tensor
+from fastprop.registry import type_name
 
 Function = Callable[..., Any]
+
+
+def _check_function(name: str, fn: Any) -> None:
+    if not callable(fn):
+        raise TypeError(f"{name}: expects a function, got {type_name(fn)}")
 
 
 def _place(name: str, position: int, value: Any) -> Tensor:
@@ -92,6 +98,7 @@ def value_and_grad(
         TypeError: An argument to differentiate by is no float, or the value is no Tensor.
         ValueError: The value is not a scalar.
     """
+    _check_function("value_and_grad", fn)
     single = isinstance(argnums, int)
     wanted = [argnums] if isinstance(argnums, int) else list(argnums)
 
@@ -125,6 +132,7 @@ def vjp(fn: Function, *primals: ArrayLike) -> tuple[Tensor, Callable[..., Any]]:
     Raises:
         TypeError: A primal is no float, or the value is no Tensor.
     """
+    _check_function("vjp", fn)
     with grad_mode(True):
         places, _ = _places("vjp", primals, range(len(primals)))
         y = _value("vjp", fn(*places))
@@ -173,6 +181,7 @@ def jvp(fn: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[
         TypeError: A primal is no float, the value is no Tensor, or no tuples are given.
         ValueError: The tangents have other shapes.
     """
+    _check_function("jvp", fn)
     points, directions = _aligned("jvp", primals, tangents)
     with grad_mode(True):
         places, _ = _places("jvp", points, range(len(points)))
@@ -212,6 +221,7 @@ def hvp(fn: Function, primals: Sequence[Any], vectors: Sequence[Any]) -> tuple[T
         TypeError: A primal is no float, the value is no Tensor, or no tuples are given.
         ValueError: The vectors have other shapes, or the value is not a scalar.
     """
+    _check_function("hvp", fn)
     points, directions = _aligned("hvp", primals, vectors)
     with grad_mode(True):
         places, _ = _places("hvp", points, range(len(points)))
@@ -246,6 +256,7 @@ def jacobian(fn: Function, argnums: int | Sequence[int] = 0) -> Callable[..., An
     Raises:
         TypeError: An argument to differentiate by is no float, or the value is no Tensor.
     """
+    _check_function("jacobian", fn)
     single = isinstance(argnums, int)
     wanted = [argnums] if isinstance(argnums, int) else list(argnums)
 
@@ -285,7 +296,9 @@ def _by_columns(y: Tensor, x: Tensor, record: bool) -> Tensor:
 
 
 def hessian(fn: Function, argnum: int = 0) -> Callable[..., Tensor]:
-    r"""A function that gives the Hessian of `fn`, :math:`H_{ij} = \partial^2 y/\partial x_i \partial x_j`.
+    r"""A function that gives the Hessian of `fn`.
+
+    .. math:: H_{ij} = \frac{\partial^2 y}{\partial x_i\, \partial x_j}
 
     Args:
         fn: Function of arrays or Tensors with a scalar Tensor as its value.
@@ -297,6 +310,7 @@ def hessian(fn: Function, argnum: int = 0) -> Callable[..., Tensor]:
     Raises:
         TypeError: The argument is no float, or the value is no Tensor.
         ValueError: The value is not a scalar.
-    """  # noqa: E501
+    """
+    _check_function("hessian", fn)
     gradient = value_and_grad(fn, argnum)
     return jacobian(lambda *args, **kwargs: gradient(*args, **kwargs)[1], argnum)

@@ -122,7 +122,7 @@ class ArrayDataset(BaseDataset):
         chosen = np.asarray(rows)
         if chosen.ndim != 1 or not chosen.size or chosen.dtype.kind not in "iub":
             raise ValueError(
-                "ArrayDataset.take: wanted are numbers of rows or a mask, got shape "
+                "ArrayDataset.take: expects numbers of rows or a mask, got shape "
                 f"{chosen.shape} and dtype {chosen.dtype}"
             )
         made._rows = here[chosen]

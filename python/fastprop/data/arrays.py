@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastprop import _core
+from fastprop.registry import type_name
 
 Array = NDArray[Any]
 
@@ -45,7 +47,7 @@ def to_array(
     """
     array = _as_ndarray(name, value)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {array.dtype}; wanted are real numbers{_hint(array)}")
+        raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers{_hint(array)}")
     if keep_dtype:
         return array
     wanted = np.dtype(dtype) if dtype is not None else _default_dtype(array.dtype)
@@ -72,7 +74,7 @@ def _as_ndarray(name: str, value: Any) -> Array:
             raise TypeError(f"{name} is a masked array; fill the masked values first (x.filled(…))")
         return np.asarray(value)
     if value is None:
-        raise TypeError(f"{name} is None; wanted is an array")
+        raise TypeError(f"{name} is None, expected an array")
     library = type(value).__module__.partition(".")[0]
     if library in _FRAME_LIBRARIES and hasattr(value, "to_numpy"):
         return _from_frame(name, value)
@@ -80,6 +82,8 @@ def _as_ndarray(name: str, value: Any) -> Array:
         raise TypeError(f"{name} is a sparse matrix; convert it with x.toarray()")
     if library != "fastprop" and hasattr(value, "__dlpack__"):
         return _from_dlpack(name, value)
+    if isinstance(value, Mapping | Set | Iterator):
+        raise TypeError(f"{name} is a {type_name(value)}, expected an array, a frame or a list")
     try:
         return np.asarray(value)
     except ValueError as error:
@@ -92,13 +96,19 @@ def _from_frame(name: str, frame: Any) -> Array:
     if columns:
         dtypes = list(getattr(frame, "dtypes", []))
         bad = [f"{c!r} ({d})" for c, d in zip(columns, dtypes, strict=False) if not _is_numeric(d)]
+    elif not _is_numeric(frame.dtype):
+        named = "" if frame.name is None else f" {frame.name!r}"
+        raise TypeError(
+            f"{name}: the series{named} ({frame.dtype}) is not numeric; encode it as numbers first"
+        )
     else:
-        bad = [] if _is_numeric(frame.dtype) else [f"{frame.name!r} ({frame.dtype})"]
+        bad = []
     if bad:
         raise TypeError(
             f"{name}: column{'s' if len(bad) > 1 else ''} {', '.join(bad[:5])}"
             f"{' …' if len(bad) > 5 else ''} of the data frame {'are' if len(bad) > 1 else 'is'} "
-            "not numeric; encode or drop"
+            f"not numeric; encode {'them' if len(bad) > 1 else 'it'} as numbers, or leave "
+            f"{'them' if len(bad) > 1 else 'it'} out"
         )
     array = np.asarray(frame.to_numpy())
     if array.dtype.kind == "O":  # nullable columns, or numbers mixed with booleans
@@ -192,6 +202,6 @@ def _nonfinite_message(name: str, array: Array, index: tuple[Any, ...], original
         if np.isfinite(source):
             return f"{name}: {source!r} at {where} is too large for {array.dtype}"
     return (
-        f"{name} is {value} at {where}; wanted are finite numbers "
+        f"{name} is {value} at {where}, expected finite numbers "
         "(check_finite=False skips the check)"
     )

@@ -56,7 +56,7 @@ def _table(where: str, table: Any) -> Any:
     if isinstance(table, pa.Table):
         return _without_views(pa, table)
     raise TypeError(
-        f"{where}: wanted is a pyarrow.Table or something with __arrow_c_stream__, got "
+        f"{where}: expects a pyarrow.Table or something with __arrow_c_stream__, got "
         f"{type_name(table)}"
     )
 

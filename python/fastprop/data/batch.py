@@ -67,7 +67,7 @@ def as_batch(where: str, item: Any) -> Batch:
     if isinstance(item, tuple):
         if not 1 <= len(item) <= 3:
             raise ValueError(
-                f"{where} is a tuple of {len(item)}; wanted are (x, y) or (x, y, sample_weight), "
+                f"{where} is a tuple of {len(item)}, expected (x, y) or (x, y, sample_weight), "
                 "with a tuple of arrays as x for several inputs"
             )
         batch = Batch(*item)
@@ -91,7 +91,7 @@ def same_rows(where: str, batch: Batch) -> int:
     for name, array in named:
         if array.ndim == 0:
             raise ValueError(
-                f"{where}: {name} is a single number; wanted is an array with one row a sample"
+                f"{where}: {name} is a single number, expected an array with one row a sample"
             )
         if len(array) != len(named[0][1]):
             raise ValueError(

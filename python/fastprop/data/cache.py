@@ -7,6 +7,8 @@ import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -28,9 +30,11 @@ def cached(dataset: StreamDataset, folder: str | os.PathLike[str] | None) -> Arr
     from fastprop.data.array_dataset import ArrayDataset, ArrayStream
 
     temporary = folder is None
-    place = Path(tempfile.mkdtemp(prefix="fastprop-")) if folder is None else Path(folder)
+    with _writing(folder or tempfile.gettempdir()):
+        place = Path(tempfile.mkdtemp(prefix="fastprop-")) if folder is None else Path(folder)
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        with _writing(place):
+            place.mkdir(parents=True, exist_ok=True)
         names = [name.replace("[", "").replace("]", "") for name, _ in dataset.head().named]
         if not _is_complete(place, dataset):
             _write(place, dataset, names)
@@ -46,6 +50,20 @@ def cached(dataset: StreamDataset, folder: str | os.PathLike[str] | None) -> Arr
     return made
 
 
+@contextmanager
+def _writing(place: str | os.PathLike[str]) -> Iterator[None]:
+    """A full disk or a folder that is not to be written says what was asked of it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cache: decoded rows cannot be written here ({error.strerror}); give another folder, "
+            "cache(folder), or train on the dataset as it is",
+            os.fspath(place),
+        ) from error
+
+
 def _is_complete(folder: Path, dataset: StreamDataset) -> bool:
     """Does the folder hold these very rows, as far as can be told?"""
     wanted = dataset.fingerprint()
@@ -58,9 +76,11 @@ def _is_complete(folder: Path, dataset: StreamDataset) -> bool:
 
 def _write(folder: Path, dataset: StreamDataset, names: list[str]) -> None:
     """Write all rows, then the record: what was cut short is never taken for whole."""
-    (folder / _RECORD).unlink(missing_ok=True)
-    files = [_Growing(folder / f"{name}.npy") for name in names]
+    files: list[_Growing] = []
     try:
+        with _writing(folder):
+            (folder / _RECORD).unlink(missing_ok=True)
+            files += [_Growing(folder / f"{name}.npy") for name in names]
         first: Batch | None = None
         for block in range(len(dataset.block_rows)):
             for piece in dataset.read(block, 1):
@@ -68,16 +88,18 @@ def _write(folder: Path, dataset: StreamDataset, names: list[str]) -> None:
                     first = piece
                 if [n for n, _ in piece.named] != [n for n, _ in first.named]:
                     raise ValueError(f"cache: {dataset.block_name(block)} has other arrays")
-                for file, array in zip(files, piece.arrays, strict=True):
-                    file.append(array, dataset.block_name(block))
-        for file in files:
-            file.finish()
+                with _writing(folder):
+                    for file, array in zip(files, piece.arrays, strict=True):
+                        file.append(array, dataset.block_name(block))
+        with _writing(folder):
+            for file in files:
+                file.finish()
+            record = {"from": dataset.fingerprint()}
+            (folder / _RECORD).write_text(json.dumps(record), encoding="utf-8")
     except BaseException:
         for file in files:
             file.give_up()
         raise
-    record = {"from": dataset.fingerprint()}
-    (folder / _RECORD).write_text(json.dumps(record), encoding="utf-8")
 
 
 class _Growing:
@@ -118,5 +140,6 @@ class _Growing:
         os.replace(self._part, self._path)
 
     def give_up(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what is buffered still does not fit on the disk
+            self._file.close()
         self._part.unlink(missing_ok=True)

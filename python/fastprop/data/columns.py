@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +14,9 @@ from fastprop.data.extras import load
 Array = NDArray[Any]
 
 _OFFERS_MISSING = (
-    "missing='drop' leaves such rows out, missing=0 or missing={{{name!r}: 0}} fills in a number, "
-    "columns=[…] without it leaves out the column"
+    "missing='drop' leaves such rows out, missing=0 or missing={{{name!r}: 0}} fills in a number"
 )
+_OFFERS_LEAVING = ", columns=[…] without it leaves out the column"
 
 
 class Column:
@@ -31,6 +32,7 @@ class Column:
 
     Attributes:
         dtype: Of the numbers.
+        is_plain: They lie in memory as NumPy wants them, unless one is missing.
 
     Raises:
         TypeError: A column of this type cannot become numbers; the message says what to do.
@@ -54,8 +56,9 @@ class Column:
         self.one_hot = one_hot
         self.missing = missing
         types = self._pa.types
-        self.is_text = False
-        if types.is_dictionary(kind):
+        self.is_text = self.is_plain = False
+        dictionary = types.is_dictionary(kind)
+        if dictionary:
             kind = kind.value_type
         if self.values is not None:
             self.dtype = np.dtype(np.uint8 if one_hot else np.int64)
@@ -63,6 +66,7 @@ class Column:
         self.is_text = types.is_string(kind) or types.is_large_string(kind)
         if not self.is_text:
             self.dtype = self._dtype_of(kind)
+            self.is_plain = not dictionary and (types.is_integer(kind) or types.is_floating(kind))
 
     def _dtype_of(self, kind: Any) -> np.dtype[Any]:
         types = self._pa.types
@@ -141,6 +145,7 @@ class Column:
         raise ValueError(
             f"{self._where}: {place}, row {row}, column {self.name!r}: the value is missing; "
             + _OFFERS_MISSING.format(name=self.name)
+            + (_OFFERS_LEAVING if self.one_hot else "")
         )
 
     # -- numbers --------------------------------------------------------------------------------
@@ -205,11 +210,17 @@ class Column:
         row = int(np.argmin(matches))
         text = array[row].as_py()
         numbers = 2 * matches.sum() >= len(matches)
-        some = f", null_values=[{text!r}] for a missing value" if numbers else ""
+        offers = [f"categories=[{self.name!r}] for classes"]
+        if numbers:
+            offers.append(f"null_values=[{text!r}] for a missing value")
+        if re.fullmatch(r"\s*[-+]?\d+,\d+\s*", text):
+            offers.append("decimal=',' for numbers like these")
+        if self.one_hot:
+            offers.append("columns=[…] without it")
+        choice = offers[0] if len(offers) == 1 else f"{', '.join(offers[:-1])}, or {offers[-1]}"
         raise ValueError(
             f"{self._where}: {place}, row {rows[row]}, column {self.name!r}: {text!r} is text, not "
-            f"a number; choose categories=[{self.name!r}] for classes{some}, or columns=[…] "
-            "without it"
+            f"a number; choose {choice}"
         )
 
     def _lists(self, array: Any, place: str, rows: Any) -> Array:

@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 from fastprop.data.array_dataset import ArrayDataset
 from fastprop.data.batch import Batch
 from fastprop.data.extras import load
+from fastprop.data.kept import KEEP_BYTES, KeptBlocks, check_keep_bytes
 from fastprop.data.paths import Paths, files_of, stamp
 from fastprop.data.stream import StreamDataset
 from fastprop.data.tables import Categories, Layout, TableReader, in_memory
@@ -36,6 +37,7 @@ def from_csv(
     encoding: str = "utf-8",
     stream: bool = False,
     window_rows: int | None = None,
+    keep_bytes: int = KEEP_BYTES,
 ) -> ArrayDataset | CsvStream:
     """Inputs and targets from columns of CSV files.
 
@@ -58,6 +60,8 @@ def from_csv(
             as float64 (those that begin with true or false as booleans), targets as
             integers if they begin so.
         window_rows: For a stream; see :class:`StreamDataset`.
+        keep_bytes: Of a stream: decoded rows that stay in memory, in their own dtype, so that the
+            next epoch need not decode them again; 0 decodes all in every epoch.
 
     Returns:
         An :class:`ArrayDataset`, or with ``stream=True`` a :class:`StreamDataset` whose blocks are
@@ -82,7 +86,8 @@ def from_csv(
                 f"{where}: a stream needs the values of its categories beforehand: "
                 f"categories={{{layout.open_categories[0]!r}: [value, …]}}"
             )
-        return CsvStream(layout, text, files, window_rows)
+        kept = KeptBlocks(check_keep_bytes(where, keep_bytes))
+        return CsvStream(layout, text, files, window_rows, kept)
     pa = load(where, "pyarrow", "table")
     tables = [text.read(file) for file in files]
     if len(tables) == 1:
@@ -253,9 +258,15 @@ class CsvStream(StreamDataset):
     """
 
     def __init__(
-        self, layout: Layout, text: CsvText, files: list[Path], window_rows: int | None
+        self,
+        layout: Layout,
+        text: CsvText,
+        files: list[Path],
+        window_rows: int | None,
+        kept: KeptBlocks,
     ) -> None:
         pa = load(layout.where, "pyarrow", "table")
+        self._kept = kept
         self._layout = layout
         self._text = text
         self._files = files

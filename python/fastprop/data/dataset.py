@@ -76,7 +76,7 @@ def same_length(where: str, named: Sequence[tuple[str, NDArray[Any]]]) -> int:
     for name, array in named:
         if array.ndim == 0:
             raise ValueError(
-                f"{where}: {name} is a single number; wanted is an array with one row a sample"
+                f"{where}: {name} is a single number, expected an array with one row a sample"
             )
     first, reference = named[0]
     for name, array in named[1:]:
@@ -84,6 +84,6 @@ def same_length(where: str, named: Sequence[tuple[str, NDArray[Any]]]) -> int:
             raise ValueError(f"{where}: {first} has {len(reference)} rows, {name} has {len(array)}")
     if len(reference) == 0:
         raise ValueError(
-            f"{where}: {first} is empty (shape {reference.shape}); wanted is at least one row"
+            f"{where}: {first} is empty (shape {reference.shape}), expected at least one row"
         )
     return len(reference)

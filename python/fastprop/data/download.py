@@ -44,7 +44,7 @@ def fetch(
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError(
-            f"{where}: wanted is a URL that begins with https:// or http://, got {url!r}"
+            f"{where}: expects a URL that begins with https:// or http://, got {url!r}"
         )
     file = name or unquote(parts.path.rpartition("/")[2])
     if not file or Path(file).name != file or file in (".", ".."):
@@ -56,4 +56,10 @@ def fetch(
         )
     except ValueError as error:
         raise ValueError(f"{where}: {url}: {error}") from error
+    except OSError as error:
+        raise OSError(
+            f"{where}: {url} cannot be had ({error}); look at the address, the connection, the "
+            f"proxies in HTTP_PROXY and HTTPS_PROXY, and whether {place} can be written, or put "
+            f"the file there by hand, as {file}"
+        ) from error
     return Path(found)

@@ -16,6 +16,7 @@ from fastprop.data.array_dataset import ArrayDataset
 from fastprop.data.paths import existing
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_HEADER_BYTES = 4 + 4 * 255  # at most
 _GZIP = b"\x1f\x8b"
 
 
@@ -47,18 +48,19 @@ def _read(file: Path) -> NDArray[Any]:
     data: Any
     if compressed:
         try:
-            data = np.frombuffer(gzip.decompress(file.read_bytes()), np.uint8)
+            data = np.frombuffer(_decompressed(file), np.uint8)
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"from_idx: {file}, a gzip file, is damaged: {error}") from error
     else:
         data = np.memmap(file, np.uint8, mode="r") if file.stat().st_size else np.empty(0, np.uint8)
-    dtype, shape, begin = _header(file, bytes(data[: 4 + 4 * 255]))
+    dtype, shape, begin = _header(file, bytes(data[:_HEADER_BYTES]))
     wanted = math.prod(shape) * dtype.itemsize
     if len(data) - begin != wanted:
         fault = "cut short" if len(data) - begin < wanted else "too long"
+        least = "at least " if compressed and fault == "too long" else ""
         raise ValueError(
             f"from_idx: {file} is {fault}: {dtype} {shape} are {wanted} bytes, and there are "
-            f"{len(data) - begin}"
+            f"{least}{len(data) - begin}"
         )
     values: NDArray[Any] = (
         data[begin:].view(dtype)
@@ -66,6 +68,19 @@ def _read(file: Path) -> NDArray[Any]:
         else (np.frombuffer(data[begin:].tobytes(), dtype))
     )
     return values.reshape(shape)
+
+
+def _decompressed(file: Path) -> bytes:
+    """A file's contents, up to a byte more than its header announces: a small file may hold much
+    more than memory does."""
+    found = bytearray()
+    with gzip.open(file) as stream:
+        found += stream.read(_HEADER_BYTES)
+        dtype, shape, begin = _header(file, bytes(found))
+        most = begin + math.prod(shape) * dtype.itemsize + 1
+        while len(found) < most and (part := stream.read(min(1 << 20, most - len(found)))):
+            found += part
+    return bytes(found)
 
 
 def _header(file: Path, head: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:

@@ -33,7 +33,7 @@ def from_iterable(
         TypeError: `batches` cannot be iterated.
     """
     if not isinstance(batches, Iterable) or isinstance(batches, str | bytes):
-        raise TypeError(f"from_iterable: wanted is an iterable of arrays, got {type_name(batches)}")
+        raise TypeError(f"from_iterable: expects an iterable of arrays, got {type_name(batches)}")
     if isinstance(batches, Iterator):
         return _OnceStream(batches, _check_rows("from_iterable", rows), window_rows)
     return IterableStream(
@@ -63,7 +63,7 @@ def from_generator(
     """
     where = "from_generator"
     if not callable(function):
-        raise TypeError(f"{where}: wanted is a generator function, got {type_name(function)}")
+        raise TypeError(f"{where}: expects a generator function, got {type_name(function)}")
     made = _with_epoch(where, function)
     return IterableStream(where, made, _check_rows(where, rows), window_rows)
 
@@ -119,6 +119,8 @@ class IterableStream(StreamDataset):
 
 class _OnceStream(IterableStream):
     """Rows from an iterator, which gives them once."""
+
+    repeatable = False
 
     def __init__(self, iterator: Iterator[Any], rows: int | None, window_rows: int | None) -> None:
         super().__init__("from_iterable", lambda epoch: iterator, rows, window_rows)

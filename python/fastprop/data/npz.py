@@ -40,7 +40,7 @@ def from_npz(
         begin = stream.read(6)
     if begin == npy.MAGIC_PREFIX:
         raise ValueError(
-            f"{where}: {file} holds a single array; wanted are several, as np.savez writes them. "
+            f"{where}: {file} holds a single array, expected several, as np.savez writes them. "
             "ArrayDataset(np.load(path, mmap_mode='r'), y) takes single ones"
         )
     if not zipfile.is_zipfile(file):

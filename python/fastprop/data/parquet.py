@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 from fastprop.data.array_dataset import ArrayDataset
 from fastprop.data.batch import Batch
 from fastprop.data.extras import load
+from fastprop.data.kept import KEEP_BYTES, KeptBlocks, check_keep_bytes
 from fastprop.data.paths import Paths, files_of, stamp
 from fastprop.data.stream import StreamDataset
 from fastprop.data.tables import Categories, Layout, TableReader, collect, find_categories
@@ -32,6 +33,7 @@ def from_parquet(
     dtype: DTypeLike | None = None,
     stream: bool = False,
     window_rows: int | None = None,
+    keep_bytes: int = KEEP_BYTES,
 ) -> ArrayDataset | ParquetStream:
     """Inputs and targets from columns of Parquet files.
 
@@ -48,6 +50,8 @@ def from_parquet(
         dtype: Of the inputs; ``None`` for the smallest that holds all columns exactly.
         stream: Leave the data in the files and read them while training.
         window_rows: For a stream; see :class:`StreamDataset`.
+        keep_bytes: Of a stream: decoded rows that stay in memory, in their own dtype, so that the
+            next epoch need not decode them again; 0 decodes all in every epoch.
 
     Returns:
         An :class:`ArrayDataset`, or with ``stream=True`` a :class:`StreamDataset` whose blocks are
@@ -69,7 +73,8 @@ def from_parquet(
             f"{where}: a stream needs the values of its categories beforehand: "
             f"categories={{{layout.open_categories[0]!r}: [value, …]}}"
         )
-    dataset = ParquetStream(layout, files_of(where, path, ".parquet"), window_rows)
+    kept = KeptBlocks(check_keep_bytes(where, keep_bytes))
+    dataset = ParquetStream(layout, files_of(where, path, ".parquet"), window_rows, kept)
     return dataset if stream else dataset.in_memory()
 
 
@@ -81,8 +86,11 @@ class ParquetStream(StreamDataset):
         categories: Values of the columns that are read as categories.
     """
 
-    def __init__(self, layout: Layout, files: list[Path], window_rows: int | None) -> None:
+    def __init__(
+        self, layout: Layout, files: list[Path], window_rows: int | None, kept: KeptBlocks
+    ) -> None:
         where = layout.where
+        self._kept = kept
         self._parquet = load(where, "pyarrow.parquet", "table")
         self._layout = layout
         self._files = files

@@ -37,6 +37,8 @@ def split(
         TypeError: No dataset, or fractions that are no numbers.
         ValueError: Fractions that are not positive or more than 1 together; a part without rows.
     """
+    if not isinstance(fractions, Sequence | np.ndarray):
+        raise TypeError(f"split: fractions must be a list of numbers, got {fractions!r}")
     shares = [_share(value) for value in fractions]
     if not shares or sum(shares) > 1.0 + 1e-9:
         raise ValueError(f"split: fractions must be at most 1 together, got {list(fractions)}")
@@ -89,7 +91,7 @@ def _divide(
     if isinstance(dataset, StreamDataset):
         return [cast("DatasetT", PartStream(dataset, ends, slices, number)) for slices in keep]
     if not isinstance(dataset, ArrayDataset):
-        raise TypeError(f"{where}: wanted is a dataset, got {type_name(dataset)}")
+        raise TypeError(f"{where}: expects a dataset, got {type_name(dataset)}")
     count = len(dataset)
     part_of = _slice_numbers(number, SPLIT, 0, count, ends)
     parts = []
@@ -135,6 +137,7 @@ class PartStream(StreamDataset):
         self._seed = seed
         self.window_rows = base.window_rows
         self.transforms = base.transforms
+        self.repeatable = base.repeatable
         self.block_rows = [
             None if rows is None else int(self._mask(block, 0, rows).sum())
             for block, rows in enumerate(base.block_rows)

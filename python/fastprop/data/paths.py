@@ -39,10 +39,10 @@ def stamp(files: Sequence[Path], *arguments: object) -> str:
 def existing(where: str, path: str | os.PathLike[str]) -> Path:
     """A path to a file that is there."""
     if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{where}: wanted is the path of a file, got {path!r}")
+        raise TypeError(f"{where}: expects the path of a file, got {path!r}")
     file = Path(path)
     if not file.exists():
         raise FileNotFoundError(f"{where}: there is no file {file}")
     if file.is_dir():
-        raise IsADirectoryError(f"{where}: {file} is a folder; wanted is a file")
+        raise IsADirectoryError(f"{where}: {file} is a folder, expected a file")
     return file

@@ -45,6 +45,13 @@ class RowOrder:
         order: Rows = _core.permutation(self.seed, SHUFFLE, epoch, self.count)
         return order if self._rows is None else self._rows[order]
 
+    def several(self, epoch: int, count: int) -> Rows:
+        """Those of `count` epochs from `epoch` on, one behind the other."""
+        if not self.shuffle:
+            return np.tile(self._in_order, count)
+        order: Rows = _core.permutation(self.seed, SHUFFLE, epoch, self.count, count)
+        return order if self._rows is None else self._rows[order]
+
 
 class WeightedSampler:
     r"""Rows drawn with replacement, each as often as its weight says.

@@ -14,6 +14,7 @@ from fastprop import _core
 from fastprop.data.base import BaseDataset
 from fastprop.data.batch import Batch
 from fastprop.data.cache import cached
+from fastprop.data.kept import KeptBlocks
 from fastprop.data.prefetch import Pool
 from fastprop.data.windows import (
     Buffer,
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from fastprop.data.array_dataset import ArrayStream
 
 _HEAD_ROWS = 256
+
+
+# Numbers that are converted at once on their way into a window: what that needs stays in the cache.
+_CONVERTED_NUMBERS = 1 << 18
 
 
 class RowsGone(ValueError):
@@ -54,11 +59,14 @@ class StreamDataset(BaseDataset):
         window_rows: Rows that are shuffled with each other and in memory together; rounded up to
             whole batches. ``None`` takes as many as are 32 MB of float32.
         transforms: Functions that every batch goes through; see :meth:`map`.
+        repeatable: Rows can be read more than once.
     """
 
     block_rows: Sequence[int | None] = ()
     window_rows: int | None = None
+    repeatable: bool = True
     _head: Batch | None = None
+    _kept: KeptBlocks | None = None  # of those that give the same rows in every epoch
 
     @abstractmethod
     def read(self, block: int, epoch: int) -> Iterator[Batch]:
@@ -77,12 +85,17 @@ class StreamDataset(BaseDataset):
         Override it where rows can be left out without reading them.
         """
         at = 0
-        for piece in self.read(block, epoch):
+        for piece in self._pieces_of(block, epoch):
             rows = len(piece.arrays[0])
             if at + rows > start:
                 skip = max(0, start - at)
                 yield at + skip, piece.slice(skip, rows)
             at += rows
+
+    def _pieces_of(self, block: int, epoch: int) -> Iterator[Batch]:
+        if self._kept is None:
+            return self.read(block, epoch)
+        return self._kept.pieces(block, lambda: self.read(block, epoch))
 
     def block_name(self, block: int) -> str:
         """What a block is called in messages."""
@@ -110,10 +123,11 @@ class StreamDataset(BaseDataset):
 
     def _first_rows(self) -> Batch:
         for block in range(len(self.block_rows)):
-            for piece in self.read(block, 1):
+            for piece in self._pieces_of(block, 1):
                 if len(piece.arrays[0]):
                     return piece.slice(0, _HEAD_ROWS).copy()
-        raise ValueError(f"{self!r} has no rows")
+        first = f": nothing in {self.block_name(0)}" if len(self.block_rows) else ""
+        raise ValueError(f"{self!r} has no rows{first}")
 
     def fingerprint(self) -> str | None:
         """Something that is different for other rows; ``None`` where that cannot be told."""
@@ -233,8 +247,10 @@ class StreamDataset(BaseDataset):
                         piece.slice(left_out, have),
                         have - left_out,
                     )
-                if have:
-                    yield f"{name}, from row {start} on", piece
+                step = _rows_at_once(piece)
+                for begin in range(0, have, step):
+                    part = piece.slice(begin, min(begin + step, have))
+                    yield f"{name}, from row {start + begin} on", part
             if rows is not None:
                 skip = 0
                 if seen != rows:
@@ -244,3 +260,8 @@ class StreamDataset(BaseDataset):
         rows = "an unknown number of" if self.rows is None else self.rows
         blocks = len(self.block_rows)
         return f"{type(self).__name__}({rows} rows in {blocks} block{'s' if blocks != 1 else ''})"
+
+
+def _rows_at_once(piece: Batch) -> int:
+    numbers = sum(array.size for array in piece.arrays)
+    return max(1, _CONVERTED_NUMBERS * len(piece.arrays[0]) // max(1, numbers))

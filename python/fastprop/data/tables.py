@@ -59,7 +59,7 @@ class Layout:
         if both:
             raise ValueError(f"{where}: {_list(sorted(both))} cannot be input and target or weight")
         if self.columns == []:
-            raise ValueError(f"{where}: columns is empty; wanted is at least one input")
+            raise ValueError(f"{where}: columns is empty, expected at least one input")
 
     @property
     def arguments(self) -> tuple[Any, ...]:
@@ -97,6 +97,9 @@ class Layout:
 
             near = get_close_matches(name, there, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
+            other = [mark for mark in ";\t|" if len(there) == 1 and mark in there[0]]
+            if other and self.where == "from_csv":
+                hint = f"; is it delimiter={other[0]!r}?"
             raise ValueError(
                 f"{self.where}: {place} has no column {name!r}{hint} There are: {_list(there)}"
             )
@@ -142,6 +145,7 @@ class TableReader:
         self._targets = [self._column(name, schema, False) for name in layout.targets]
         self._weights = [self._column(name, schema, False) for name in layout.weight]
         self._all = [*self._inputs, *self._targets, *self._weights]
+        self._plain = all(column.is_plain for column in self._inputs)
 
     def _column(self, name: str, schema: Any, is_input: bool) -> Column:
         layout = self._layout
@@ -171,9 +175,11 @@ class TableReader:
             ValueError: A value is missing, is no number or is not among the categories; the message
                 names row and column and what to do about it.
         """
-        found = {c.name: c.filled(_whole(self._pa, table.column(c.name))) for c in self._all}
+        x = self._matrix(table)
+        looked = self._all if x is None else [*self._targets, *self._weights]
+        found = {c.name: c.filled(_whole(self._pa, table.column(c.name))) for c in looked}
         keep = np.ones(len(table), bool)
-        for column in self._all:
+        for column in looked:
             mask = column.missing_rows(found[column.name])
             if mask is None or not mask.any():
                 continue
@@ -186,6 +192,7 @@ class TableReader:
             rows = first_row + np.flatnonzero(keep)
             chosen = self._pa.array(keep)
             found = {name: array.filter(chosen) for name, array in found.items()}
+            x = None if x is None else x[keep]
         weight = None
         if self._weights:
             weight = self._weights[0].numbers(found[self._weights[0].name], place, rows)
@@ -193,9 +200,32 @@ class TableReader:
         if self._targets:
             parts = self._parts(self._targets, found, place, rows)
             y = parts[0] if self._layout.single_target else _side_by_side(parts, None)
-        parts = self._parts(self._inputs, found, place, rows)
-        x = _side_by_side(parts, self._layout.dtype)
+        if x is None:
+            x = _side_by_side(self._parts(self._inputs, found, place, rows), self._layout.dtype)
         return Batch(x, y, weight)
+
+    def _matrix(self, table: Any) -> Array | None:
+        """The inputs of a piece where all are columns of numbers, and no value is missing.
+
+        What the other way asks of every column, and of all its values, takes Python as long as
+        decoding them takes pyarrow, where there are hundreds.
+        """
+        if not self._plain:
+            return None
+        columns = [_whole(self._pa, table.column(column.name)) for column in self._inputs]
+        if any(column.null_count for column in columns):
+            return None
+        dtype = self._layout.dtype
+        if dtype is None:
+            dtype = np.result_type(*{column.dtype for column in self._inputs})
+        floats = any(column.dtype.kind == "f" for column in self._inputs)
+        if floats and dtype.kind != "f":  # which cannot hold NaN
+            return None
+        made = np.empty((len(table), len(columns)), dtype)
+        for i, column in enumerate(columns):
+            made[:, i] = column.to_numpy()
+        # NaN is a missing value as well, and the smallest number where there is one.
+        return None if floats and made.size and np.isnan(made.min()) else made
 
     def refuse_text(self, table: Any, place: str) -> None:
         """Name the first text of a whole table that is no number."""

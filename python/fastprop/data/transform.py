@@ -21,7 +21,7 @@ class Transform:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         if not callable(function):
-            raise TypeError(f"map: wanted is a function of (x, y), got {type_name(function)}")
+            raise TypeError(f"map: expects a function of (x, y), got {type_name(function)}")
         self.function = function
         self.name = getattr(function, "__name__", type_name(function))
         self.random = _takes_rng(self.name, function)

@@ -106,7 +106,7 @@ class detect_anomaly:
             _, bad = self._first(dy)
             what = f"got {bad} as the derivative by its result, from outside of the ops"
         else:
-            seen = _operands(node.op, node.inputs, dx, index, dy)
+            seen = _operands(node.op, node.inputs, dx, index, dy if hasattr(dy, "spec") else None)
             what = f"gave {value} as the derivative by its operand {position}{_at(index)}{seen}"
         raise AnomalyError(
             f"detect_anomaly: the backward pass of {name} {what}; {name} was called at {line}",

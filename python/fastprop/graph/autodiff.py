@@ -8,11 +8,10 @@ Rules are ops themselves, so a derivative can be differentiated again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fastprop import _core
 from fastprop.graph.hooks import call_hooks
@@ -20,12 +19,15 @@ from fastprop.graph.op import Op, grad_mode
 from fastprop.graph.ops_elementwise import copy
 from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.scope import current_scope, differentiate, scoped
-from fastprop.graph.tensor import Tensor, as_tensor
+from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import current_trace
 
 
 def topological_order(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Every Tensor that the outputs were computed from, inputs before the ops that use them."""
+    """Every Tensor that the outputs were computed from, inputs before the ops that use them.
+
+    What holds data was computed before the trace, and ends the search.
+    """
     order: list[Tensor] = []
     seen: set[int] = set()
     stack: list[tuple[Tensor, bool]] = [(t, False) for t in reversed(outputs)]
@@ -36,7 +38,8 @@ def topological_order(outputs: Sequence[Tensor]) -> list[Tensor]:
         elif id(tensor) not in seen:
             seen.add(id(tensor))
             stack.append((tensor, True))
-            stack.extend((t, False) for t in reversed(tensor.inputs))
+            if tensor.symbolic:
+                stack.extend((t, False) for t in reversed(tensor.inputs))
     return order
 
 
@@ -91,8 +94,7 @@ def grad(
             ``backward``, or data that it needs was changed since.
         TypeError: An output is an integer Tensor.
     """
-    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    targets = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    outs, targets = _tensors("outputs", outputs), _tensors("inputs", inputs)
     if grad_outputs is None or isinstance(grad_outputs, Tensor):
         seeds: list[Tensor | None] = [grad_outputs] + [None] * (len(outs) - 1)
     else:
@@ -113,53 +115,30 @@ def grad(
     return results[0] if isinstance(inputs, Tensor) else results
 
 
+def _tensors(label: str, given: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    one = isinstance(given, Tensor) or not isinstance(given, Iterable)
+    several: list[Any] = [given] if one else list(given)
+    for item in several:
+        if not isinstance(item, Tensor):
+            raise TypeError(f"grad: {label} must be Tensors, got {type(item).__name__}")
+    return several
+
+
 def gradients_within(
-    output: Tensor, inputs: Sequence[Tensor], gradient: Tensor
-) -> list[Tensor | None]:
+    name: str, outputs: Sequence[Tensor], inputs: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> list[Any]:
     """Derivatives by inputs that no path leads further back than: part of a pass that goes on.
 
     Returns:
-        ``None`` where the output does not depend on an input.
+        Tensors, ``None`` for zero, ``NotImplemented`` where the outputs do not depend on an input:
+        what a rule for all inputs gives.
     """
-    found = _accumulate("checkpoint", [output], [gradient], inputs, free=False, within=True)
-    return [found.values.get(id(t)) for t in inputs]
+    found = _accumulate(name, outputs, gradients, inputs, free=False, within=True)
+    return [found.values.get(id(t), NotImplemented) for t in inputs]
 
 
-def backward(
-    output: Tensor,
-    gradient: Tensor | ArrayLike | None = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-) -> None:
-    """Add the derivatives of `output` to ``grad`` of every leaf that requires one."""
-    free = not (create_graph if retain_graph is None else retain_graph)
-    seed = None if gradient is None else as_tensor(gradient, like=output)
-    with grad_mode(create_graph), scoped(current_scope()):
-        start = _seed("backward", output, seed)
-        found = _accumulate("backward", [output], [start], None, free)
-        # Two leaves may get one array (both terms of a sum do), which one of them may then change.
-        taken = {_memory(start)} if gradient is not None else set()
-        trace = current_trace()
-        for leaf in found.leaves:
-            if trace is not None and not leaf.symbolic:
-                trace.watch_gradient(leaf)
-            d = found.values[id(leaf)]
-            if d is None:
-                d = _zeros(leaf)
-            if leaf.grad is not None:
-                leaf.grad = leaf.grad + d
-                continue
-            owner = _memory(d)
-            leaf.grad = copy(d) if owner in taken else d
-            taken.add(owner)
-
-
-def _memory(tensor: Tensor) -> int:
-    """What owns the data; a symbolic Tensor has memory of its own."""
-    array = tensor._data
-    if array is None:
-        return id(tensor)
-    return id(array if array.base is None else array.base)
+NO_HISTORY = "no_history"
+"""The attribute of a result of a compiled function that says why it cannot be differentiated."""
 
 
 def _seed(name: str, output: Tensor, gradient: Tensor | None) -> Tensor:
@@ -167,8 +146,8 @@ def _seed(name: str, output: Tensor, gradient: Tensor | None) -> Tensor:
         raise TypeError(f"{name}: an {output.dtype} Tensor has no derivative")
     if not output.requires_grad:
         raise RuntimeError(
-            f"{name}: the output of shape {output.shape} does not depend on any Tensor that "
-            "requires a gradient"
+            f"{name}: the output of shape {output.shape} "
+            + output.attrs.get(NO_HISTORY, "does not depend on any Tensor that requires a gradient")
         )
     if gradient is None:
         if output.size != 1 or output.batched:
@@ -217,8 +196,12 @@ def _accumulate(
     """One pass back: derivatives by the targets, or by all leaves; or `within` the targets only.
 
     Nodes are taken the latest first, so that everything that used one has been there before. The
-    walk itself is in csrc/bindings/bind_backward.cpp.
+    walk itself is in csrc/bindings/bind_backward.cpp, with ``accumulate_gradients``, which adds to
+    ``grad`` of all leaves.
     """
+    trace = current_trace()
+    if free and trace is not None:  # symbolic Tensors keep their history, as results must not
+        trace.freed.extend(outputs)
     found = _core.accumulate(name, list(outputs), list(seeds), targets, free, within)
     return Derivatives(*found)
 
@@ -238,9 +221,6 @@ def _changed_error(name: str, leaf: Tensor, node: Tensor) -> RuntimeError:
     )
 
 
-_core.bind_backward(FREED, call_hooks, differentiate, _freed_error, _changed_error)
-
-
 def _result(found: Derivatives, target: Tensor) -> Tensor | None:
     """The derivative by a target: zeros if every path to it is flat, ``None`` if there is none."""
     if id(target) not in found.values:
@@ -251,6 +231,11 @@ def _result(found: Derivatives, target: Tensor) -> Tensor | None:
 
 def _zeros(like: Tensor) -> Tensor:
     return broadcast_to(Tensor(np.zeros((), like.dtype)), like)
+
+
+_core.bind_backward(
+    FREED, call_hooks, differentiate, _freed_error, _changed_error, _seed, _zeros, copy
+)
 
 
 def depends_on_others(output: Tensor, places: Sequence[Tensor]) -> bool:

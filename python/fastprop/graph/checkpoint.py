@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from fastprop import random
 from fastprop.graph.autodiff import gradients_within
@@ -35,10 +36,12 @@ def checkpoint(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
         What the function returns: a Tensor, or a tuple or list of them.
 
     Raises:
-        TypeError: The function returns something else.
+        TypeError: No function, or one that returns something else.
 
     Chen, Xu, Zhang & Guestrin, "Training deep nets with sublinear memory cost", 2016.
     """
+    if not callable(function):
+        raise TypeError(f"checkpoint: expects a function, got {type(function).__name__}")
     if not is_grad_enabled():
         return function(*args, **options)
     segment = _Segment(function, args, options)
@@ -64,7 +67,6 @@ class _Segment:
         self._options = options
         self._random = _random_state()
         self._inputs: list[Tensor] = []
-        self._known: tuple[int, Tensor, list[Tensor | None]] | None = None
 
     def forward(self) -> Any:
         """Call the function for its values, and note what they were computed from."""
@@ -92,26 +94,24 @@ class _Segment:
         """An output whose history is this segment."""
         if not self._inputs:
             return value
-        rules = [self._rule(index, i) for i in range(len(self._inputs))]
         tensor = Tensor.__new__(Tensor)
         tensor._set(value._data, value.spec, True)
-        if value.symbolic:
-            tensor.op, tensor.inputs = _op((None, *rules)), (value, *self._inputs)
-        else:
-            tensor.op, tensor.inputs = _op(tuple(rules)), tuple(self._inputs)
+        rule = partial(self._gradients, index)
+        tensor.op = Op("checkpoint", _first, rule, view=True)
+        # The value of a symbolic output is its first input, which is differentiated by its parts.
+        tensor.inputs = (value, *self._inputs) if value.symbolic else tuple(self._inputs)
         tensor.time = now()
         return tensor
 
-    def _rule(self, index: int, position: int) -> Callable[..., Tensor | None]:
-        def rule(dy: Tensor, y: Tensor, *inputs: Tensor) -> Tensor | None:
-            return self._gradients(index, dy)[position]
-
-        return rule
-
-    def _gradients(self, index: int, dy: Tensor) -> list[Tensor | None]:
-        """Derivatives by all inputs: one pass for the rules of all of them."""
-        if self._known is not None and self._known[0] == index and self._known[1] is dy:
-            return self._known[2]
+    def _gradients(
+        self,
+        index: int,
+        dy: Tensor,
+        y: Tensor,
+        inputs: Sequence[Tensor],
+        wanted: Sequence[bool],
+    ) -> list[Any]:
+        """Derivatives of an output by all inputs that are wanted, in one pass."""
         places = {id(t): t for t in self._inputs}
         trace = current_trace()
         args, options = self._args, self._options
@@ -126,12 +126,16 @@ class _Segment:
         with _random_from(self._random), without_effects(), grad_mode(True):
             result = self._function(*args, **options)
         outputs = [result] if isinstance(result, Tensor) else list(result)
-        targets = [places[id(t)] for t in self._inputs]
-        found = gradients_within(outputs[index], targets, dy)
+        others = len(inputs) - len(self._inputs)  # the value of a symbolic output
+        chosen = [i for i, t in enumerate(inputs) if i >= others and wanted[i]]
+        targets = [places[id(inputs[i])] for i in chosen]
+        found = gradients_within("checkpoint", [outputs[index]], targets, [dy])
         if trace is not None:
-            trace.last_segment = [d for d in found if d is not None]
-        self._known = (index, dy, found)
-        return found
+            trace.last_segment = [d for d in found if isinstance(d, Tensor)]
+        gradients: list[Any] = [None] * len(inputs)
+        for i, gradient in zip(chosen, found, strict=True):
+            gradients[i] = gradient
+        return gradients
 
 
 def _replace(value: Any, gated: dict[int, Tensor]) -> Any:
@@ -140,31 +144,39 @@ def _replace(value: Any, gated: dict[int, Tensor]) -> Any:
     return gated.get(id(value), value)
 
 
-def _op(rules: tuple[Callable[..., Tensor | None] | None, ...]) -> Op:
-    """The op of an output, which has no kernel: its value is there already."""
-
-    def infer(name: str, specs: Sequence[Spec], attrs: dict[str, Any]) -> Spec:
-        return specs[0]
-
-    return Op("checkpoint", infer, rules, view=True)
+def _first(name: str, specs: Sequence[Spec], attrs: dict[str, Any]) -> Spec:
+    return specs[0]
 
 
-def _random_state() -> tuple[tuple[int, int], int]:
-    trace = current_trace()
-    return random.default_generator().state, 0 if trace is None else trace.streams
+class _RandomState(NamedTuple):
+    """What decides about the next random numbers."""
+
+    generator: tuple[int, int]
+    streams: int
+    calls: list[tuple[random.Counting, int]]
+
+
+def _random_state() -> _RandomState:
+    place = current_trace() or random.current_step()
+    streams = 0 if place is None else place.streams
+    return _RandomState(random.default_generator().state, streams, random.call_counts())
+
+
+def _set_random_state(state: _RandomState) -> None:
+    random.default_generator().state = state.generator
+    place = current_trace() or random.current_step()
+    if place is not None:
+        place.streams = state.streams
+    for function, calls in state.calls:
+        function.calls = calls
 
 
 @contextmanager
-def _random_from(state: tuple[tuple[int, int], int]) -> Iterator[None]:
+def _random_from(state: _RandomState) -> Iterator[None]:
     """Inside the block the same random numbers are drawn as after `state` was taken."""
-    generator, trace = random.default_generator(), current_trace()
     before = _random_state()
-    generator.state = state[0]
-    if trace is not None:
-        trace.streams = state[1]
+    _set_random_state(state)
     try:
         yield
     finally:
-        generator.state = before[0]
-        if trace is not None:
-            trace.streams = before[1]
+        _set_random_state(before)

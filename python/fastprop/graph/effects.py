@@ -29,6 +29,11 @@ def without_effects() -> Iterator[None]:
         _suppressed.reset(token)
 
 
+def effects_suppressed() -> bool:
+    """Whether this is such a repetition."""
+    return _suppressed.get()
+
+
 Numbers = Sequence[float] | int
 """What changes from step to step: the numbers themselves, or where a run's row of them begins."""
 
@@ -69,6 +74,26 @@ def effect(
     for output in outputs:
         if isinstance(output, Tensor):
             output.mark_changed()
+
+
+def overwrite_each(
+    name: str,
+    inputs: list[Tensor],
+    outputs: list[tuple[Tensor | NDArray[Any], ...]],
+    attrs: list[list[float]],
+    numbers: list[list[float]],
+) -> None:
+    """Many effects of one kernel of one input, at once and in one call; never while tracing.
+
+    Args:
+        name: Op in the C++ table.
+        inputs: What is read in each.
+        outputs: What is written in each.
+        attrs: Attributes of each, in the kernel's order.
+        numbers: The step's numbers for each.
+    """
+    if not _suppressed.get():
+        _core.overwrite_each(kernel(name)[0], inputs, outputs, attrs, numbers)
 
 
 def assign(target: Tensor, value: Tensor) -> None:

@@ -7,13 +7,19 @@ with their own arrays.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple
+from threading import Lock
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from numpy.typing import NDArray
 
 from fastprop import _core
 from fastprop.graph.ir import Instruction, Value
+
+P = TypeVar("P")
+
+_MOST_CONSTANT_BYTES = 1 << 16  # that a plan keeps alive
 
 
 class Form(NamedTuple):
@@ -29,50 +35,111 @@ class Form(NamedTuple):
 
 
 class Planned:
-    """What is known of a form.
+    """What Programs of one form share.
+
+    Args:
+        template: The C++ Program without its memory.
+        buffers: What that works on: numbers of arrays of the form, and constants.
+        changed: Numbers of the arrays that a run changes.
+        capacity: Of the Program, like all that follow.
+        threads: Size of the team.
+        arena_bytes: Memory for all values.
+        least_rows: Smallest number of rows in a step.
+        step_numbers: How many numbers a step reads anew.
+        check_loss: It stops at a loss that is not finite.
+        packed: It keeps weights packed.
 
     Attributes:
-        program: The C++ Program of the first of that form.
-        buffers: Which of the form's arrays its buffers are.
-        arena_bytes: Memory for all values.
-        threads: Size of the team.
         step_seconds: Time of a step, once somebody has measured it.
     """
 
     def __init__(
-        self, program: _core.Program, buffers: list[int], arena_bytes: int, threads: int
+        self,
+        template: _core.Template,
+        buffers: Sequence[int | NDArray[Any]],
+        changed: Sequence[int],
+        *,
+        capacity: int,
+        threads: int,
+        arena_bytes: int,
+        least_rows: int,
+        step_numbers: int,
+        check_loss: bool,
+        packed: bool,
     ) -> None:
-        self.program = program
-        self.buffers = buffers
-        self.arena_bytes = arena_bytes
+        self._template = template
+        self._buffers = buffers
+        self._changed = changed
+        self.capacity = capacity
         self.threads = threads
+        self.arena_bytes = arena_bytes
+        self.least_rows = least_rows
+        self.step_numbers = step_numbers
+        self.check_loss = check_loss
+        self.packed = packed
         self.step_seconds: float | None = None
 
+    def program(self, arrays: Sequence[NDArray[Any]]) -> _core.Program | None:
+        """The C++ Program on these arrays of the form; ``None`` if two of them share memory."""
+        return self._template.program(
+            [arrays[b] if isinstance(b, int) else b for b in self._buffers]
+        )
 
-class Plans:
-    """The forms that were planned so far."""
+    def changed_arrays(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Which of these a run changes."""
+        return [arrays[i] for i in self._changed]
 
-    def __init__(self) -> None:
-        self._known: dict[Hashable, Planned] = {}
 
-    def find(self, form: Form) -> Planned | None:
-        return self._known.get(form.key)
+class Plans(Generic[P]):
+    """What is known by a key; those that were not asked for longest are forgotten.
 
-    def add(
-        self,
-        form: Form,
-        program: _core.Program,
-        buffers: Sequence[NDArray[Any]],
-        arena_bytes: int,
-        threads: int,
-    ) -> Planned | None:
-        """Remember how a form was planned; ``None`` if that does not serve others."""
-        numbers = {id(array): i for i, array in enumerate(form.arrays)}
-        if any(id(array) not in numbers for array in buffers):  # it came in while planning
-            return None
-        used = [numbers[id(array)] for array in buffers]
-        planned = self._known[form.key] = Planned(program, used, arena_bytes, threads)
-        return planned
+    Args:
+        most: How many are kept; ``None`` for all.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._known: OrderedDict[Hashable, P] = OrderedDict()
+        self._most = most
+        self._lock = Lock()
+
+    def find(self, key: Hashable) -> P | None:
+        with self._lock:
+            found = self._known.get(key)
+            if found is not None:
+                self._known.move_to_end(key)
+            return found
+
+    def add(self, key: Hashable, plan: P) -> None:
+        with self._lock:
+            self._known[key] = plan
+            if self._most is not None and len(self._known) > self._most:
+                self._known.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def numbered(
+    buffers: Sequence[NDArray[Any]], changed: Sequence[NDArray[Any]], arrays: Sequence[NDArray[Any]]
+) -> tuple[list[int | NDArray[Any]], list[int]] | None:
+    """Buffers and changed ones as numbers of `arrays`; what is none of them is a constant.
+
+    Returns:
+        ``None`` if that does not serve others: a constant that is changed or large, or two of the
+        arrays in one place.
+    """
+    places = [place for place in map(_place, arrays) if place[1]]
+    numbers = {place: i for i, place in enumerate(map(_place, arrays))}
+    used = [numbers.get(_place(buffer), buffer) for buffer in buffers]
+    written = [numbers.get(_place(array), -1) for array in changed]
+    constant = sum(b.nbytes for b in used if not isinstance(b, int))
+    if len(set(places)) < len(places) or -1 in written or constant > _MOST_CONSTANT_BYTES:
+        return None
+    return used, written
+
+
+def _place(array: NDArray[Any]) -> tuple[int, int]:
+    return array.__array_interface__["data"][0], array.nbytes
 
 
 def form_of(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastprop.checks import real_number
 from fastprop.graph import ops_loss as ops
 from fastprop.graph.op import Op, apply
 from fastprop.graph.ops_elementwise import expm1, log, maximum, pow, square
@@ -242,10 +243,9 @@ def binary_focal_rows(
 
 def check_focal(name: str, gamma: float, alpha: float | None = None) -> None:
     """Raise ``ValueError`` for exponents and weights that make no focal loss."""
-    if not 0 <= gamma < math.inf:
-        raise ValueError(f"{name}: gamma must be 0 or more and finite, got {gamma}")
-    if alpha is not None and not 0 <= alpha <= 1:
-        raise ValueError(f"{name}: alpha must be from 0 to 1, or None, got {alpha}")
+    real_number(name, "gamma", gamma)
+    if alpha is not None:
+        real_number(name, "alpha", alpha, 0.0, 1.0, up_to=True)
 
 
 def focal_rows(
@@ -313,10 +313,7 @@ def cross_entropy_rows(
     """
     logits = as_tensor(logits)
     target = _class_target(logits, target)
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(
-            f"cross_entropy: label_smoothing must be from 0 to 1, got {label_smoothing}"
-        )
+    real_number("cross_entropy", "label_smoothing", label_smoothing, 0.0, 1.0, up_to=True)
     aux = [] if class_weight is None else [as_tensor(class_weight, like=logits)]
     attrs = {"label_smoothing": float(label_smoothing)}
     if target.dtype.kind == "f":
@@ -334,7 +331,6 @@ def _class_target(logits: TensorLike, target: TensorLike) -> Tensor:
 
 
 def _holds_integers(value: TensorLike) -> bool:
-    kind = (
-        value.dtype.kind if isinstance(value, Tensor | np.ndarray) else np.asarray(value).dtype.kind
-    )
-    return kind in "iub"
+    if not isinstance(value, Tensor):
+        value = np.asarray(value)
+    return value.dtype.kind in "iub"

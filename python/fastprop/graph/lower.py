@@ -43,7 +43,7 @@ class Lowering:
         self._versions: dict[Value, int] = {}  # how often it was overwritten so far
         self._sources = {id(t): i for i, t in enumerate(inputs)}
         needed = topological_order([*outputs, *(t for e in effects for t in e.inputs)])
-        recorded: list[Tensor | Effect] = [t for t in needed if t.op is not None]
+        recorded: list[Tensor | Effect] = [t for t in needed if t.op is not None and t.symbolic]
         for item in sorted([*recorded, *effects], key=_time):
             if isinstance(item, Effect):
                 self._overwrite(item)

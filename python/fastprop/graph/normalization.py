@@ -113,7 +113,7 @@ def batch_norm(
         return apply(NORMALIZE, x, mean_, rsqrt(var_ + eps), *affine)
     if math.prod(x.shape[:-1]) < 2:
         raise ValueError(
-            f"batch_norm: training wants more than 1 value for each feature, got shape {x.shape}"
+            f"batch_norm: training needs more than 1 value for each feature, got shape {x.shape}"
         )
     moments = apply(BATCH_MOMENTS, x, eps=float(eps))
     if mean_ is not None and var_ is not None:
@@ -126,7 +126,7 @@ def _move(
 ) -> None:
     """The running statistics, by those of a batch."""
     if momentum is None and count is None:
-        raise ValueError("batch_norm: momentum=None wants num_batches_tracked")
+        raise ValueError("batch_norm: momentum=None needs num_batches_tracked")
     if count is not None:
         assign(count, count + 1)
     inputs = [moments, count] if momentum is None and count is not None else [moments]
@@ -172,12 +172,13 @@ def _normalize_last(
     centered: bool,
 ) -> Tensor:
     x = as_tensor(x)
-    one = isinstance(normalized_shape, int | np.integer)
-    shape = (int(normalized_shape),) if one else tuple(map(int, normalized_shape))  # type: ignore
+    if isinstance(normalized_shape, int | np.integer):
+        normalized_shape = (int(normalized_shape),)
+    shape = tuple(map(int, normalized_shape))
     dtype = infer.float_dtype(where, [x.spec])
     if not shape or x.shape[-len(shape) :] != shape or 0 in shape:
-        raise ValueError(f"{where}: x has shape {x.shape}, its last axes are to be {shape}")
-    lead = x.shape[: x.ndim - len(shape)]
+        raise ValueError(f"{where}: x has shape {x.shape}, expected {shape} as its last axes")
+    lead = x.shape[: len(x.shape) - len(shape)]
     rows = _as_shape(x, (*(lead or (1,)), math.prod(shape)))
     vectors = []
     for name, value in (("weight", weight), ("bias", bias)):

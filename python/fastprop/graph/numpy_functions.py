@@ -14,14 +14,6 @@ from fastprop.graph import infer
 from fastprop.graph.tensor import Axis, Tensor, TensorLike, as_tensor
 
 
-def argmax(a: TensorLike, axis: int | None = None) -> Tensor:
-    return F.argmax(a, axis)
-
-
-def argmin(a: TensorLike, axis: int | None = None) -> Tensor:
-    return F.argmin(a, axis)
-
-
 def sort(a: TensorLike, axis: int = -1) -> Tensor:
     return F.sort(a, axis)[0]
 
@@ -34,8 +26,10 @@ def ravel(a: TensorLike) -> Tensor:
     return F.reshape(a, -1 if as_tensor(a).size else 0)
 
 
-def clip(a: TensorLike, a_min: Any = None, a_max: Any = None) -> Tensor:
-    return F.clip(a, a_min, a_max)
+def clip(
+    a: TensorLike, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None
+) -> Tensor:
+    return F.clip(a, a_min if min is None else min, a_max if max is None else max)
 
 
 def broadcast_to(array: TensorLike, shape: int | Sequence[int]) -> Tensor:
@@ -105,7 +99,7 @@ def norm(x: TensorLike, ord: Any = None, axis: Axis = None, keepdims: bool = Fal
 
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    np.all: F.all, np.any: F.any, np.argmax: argmax, np.argmin: argmin, np.argsort: F.argsort,
+    np.all: F.all, np.any: F.any, np.argmax: F.argmax, np.argmin: F.argmin, np.argsort: F.argsort,
     np.broadcast_to: broadcast_to, np.clip: clip, np.concatenate: F.concatenate,
     np.cumsum: cumsum, np.dot: F.dot, np.einsum: F.einsum, np.expand_dims: F.unsqueeze,
     np.flip: F.flip, np.hstack: hstack, np.linalg.norm: norm, np.max: F.max, np.mean: F.mean,

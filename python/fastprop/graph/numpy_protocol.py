@@ -51,7 +51,7 @@ def call_ufunc(ufunc: Any, method: str, inputs: Any, options: Any) -> Any:
 
 def call_function(function: Any, args: Any, options: Any) -> Any:
     ours = FUNCTIONS.get(function)
-    name = function.__name__
+    name = f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
     if ours is not None:
         if name in _REDUCTIONS and len(args) > 2:
             raise TypeError(f"np.{name}: on Tensors, pass what follows the axis by name")

@@ -8,6 +8,7 @@ ops on Tensors themselves, so the same rule serves both, and every order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ContextDecorator
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from fastprop.graph.tensor import Tensor
 
 Vjp = Callable[..., "Tensor | None"]
+Joint = Callable[..., Sequence[Any]]
 Infer = Callable[[str, Sequence["Spec"], dict[str, Any]], "Spec"]
 Rowwise = bool | tuple[int, ...] | Callable[[dict[str, float]], bool | tuple[int, ...]]
 
@@ -40,7 +42,9 @@ class Op:
             operands.
         vjps: One function an input, ``vjp(dy, y, *inputs) -> dx`` in terms of ops; ``None`` in the
             place of a function, or as its result, where the derivative is zero. An op without any
-            ends the graph.
+            ends the graph. Or one function for all inputs, ``vjp(dy, y, inputs, wanted)``, where
+            these need one pass together; gives a sequence, with ``NotImplemented`` for what does
+            not depend on an input, and anything for what is not wanted.
         rowwise: True if index *i* of the output's first axis needs only index *i* of those inputs
             that share that axis, so that no thread reads what another one wrote; a tuple if that
             holds for the inputs at these positions only (a weight is always read whole); a function
@@ -56,7 +60,7 @@ class Op:
         self,
         name: str,
         infer: Infer,
-        vjps: tuple[Vjp | None, ...] = (),
+        vjps: tuple[Vjp | None, ...] | Joint = (),
         rowwise: Rowwise = False,
         inplace: bool = False,
         view: bool = False,
@@ -99,8 +103,8 @@ def register(
 GRAD_ENABLED: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 
 
-class grad_mode:
-    """Record derivatives inside the block, or do not."""
+class grad_mode(ContextDecorator):
+    """Record derivatives inside the block (or the function that it decorates), or do not."""
 
     __slots__ = ("_enabled", "_tokens")
 

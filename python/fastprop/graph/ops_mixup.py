@@ -1,4 +1,4 @@
-"""Mixup: a batch mixed with its mirror image, the same for inputs and targets of a step."""
+"""Mixup: a batch mixed with itself, shifted; the same for inputs and targets of a step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
-from fastprop.random import MIXUP
+from fastprop.graph.trace import is_tracing
+from fastprop.random import MIXUP, current_step
 
 PROGRAM = -1
 """In the place of a step: seed and step are those of the run."""
@@ -22,20 +23,20 @@ def _infer(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
 
 
 def _vjp(dy: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    return apply(_MIXUP, dy, **y.attrs)  # the mirror image of the mirror image is the batch
+    return apply(_MIXUP, dy, **{**y.attrs, "back": 1 - y.attrs["back"]})
 
 
 _MIXUP: Op = register("mixup", _infer, _vjp)
 
 
 def mixup(x: TensorLike, alpha: float, *, seed: int = 0, step: int = PROGRAM) -> Tensor:
-    r"""Each row mixed with the one at the same place from the end of the batch.
+    r"""Each row mixed with another one of the batch.
 
-    .. math:: y_i = s\, x_i + (1 - s)\, x_{n - 1 - i}, \quad s = \max(\lambda, 1 - \lambda),\
+    .. math:: y_i = s\, x_i + (1 - s)\, x_{(i + b) \bmod n}, \quad s = \max(\lambda, 1 - \lambda),\
         \lambda \sim \mathrm{Beta}(\alpha, \alpha)
 
-    One :math:`s` for all that is mixed in a step. In a batch of shuffled rows the pairs are random
-    ones.
+    One :math:`s` for all that is mixed in a step, and one shift :math:`b` from 1 to :math:`n - 1`,
+    so that all pairs of rows are equally likely, whatever order the rows have.
 
     Args:
         x: ``[rows, ...]``, float32 or float64.
@@ -47,5 +48,8 @@ def mixup(x: TensorLike, alpha: float, *, seed: int = 0, step: int = PROGRAM) ->
         TypeError: `x` is not of a floating dtype.
         ValueError: `x` is a scalar.
     """
+    as_in = None if is_tracing() else current_step()
+    if step == PROGRAM and as_in is not None:
+        seed, step = as_in.seed, as_in.number & 0xFFFFFFFF
     numbers = {"seed_lo": seed & 0xFFFFFFFF, "seed_hi": seed >> 32, "stream": MIXUP, "step": step}
-    return apply(_MIXUP, as_tensor(x), **numbers, alpha=float(alpha))
+    return apply(_MIXUP, as_tensor(x), **numbers, alpha=float(alpha), back=0)

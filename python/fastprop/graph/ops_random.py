@@ -15,9 +15,9 @@ import numpy as np
 
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
-from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
+from fastprop.graph.tensor import Tensor, TensorLike, as_tensor, constant_array
 from fastprop.graph.trace import current_trace
-from fastprop.random import DROPOUT, NOISE, default_generator
+from fastprop.random import DROPOUT, NOISE, current_step, default_generator
 
 
 def _infer(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
@@ -51,10 +51,14 @@ def _stream(where: str, x: Tensor, purpose: int) -> tuple[list[Tensor], dict[str
     trace = current_trace()
     numbers = {"seed_lo": 0, "seed_hi": 0, "stream": 0, "step": _PROGRAM}
     if trace is None:
+        step = current_step()
+        if step is None:
+            (seed, stream), number = default_generator().next_stream(), 0
+        else:
+            seed, stream, number = step.seed, purpose + step.next_stream(), step.number
         # An operand, as other attributes in every call would be planned anew in every call.
-        seed, stream = default_generator().next_stream()
-        key = np.array([seed & 0xFFFFFFFF, seed >> 32, stream, 0], np.int64)
-        return [Tensor(key)], numbers
+        key = np.array([seed & 0xFFFFFFFF, seed >> 32, stream, number & 0xFFFFFFFF], np.int64)
+        return [constant_array(key)], numbers
     if not (x.symbolic or x.requires_grad):
         raise ValueError(
             f"{where}: the input of shape {x.shape} is a constant, which a traced function would "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -43,14 +44,19 @@ def var(x: TensorLike, axis: Axis = None, keepdims: bool = False, ddof: int = 0)
             of a Program, whose size may change, with another `ddof` than 0.
     """
     x = as_floating(x)
-    axes = infer.normalize_axes("var", axis, x.ndim)
-    n = math.prod(x.shape[a] for a in axes)
+    axes = infer.normalize_axes("var", axis, len(x.shape))
+    n = _extent(x.shape, axes)
     if n <= ddof:
         raise ValueError(f"var: {n} elements along axes {axes} of {x.shape} with ddof={ddof}")
     if ddof != 0 and x.batched and 0 in axes:
         raise ValueError("var: along the batch axis of a Program ddof must be 0")
-    y = mean(square(x - mean(x, axes, keepdims=True)), axes, keepdims)
+    y = mean(square(sub(x, mean(x, axes, keepdims=True))), axes, keepdims)
     return y if ddof == 0 else y * (n / (n - ddof))
+
+
+@lru_cache(maxsize=4096)
+def _extent(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+    return math.prod(shape[a] for a in axes)
 
 
 def std(x: TensorLike, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
@@ -74,7 +80,11 @@ def norm(x: TensorLike, ord: float = 2, axis: Axis = None, keepdims: bool = Fals
         ValueError: `ord` is not positive, or an axis is out of range.
     """
     x = as_floating(x)
-    if not ord > 0:
+    try:
+        positive = bool(ord > 0)
+    except (TypeError, ValueError):  # matrix norms have names
+        raise TypeError(f"norm: ord must be a number, got {ord!r}") from None
+    if not positive:
         raise ValueError(f"norm: ord must be positive, got {ord}")
     if ord == math.inf:
         return max(absolute(x), axis, keepdims)
@@ -155,27 +165,31 @@ def _columns(x: Tensor, start: int, count: int) -> Tensor:
     return part(x, [0] * lead + [start], [1] * x.ndim, (*x.shape[:-1], count))
 
 
-def argmax(x: TensorLike, axis: int | None = -1) -> Tensor:
+def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Index of the largest element along an axis (the first of equal ones), as int64.
 
     Args:
         x: Any dtype.
-        axis: Which axis, the last one by default; None for `x` flattened.
+        axis: Which axis; by default the index is that in `x` flattened.
+        keepdims: Keep the axis, or all of them, with extent 1.
 
     Raises:
         ValueError: The axis is empty, out of range, or the batch axis of a Program.
     """
     x = as_tensor(x)
     if axis is None:
-        return apply(_ARGMAX, reshape(x, (x.size,)))
-    if axis != -1 and x.ndim > 0:
-        (along,) = infer.normalize_axes("argmax", axis, x.ndim)
-        x = transpose(x, [*(i for i in range(x.ndim) if i != along), along])
-    return apply(_ARGMAX, x)
+        y = apply(_ARGMAX, reshape(x, (x.size,)))
+        return reshape(y, (1,) * x.ndim) if keepdims else y
+    (along,) = infer.normalize_axes("argmax", axis, x.ndim)
+    kept = [i for i in range(x.ndim) if i != along]
+    y = apply(_ARGMAX, x if along == x.ndim - 1 else transpose(x, [*kept, along]))
+    if not keepdims:
+        return y
+    return reshape(y, tuple(1 if i == along else n for i, n in enumerate(x.shape)))
 
 
-def argmin(x: TensorLike, axis: int | None = -1) -> Tensor:
+def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Index of the smallest element along an axis; otherwise as :func:`argmax`."""
     x = as_tensor(x)
     # The smallest integer has no negative one.
-    return argmax(sub(-1, x) if x.dtype.kind == "i" else neg(x), axis)
+    return argmax(sub(-1, x) if x.dtype.kind == "i" else neg(x), axis, keepdims)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
-from functools import cache, cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,22 +12,17 @@ from numpy.typing import NDArray
 
 from fastprop import _core
 from fastprop.graph import cost
-from fastprop.graph.forms import Planned, Plans, form_of
-from fastprop.graph.fuse import fuse
-from fastprop.graph.ir import BATCH, Instruction, Value, kernel
-from fastprop.graph.lower import Lowering
-from fastprop.graph.memory import plan, split_phases
-from fastprop.graph.packing import pack_gradients, pack_weights
-from fastprop.graph.schedule import Schedule, schedule
-from fastprop.graph.strips import Strips, pays, plan_strips, sums_by_chunks
+from fastprop.graph.assemble import Assembler
+from fastprop.graph.forms import Planned, Plans, form_of, numbered
+from fastprop.graph.ir import BATCH, Instruction, Value
+from fastprop.graph.planning import Lowered, StepPlan, keeps_packed, plan_step
+from fastprop.graph.schedule import Schedule
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect
 
-_ARENA, _BUFFER, _SOURCE, _LOCAL = 1, 2, 3, 4
 _STOPS: tuple[Literal["done", "nonfinite", "interrupt"], ...] = ("done", "nonfinite", "interrupt")
 _NONFINITE = 1
 
-Operand = tuple[int, int, int, str, tuple[int, ...], bool]
 Outcome = tuple[NDArray[np.float64], list[Any], int, int, Any]
 
 
@@ -61,15 +55,6 @@ class RunResult(NamedTuple):
         return cls(values, rows, steps, _STOPS[stop], error, seconds)
 
 
-class _Plan(NamedTuple):
-    """How a step is done."""
-
-    prologue: list[Instruction]
-    schedule: Schedule
-    arena_bytes: int
-    strips: Strips
-
-
 class Program:
     """Computes outputs, and overwrites parameters and other state, from arrays.
 
@@ -93,6 +78,7 @@ class Program:
         num_instructions: Instructions in a step.
         barriers: Times that the threads wait for each other in a step.
         least_rows: Smallest number of rows in a step: 2 for the variance of a batch, else 1.
+        step_numbers: As given.
         planned: What it shares with others of its form, if it does.
 
     Raises:
@@ -110,58 +96,99 @@ class Program:
         threads: int | None = None,
         check_loss: bool = False,
         packed: bool = True,
-        plans: Plans | None = None,
+        plans: Plans[Planned] | None = None,
     ) -> None:
         self.capacity = _common_capacity(inputs)
-        self._step_numbers = step_numbers
+        self.step_numbers = step_numbers
         _check_outputs(scalars, rows)
-
-        lowered = Lowering(inputs, [*scalars, *rows], effects)
-        self._lowered = lowered.instructions
-        self._recorded = [lowered.value(t) for t in scalars]
-        self._stored = [lowered.value(t) for t in rows]
+        self._lowered = Lowered.of(inputs, scalars, rows, effects)
+        self.least_rows = self._lowered.least_rows
         self._check_loss = check_loss
-        self.least_rows = 2 if any(map(_needs_two_rows, lowered.instructions)) else 1
-        # One thread alone packs blocks as it goes: in cache, and with no copy to keep up to date.
-        # Steps took 5 to 7 % less so; on two threads, which would pack all twice, 0 to 3 % more.
-        self._packed = packed and (threads or _core.available_threads()) > 1
+        self._packed = keeps_packed(packed, threads)
         self.planned: Planned | None = None
-        if plans is not None:
-            options = (self.capacity, threads, check_loss, self._packed, len(scalars))
-            form = form_of(self._lowered, [*self._recorded, *self._stored], options)
-            known = self.planned = plans.find(form)
-            if known is not None:
-                self.arena_bytes, self.threads = known.arena_bytes, known.threads
-                self._program = known.program.rebound([form.arrays[i] for i in known.buffers])
-                return
+        self._lower: Callable[[], Lowered]
+        if plans is None:
+            self._make(threads)
+            return
+        options = (self.capacity, threads, check_loss, self._packed, len(scalars))
+        form = form_of(self._lowered.instructions, self._lowered.outputs, options)
+        known = plans.find(form.key)
+        if known is None or not self._take_over(known, form.arrays):
+            self._make(threads)
+            self.planned = self.share(form.arrays)
+            if self.planned is not None:
+                plans.add(form.key, self.planned)
+
+    @classmethod
+    def of_plan(
+        cls,
+        planned: Planned,
+        arrays: Sequence[NDArray[Any]],
+        lower: Callable[[], Lowered],
+    ) -> Program | None:
+        """The Program of a step that was planned before, on other arrays.
+
+        Args:
+            planned: What :meth:`share` gave.
+            arrays: As for :meth:`share`.
+            lower: Gives the instructions, if somebody asks for them.
+
+        Returns:
+            ``None`` if two of the arrays share memory.
+        """
+        program = cls.__new__(cls)
+        program.capacity, program.least_rows = planned.capacity, planned.least_rows
+        program.step_numbers = planned.step_numbers
+        program._check_loss, program._packed = planned.check_loss, planned.packed
+        program._lower = lower
+        return program if program._take_over(planned, arrays) else None
+
+    def _take_over(self, planned: Planned, arrays: Sequence[NDArray[Any]]) -> bool:
+        program = planned.program(arrays)
+        if program is None:
+            return False
+        self._program, self.planned = program, planned
+        self.arena_bytes, self.threads = planned.arena_bytes, planned.threads
+        self._changed = planned.changed_arrays(arrays)
+        return True
+
+    def share(self, arrays: Sequence[NDArray[Any]]) -> Planned | None:
+        """What others take over; ``None`` if this one's plan does not serve them.
+
+        Args:
+            arrays: What differs between them, in an order that they have in common.
+        """
+        found = numbered(self._buffers, self.changed_arrays(), arrays)
+        template = self._program.template()
+        if found is None or template is None:
+            return None
+        return Planned(
+            template,
+            *found,
+            capacity=self.capacity,
+            threads=self.threads,
+            arena_bytes=self.arena_bytes,
+            least_rows=self.least_rows,
+            step_numbers=self.step_numbers,
+            check_loss=self._check_loss,
+            packed=self._packed,
+        )
+
+    def _make(self, threads: int | None) -> None:
         self.threads = threads or cost.choose_threads(self._schedule, self.capacity)
         self.arena_bytes = self._plan.arena_bytes + self.threads * self._plan.strips.scratch_bytes
-        buffers = self._build()
-        if plans is not None:
-            self.planned = plans.add(form, self._program, buffers, self.arena_bytes, self.threads)
+        self._buffers = self._build()
+
+    # What takes over the plan of another rarely wants its own.
 
     @cached_property
-    def _plan(self) -> _Plan:
-        """Made when it is wanted: what takes over the plan of another rarely wants its own."""
-        recorded, outputs = self._recorded, [*self._recorded, *self._stored]
-        items = fuse(self._lowered, outputs)
-        by_chunks = pays(items, self.capacity)
-        if by_chunks:
-            items = sums_by_chunks(items, outputs)
-        prologue: list[Instruction] = []
-        if self._packed:
-            prologue, items = pack_weights(items, self.capacity)
-        order = schedule(pack_gradients(items), recorded[0] if self._check_loss else None)
-        # Recorded scalars keep a place of their own: rank 0 reads them while others go on.
-        for value in recorded:
-            value.base.persistent = value.base.in_arena
-        persistent = [v for p in prologue for v in p.outputs]
-        persistent += list(dict.fromkeys(v.base for v in recorded if v.base.in_arena))
-        strips = Strips()
-        if by_chunks:
-            order, strips = plan_strips(order, outputs, self.capacity)
-        order = split_phases(order, outputs)
-        return _Plan(prologue, order, plan(order, persistent, outputs), strips)
+    def _lowered(self) -> Lowered:
+        return self._lower()
+
+    @cached_property
+    def _plan(self) -> StepPlan:
+        check = self._check_loss
+        return plan_step(self._lowered, self.capacity, packed=self._packed, check_loss=check)
 
     @property
     def _schedule(self) -> Schedule:
@@ -187,7 +214,7 @@ class Program:
 
     def _build(self) -> list[NDArray[Any]]:
         """Make the C++ Program; returns the arrays that it works on."""
-        assembler = _Assembler()
+        assembler = Assembler()
         before = [assembler.instruction(p, i == 0) for i, p in enumerate(self.prologue)]
         step = []
         phase = 0
@@ -198,8 +225,8 @@ class Program:
             strip = self._schedule.strips[i] if by_chunks else -1
             step.append(assembler.instruction(item, barrier, by_chunks, strip))
             phase = self._schedule.phases[i]
-        scalars = [assembler.operand(v) for v in self._recorded]
-        rows = [assembler.operand(v) for v in self._stored]
+        scalars = [assembler.operand(v) for v in self._lowered.recorded]
+        rows = [assembler.operand(v) for v in self._lowered.stored]
         self._program = _core.Program(
             self.arena_bytes, self.capacity, assembler.buffers, before, step, scalars, rows,
             self._schedule.guard, strips.chunks, strips.scratch_bytes,
@@ -276,12 +303,12 @@ class Program:
         batch_size: int,
         step_scalars: NDArray[np.float64] | None,
     ) -> None:
-        if self._step_numbers and (
-            step_scalars is None or step_scalars.shape[-1] != self._step_numbers
+        if self.step_numbers and (
+            step_scalars is None or step_scalars.shape[-1] != self.step_numbers
         ):
             got = "none" if step_scalars is None else f"shape {step_scalars.shape}"
             raise ValueError(
-                f"Program.run: step_scalars: wants {self._step_numbers} numbers a step, got {got}"
+                f"Program.run: step_scalars: expects {self.step_numbers} numbers a step, got {got}"
             )
         count = epoch_rows or (order if isinstance(order, int) else len(order))
         if self.least_rows > 1 and (count % batch_size or batch_size) < self.least_rows:
@@ -292,7 +319,11 @@ class Program:
 
     def changed_arrays(self) -> list[NDArray[Any]]:
         """The memory outside the arena that a run writes: parameters and optimizer state."""
-        written = [v.array for item in self._lowered for v in item.writes()]
+        return list(self._changed)
+
+    @cached_property
+    def _changed(self) -> list[NDArray[Any]]:
+        written = [v.array for item in self._lowered.instructions for v in item.writes()]
         found = {id(array): array for array in written if array is not None}
         return list(found.values())
 
@@ -329,58 +360,6 @@ class Program:
 def _shape_text(value: Value) -> str:
     extents = ["batch" if value.batched and i == 0 else str(n) for i, n in enumerate(value.shape)]
     return f"[{', '.join(extents)}]"
-
-
-@cache
-def _dtype_name(dtype: np.dtype[Any]) -> str:
-    return str(dtype)
-
-
-class _Assembler:
-    """Turns values and instructions into the tuples that C++ takes."""
-
-    def __init__(self) -> None:
-        self.buffers: list[NDArray[Any]] = []
-        self._numbers: dict[int, int] = {}
-        self._operands: dict[Value, Operand] = {}
-
-    def operand(self, value: Value | None) -> Operand | None:
-        if value is None:
-            return None
-        known = self._operands.get(value)
-        if known is None:
-            known = self._operands[value] = self._operand(value)
-        return known
-
-    def _operand(self, value: Value) -> Operand:
-        base = value.base
-        place, index, offset = _LOCAL if base.local else _ARENA, 0, base.offset
-        if base.source is not None:
-            place, index, offset = _SOURCE, base.source, 0
-        elif base.array is not None:
-            place, index, offset = _BUFFER, self._buffer(base.array), 0
-        return (place, index, offset, _dtype_name(value.dtype), value.shape, value.batched)
-
-    def instruction(
-        self, item: Instruction, barrier: bool, by_chunks: bool = False, strip: int = -1
-    ) -> tuple[Any, ...]:
-        code, _ = kernel(item.name)
-        inputs = [self.operand(v) for v in item.inputs]
-        outputs = [self.operand(v) for v in item.outputs]
-        attrs = item.encoded_attrs()
-        return (code, inputs, outputs, attrs, barrier, item.when, by_chunks, strip)
-
-    def _buffer(self, array: NDArray[Any]) -> int:
-        if id(array) not in self._numbers:
-            self._numbers[id(array)] = len(self.buffers)
-            self.buffers.append(array)
-        return self._numbers[id(array)]
-
-
-def _needs_two_rows(item: Instruction) -> bool:
-    """Whether it takes the variance of columns that have one value a row."""
-    x = item.inputs[0] if item.name == "batch_moments" else None
-    return x is not None and x.batched and math.prod(x.shape[1:-1]) == 1
 
 
 def _common_capacity(inputs: Sequence[Tensor]) -> int:

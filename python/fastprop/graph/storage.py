@@ -5,31 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from fastprop import _core
 from fastprop.graph.parameter import Parameter
-
-ALIGNMENT = 64
-
-
-def aligned_zeros(nbytes: int) -> NDArray[np.uint8]:
-    """Zeroed bytes that start on a cache line."""
-    raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
-    start = -raw.__array_interface__["data"][0] % ALIGNMENT
-    return raw[start : start + nbytes]
 
 
 def flat_views(like: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-    """Zeroed arrays of the same shapes and dtypes, one behind the other in one buffer."""
-    sizes = [-(-a.nbytes // ALIGNMENT) * ALIGNMENT for a in like]
-    flat = aligned_zeros(sum(sizes))
-    views = []
-    start = 0
-    for array, size in zip(like, sizes, strict=True):
-        views.append(flat[start : start + array.nbytes].view(array.dtype).reshape(array.shape))
-        start += size
-    return views
+    """Zeroed arrays of the same shapes and dtypes, one behind the other in one buffer.
+
+    Each begins on a cache line.
+    """
+    return _core.flat_views(like)
 
 
 def flatten(parameters: Sequence[Parameter]) -> None:

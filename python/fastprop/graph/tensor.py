@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastprop import _core
 from fastprop.graph.hooks import RETAIN, Hook, HookHandle, keep_gradient
 from fastprop.graph.op import Op, Spec, grad_mode, now
 from fastprop.graph.plan import bind_tensor
 from fastprop.graph.scope import Scope, current_scope
 from fastprop.graph.tensor_methods import TensorMethods
 from fastprop.graph.trace import no_value
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
 
 Axis = int | Sequence[int] | None
 
@@ -181,7 +179,7 @@ class Tensor(TensorMethods):
         if self.size != 1:
             raise ValueError(
                 f"Tensor: the truth of {self.size} elements (shape {self.shape}) is ambiguous; "
-                "use x.data.any() or x.data.all()"
+                "use x.any() or x.all()"
             )
         return bool(self.item())
 
@@ -249,9 +247,9 @@ class Tensor(TensorMethods):
             TypeError: It is an integer Tensor.
             ValueError: It is no scalar and no gradient was given, or the gradient's shape differs.
         """
-        from fastprop.graph.autodiff import backward
-
-        backward(self, gradient, retain_graph, create_graph)
+        free = not (create_graph if retain_graph is None else retain_graph)
+        seed = None if gradient is None else as_tensor(gradient, like=self)
+        _core.accumulate_gradients(self, seed, free, bool(create_graph))
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
         """Call ``hook(gradient)`` when the derivative by this Tensor is complete.
@@ -320,12 +318,18 @@ def tensor(data: ArrayLike, requires_grad: bool = False, dtype: DTypeLike | None
 
     Raises:
         TypeError: Complex, object or string data, or an integer Tensor that requires a gradient.
+        ValueError: Lists of different lengths.
     """
+    if not isinstance(requires_grad, bool):  # np.array(data, dtype) is another library's order
+        raise TypeError(
+            f"tensor: requires_grad must be True or False, got {requires_grad!r}; a dtype goes by "
+            "its name, dtype=…"
+        )
     return Tensor(data, requires_grad, dtype)
 
 
-def no_grad() -> AbstractContextManager[None]:
-    """A block in which no derivative is recorded: ``with fp.no_grad(): …``."""
+def no_grad() -> grad_mode:
+    """A block in which no derivative is recorded: ``with fp.no_grad(): …``; also a decorator."""
     return grad_mode(False)
 
 
@@ -336,9 +340,13 @@ def as_supported_array(name: str, data: Any, dtype: DTypeLike | None = None) -> 
     usual = type(data) is np.ndarray and dtype is None and data.dtype in DTYPES
     if usual and data.flags.c_contiguous and data.dtype.isnative:
         return data
-    array = np.asarray(data)
+    try:
+        array = np.asarray(data)
+    except ValueError as error:  # lists of different lengths
+        raise ValueError(f"{name}: the data cannot become an array: {error}") from None
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name}: expects real numbers, got dtype {array.dtype}")
+        kind = "" if isinstance(data, np.ndarray) else f"{type(data).__name__} of "
+        raise TypeError(f"{name}: expects real numbers, got {kind}dtype {array.dtype}")
     if dtype is not None:
         wanted = np.dtype(dtype)
         if wanted not in DTYPES:
@@ -360,14 +368,11 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
         return Tensor(value)
     if type(value) is float or type(value) is int:
         return constant(value, like.dtype)
-    return Tensor(np.asarray(value), dtype=like.dtype)
+    return Tensor(value, dtype=like.dtype)
 
 
-def constant_array(array: NDArray[Any]) -> Tensor:
-    """A contiguous array of a supported dtype as a Tensor, without a look at it."""
-    tensor = Tensor.__new__(Tensor)
-    tensor._set(array, Spec(array.shape, array.dtype), False)
-    return tensor
+constant_array: Callable[[NDArray[Any]], Tensor] = _core.leaf
+"""A contiguous array of a supported dtype as a Tensor, without a look at it."""
 
 
 _MAX_CONSTANTS = 1024

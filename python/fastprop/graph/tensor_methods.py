@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -229,8 +229,8 @@ class TensorMethods:
     def pow(self, exponent: TensorLike) -> Tensor:
         return _F.pow(self, exponent)
 
-    def clip(self, low: TensorLike | None = None, high: TensorLike | None = None) -> Tensor:
-        return _F.clip(self, low, high)
+    def clip(self, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
+        return _F.clip(self, min, max)
 
     def maximum(self, other: TensorLike) -> Tensor:
         return _F.maximum(self, other)
@@ -276,11 +276,11 @@ class TensorMethods:
     def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return _F.logsumexp(self, axis, keepdims)
 
-    def argmax(self, axis: int | None = -1) -> Tensor:
-        return _F.argmax(self, axis)
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        return _F.argmax(self, axis, keepdims)
 
-    def argmin(self, axis: int | None = -1) -> Tensor:
-        return _F.argmin(self, axis)
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        return _F.argmin(self, axis, keepdims)
 
     def cumsum(self, axis: int) -> Tensor:
         return _F.cumsum(self, axis)
@@ -357,6 +357,14 @@ class TensorMethods:
 
         return call_function(function, args, options)
 
+    if not TYPE_CHECKING:  # it would hide misspelled names from type checkers
+
+        def __getattr__(self, name: str) -> NoReturn:
+            from fastprop import hints
+
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise hints.missing(message, name, hints.METHODS)
+
 
 def _mask(operator: str, value: Any) -> Any:
     """An operand of ``& | ^ ~``, which are for masks; of integers they would be other functions."""
@@ -367,5 +375,9 @@ def _mask(operator: str, value: Any) -> Any:
         )
     return value
 
+
+for _method in vars(TensorMethods).values():
+    if isinstance(_method, FunctionType):  # what messages about wrong arguments call it
+        _method.__qualname__ = f"Tensor.{_method.__name__}"
 
 _COMPARABLE = (TensorMethods, int, float, np.ndarray, np.generic, list)

@@ -97,6 +97,7 @@ class Trace:
         modes: By the id of each module that was called: the module, and whether it was in
             training mode then.
         gradients: By their id, the Tensors whose gradient the function adds to or forgets.
+        freed: Of what a backward pass has given back the graph.
         last_segment: What the backward pass through the latest checkpointed segment has given.
     """
 
@@ -106,6 +107,7 @@ class Trace:
         self.width = 0
         self.modes: dict[int, tuple[Module, bool]] = {}
         self.gradients: dict[int, Gradient] = {}
+        self.freed: list[Tensor] = []
         self.last_segment: list[Tensor] = []
         self.streams = 0
 

@@ -31,6 +31,10 @@ class Labels:
     Args:
         program: A training Program.
         model: The model that it trains.
+
+    Attributes:
+        all: The label of every instruction.
+        layers: The layers among them: from the data through the model's modules to the loss.
     """
 
     def __init__(self, program: Program, model: Module) -> None:
@@ -44,6 +48,10 @@ class Labels:
         self._gradients = _gradients(program.instructions)
         self._readers = consumers(program.instructions)
         self.all = [self._label(item) for item in program.instructions]
+        known = [_DATA, *self._layers.values(), "loss", "metrics", _OPTIMIZER]
+        place = {layer: i for i, layer in enumerate(known)}
+        labelled = dict.fromkeys(label.layer for label in self.all)
+        self.layers = tuple(sorted(labelled, key=lambda layer: place.get(layer, len(known))))
 
     def _label(self, item: Instruction) -> Label:
         out = item.outputs[0]

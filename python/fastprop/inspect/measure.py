@@ -179,6 +179,7 @@ def _report(
         steps=steps,
         run_step_seconds=tuple(_step_seconds(p) for p in profiles),
         instructions=items,
+        layers=labels.layers,
         end_seconds=tuple(work[:, -2].tolist()),
         end_wait_seconds=tuple(wait[:, -2].tolist()),
         run_start_seconds=tuple(profile[:, -1].sum(axis=-1).tolist()),

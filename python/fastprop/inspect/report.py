@@ -134,6 +134,11 @@ class Memory:
 class Report:
     """Where the time of a training step goes. ``print`` shows it as a table.
 
+    Its phases: ``gather`` collects the rows of the batch; ``forward``, ``loss`` and ``metrics``
+    compute them; ``dx`` passes the gradient from a layer to the one below, ``dW`` and ``db`` are
+    the gradients of its weights and its bias; ``update`` is the optimizer, ``pack`` brings weights
+    into the order in which products read them. In ``barrier wait`` threads wait for each other.
+
     Attributes:
         title: Model and optimizer.
         dtype: Of the parameters.
@@ -142,6 +147,7 @@ class Report:
         run_step_seconds: Time of a step in every run, the shortest first; the median one is
             reported.
         instructions: Every instruction, in order.
+        layers: What they belong to: the data, the model's modules in its order, loss and metrics.
         end_seconds: Of a step, for each thread: to store outputs and record scalars at its end.
         end_wait_seconds: Of a step, for each thread: at the barrier that ends it.
         run_start_seconds: Once a run, for each thread: weights are packed.
@@ -158,6 +164,7 @@ class Report:
     steps: int
     run_step_seconds: tuple[float, ...]
     instructions: tuple[InstructionTime, ...]
+    layers: tuple[str, ...]
     end_seconds: tuple[float, ...]
     end_wait_seconds: tuple[float, ...]
     run_start_seconds: tuple[float, ...]
@@ -169,17 +176,16 @@ class Report:
 
     @property
     def entries(self) -> list[Entry]:
-        """Layers in the order in which a step comes to them, with their phases; then the waits."""
+        """The layers with their phases; then the waits."""
         seconds: dict[tuple[str, str], float] = {}
         flops: dict[tuple[str, str], float] = {}
         for item in self.instructions:
             key = (item.layer, item.phase)
             seconds[key] = seconds.get(key, 0.0) + _mean(item.seconds)
             flops[key] = flops.get(key, 0.0) + item.flops
-        layers = list(dict.fromkeys(layer for layer, _ in seconds))
         found = [
             Entry(*key, seconds[key], flops[key])
-            for key in sorted(seconds, key=lambda k: (layers.index(k[0]), PHASES.index(k[1])))
+            for key in sorted(seconds, key=lambda k: (self.layers.index(k[0]), PHASES.index(k[1])))
         ]
         found.append(Entry("threads", "barrier wait", _mean(self.wait_seconds), 0.0))
         found.append(Entry("threads", "end of step", _mean(self.end_seconds), 0.0))

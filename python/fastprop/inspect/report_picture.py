@@ -35,7 +35,7 @@ def plot_report(report: Report, path: str | os.PathLike[str], *, dpi: int = 130)
     """Draw a report; see :meth:`Report.plot`."""
     figure_class, canvas_class, ticker = load_matplotlib("pictures of a report")
     entries = report.entries
-    layers = list(dict.fromkeys(e.layer for e in entries))
+    layers = [*report.layers, "threads"]
     left = 0.25 + _CHARACTER * max(map(len, layers))
     width = left + _BARS + _LEGEND
     height = _ABOVE + _BELOW + _ROW * len(layers)
@@ -81,4 +81,4 @@ def _finish(axes: Any, layers: list[str], ticker: Any) -> None:
     axes.set_yticks(range(len(layers)), layers)
     axes.set_ylim(len(layers) - 0.4, -0.6)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
-    axes.set_xlabel("µs, mean over the threads", color=INK, fontsize=9)
+    axes.set_xlabel("time of a step in µs, mean over the threads", color=INK, fontsize=9)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fastprop.inspect.report import Entry, Report, Threads
 
+_NOTHING = 1e-7  # seconds that looking at the clock takes
 _HEAD = ("layer", "phase", "µs a step", "share", "GFLOP/s", "of peak")
 
 
@@ -67,7 +68,7 @@ def _totals(report: Report) -> dict[str, str]:
         "threads": f"{report.threads.used} of {report.threads.available}, {_why(report.threads)}",
         "barriers": f"{report.barriers} a step{_waits(report)}",
         "instructions": str(len(report.instructions)),
-        "start of a run": f"{microseconds(max(report.run_start_seconds))} µs to pack the weights",
+        **_start(report),
         "parameters": f"{report.parameters:,} in {bytes_text(memory.parameters)}",
         "optimizer's state": bytes_text(memory.state),
         "arena": f"{bytes_text(memory.arena)} of activations, gradients and packed weights",
@@ -75,6 +76,14 @@ def _totals(report: Report) -> dict[str, str]:
     if memory.peak_resident is not None:
         found["peak of the process"] = bytes_text(memory.peak_resident)
     return found
+
+
+def _start(report: Report) -> dict[str, str]:
+    """What a run does before its first step: nothing where weights are not kept packed."""
+    seconds = max(report.run_start_seconds)
+    if seconds < _NOTHING:
+        return {}
+    return {"start of a run": f"{microseconds(seconds)} µs to pack the weights"}
 
 
 def _spread(report: Report) -> str:

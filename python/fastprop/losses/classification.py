@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 
 from fastprop import functional as F
+from fastprop.checks import real_number
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 from fastprop.losses.reduce import (
     Reduction,
     Weights,
     as_dtype,
     check_labels,
-    check_positive,
     check_reduction,
+    operands,
     predictions,
     reduce_rows,
-    targets_like,
 )
 
 
@@ -31,10 +31,22 @@ def hinge(
     sample_weight: Weights = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    r"""Hinge loss, :math:`\max(0, 1 - t y)`, for targets :math:`\pm 1`."""
-    check_reduction("hinge", reduction)
-    pred = predictions("hinge", pred)
-    rows = F.hinge_rows(pred, targets_like("hinge", pred, target), mean=reduction != "sum")
+    r"""Hinge loss, :math:`\max(0, 1 - t y)`, of support vector machines.
+
+    Cortes & Vapnik, "Support-vector networks", Machine Learning 20, 1995.
+
+    Args:
+        pred: Scores ``[rows, ...]``, float32 or float64.
+        target: 1 or -1 for each score.
+        sample_weight: Weight of each row.
+        reduction: "mean", "sum" or "none"; see :mod:`fastprop.losses`.
+
+    Raises:
+        TypeError: Predictions that are not floats, or targets of another floating dtype.
+        ValueError: Shapes that do not fit, an unknown `reduction`.
+    """
+    pred, target = operands("hinge", pred, target, reduction)
+    rows = F.hinge_rows(pred, target, mean=reduction != "sum")
     return reduce_rows("hinge", rows, sample_weight, reduction)
 
 
@@ -56,11 +68,13 @@ def binary_cross_entropy(
         sample_weight: Weight of each row.
         reduction: "mean", "sum" or "none".
         pos_weight: :math:`p`, the weight of positive targets: a number, or one for each column.
+
+    Raises:
+        TypeError: Predictions that are not floats, or targets of another floating dtype.
+        ValueError: Shapes that do not fit, an unknown `reduction`, or a negative weight.
     """
     name = "binary_cross_entropy"
-    check_reduction(name, reduction)
-    pred = predictions(name, pred)
-    target = targets_like(name, pred, target)
+    pred, target = operands(name, pred, target, reduction)
     weight = None if pos_weight is None else _positive_weight(pred, pos_weight)
     rows = F.binary_cross_entropy_rows(pred, target, pos_weight=weight, mean=reduction != "sum")
     return reduce_rows(name, rows, sample_weight, reduction)
@@ -91,11 +105,13 @@ def binary_focal(
         reduction: "mean", "sum" or "none".
         gamma: 0 or more.
         alpha: Weight of positives, in [0, 1]; ``None``: both kinds weigh 1.
+
+    Raises:
+        TypeError: Predictions that are not floats, or targets of another floating dtype.
+        ValueError: Shapes that do not fit, an unknown `reduction`, `gamma` or `alpha` out of range.
     """
     name = "binary_focal"
-    check_reduction(name, reduction)
-    pred = predictions(name, pred)
-    target = targets_like(name, pred, target)
+    pred, target = operands(name, pred, target, reduction)
     rows = F.binary_focal_rows(pred, target, gamma=gamma, alpha=alpha, mean=reduction != "sum")
     return reduce_rows(name, rows, sample_weight, reduction)
 
@@ -132,8 +148,7 @@ def cross_entropy(
     """
     name = "cross_entropy"
     check_reduction(name, reduction)
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError(f"{name}: label_smoothing must be in [0, 1], got {label_smoothing}")
+    real_number(name, "label_smoothing", label_smoothing, 0.0, 1.0, up_to=True)
     pred, target = _class_operands(name, pred, target)
     weight = None if class_weight is None else _class_weight(name, pred, class_weight)
     rows = F.cross_entropy_rows(pred, target, class_weight=weight, label_smoothing=label_smoothing)
@@ -206,9 +221,7 @@ def kl_div(
     Raises:
         ValueError: Shapes that do not fit, or a negative probability.
     """
-    check_reduction("kl_div", reduction)
-    pred = predictions("kl_div", pred)
-    target = targets_like("kl_div", pred, target)
+    pred, target = operands("kl_div", pred, target, reduction)
     if not log_target and not target.symbolic and target.size and np.min(target.data) < 0:
         raise ValueError(f"kl_div: target must not be negative, got {np.min(target.data)}")
     rows = F.kl_div_rows(pred, target, log_target=log_target)
@@ -245,10 +258,8 @@ def dice(
         ValueError: Shapes that do not fit, or a `smooth` that is not positive.
     """
     name = "dice"
-    check_reduction(name, reduction)
-    check_positive(name, "smooth", smooth)
-    pred = predictions(name, pred)
-    target = targets_like(name, pred, target)
+    real_number(name, "smooth", smooth, above=True)
+    pred, target = operands(name, pred, target, reduction)
     share = F.sigmoid(pred) if from_logits else pred
     overlap = _row_sum(share * target)
     sizes = share * share + target * target if squared else share + target
@@ -284,7 +295,7 @@ def _class_operands(name: str, pred: TensorLike, target: TensorLike) -> tuple[Te
     if given.shape not in ((rows,), (rows, 1)):
         raise ValueError(
             f"{name}: targets have shape {given.shape}; predictions of shape {pred.shape} "
-            f"want labels ({rows},) or probabilities {pred.shape}"
+            f"need labels ({rows},) or probabilities {pred.shape}"
         )
     if given.dtype.kind != "i":
         raise TypeError(f"{name}: labels must be integers, got {given.dtype}")

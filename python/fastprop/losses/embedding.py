@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from fastprop import functional as F
+from fastprop.checks import real_number
 from fastprop.graph.tensor import Tensor, TensorLike
 from fastprop.losses.reduce import (
     Reduction,
     Weights,
     as_dtype,
-    check_positive,
     check_reduction,
     predictions,
     reduce_rows,
@@ -52,8 +52,7 @@ def cosine_embedding(
     """
     name = "cosine_embedding"
     check_reduction(name, reduction)
-    if not -1 <= margin <= 1:
-        raise ValueError(f"{name}: margin must be in [-1, 1], got {margin}")
+    real_number(name, "margin", margin, -1.0, 1.0, up_to=True)
     x1, x2 = _embeddings(name, x1=x1, x2=x2)
     target = _row_targets(name, x1, target)
     if not target.symbolic:
@@ -94,7 +93,7 @@ def contrastive(
     """
     name = "contrastive"
     check_reduction(name, reduction)
-    check_positive(name, "margin", margin)
+    real_number(name, "margin", margin, above=True)
     x1, x2 = _embeddings(name, x1=x1, x2=x2)
     target = _row_targets(name, x1, target)
     if not target.symbolic:
@@ -142,8 +141,8 @@ def triplet_margin(
     """
     name = "triplet_margin"
     check_reduction(name, reduction)
-    check_positive(name, "margin", margin)
-    check_positive(name, "p", p)
+    real_number(name, "margin", margin, above=True)
+    real_number(name, "p", p, above=True)
     a, b, c = _embeddings(name, anchor=anchor, positive=positive, negative=negative)
     far = F.norm(a - c + eps, p, -1)
     if swap:

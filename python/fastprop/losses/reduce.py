@@ -18,11 +18,6 @@ def check_reduction(name: str, reduction: str) -> None:
         raise ValueError(f"{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
-def check_positive(name: str, parameter: str, value: float) -> None:
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"{name}: {parameter} must be positive and finite, got {value}")
-
-
 def predictions(name: str, pred: Any) -> Tensor:
     """`pred` as a float Tensor with a batch axis."""
     if isinstance(pred, tuple | list) and any(isinstance(p, Tensor) for p in pred):
@@ -61,6 +56,13 @@ def targets_like(name: str, pred: Tensor, target: TensorLike, what: str = "targe
             "they must agree"
         )
     return F.reshape(tensor, pred.shape)
+
+
+def operands(name: str, pred: Any, target: Any, reduction: str) -> tuple[Tensor, Tensor]:
+    """Predictions and targets of one shape and dtype; a wrong reduction is refused with them."""
+    check_reduction(name, reduction)
+    pred = predictions(name, pred)
+    return pred, targets_like(name, pred, target)
 
 
 def reduce_rows(

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastprop import functional as F
+from fastprop.checks import real_number
 from fastprop.graph.tensor import Tensor, TensorLike
 from fastprop.losses.reduce import (
     Reduction,
     Weights,
     as_dtype,
-    check_positive,
     check_reduction,
+    operands,
     predictions,
     reduce_rows,
     targets_like,
@@ -30,10 +31,20 @@ def mse(
     sample_weight: Weights = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Mean squared error, :math:`(y - t)^2`."""
-    check_reduction("mse", reduction)
-    pred = predictions("mse", pred)
-    rows = F.mse_rows(pred, targets_like("mse", pred, target), mean=reduction != "sum")
+    """Mean squared error, :math:`(y - t)^2`.
+
+    Args:
+        pred: Predictions ``[rows, ...]``, float32 or float64.
+        target: Targets, in the shape of the predictions.
+        sample_weight: Weight of each row.
+        reduction: "mean", "sum" or "none"; see :mod:`fastprop.losses`.
+
+    Raises:
+        TypeError: Predictions that are not floats, or targets of another floating dtype.
+        ValueError: Shapes that do not fit, an unknown `reduction`.
+    """
+    pred, target = operands("mse", pred, target, reduction)
+    rows = F.mse_rows(pred, target, mean=reduction != "sum")
     return reduce_rows("mse", rows, sample_weight, reduction)
 
 
@@ -44,10 +55,20 @@ def mae(
     sample_weight: Weights = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Mean absolute error, :math:`|y - t|`."""
-    check_reduction("mae", reduction)
-    pred = predictions("mae", pred)
-    rows = F.mae_rows(pred, targets_like("mae", pred, target), mean=reduction != "sum")
+    """Mean absolute error, :math:`|y - t|`, whose derivative at 0 is taken to be 0.
+
+    Args:
+        pred: Predictions ``[rows, ...]``, float32 or float64.
+        target: Targets, in the shape of the predictions.
+        sample_weight: Weight of each row.
+        reduction: "mean", "sum" or "none"; see :mod:`fastprop.losses`.
+
+    Raises:
+        TypeError: Predictions that are not floats, or targets of another floating dtype.
+        ValueError: Shapes that do not fit, an unknown `reduction`.
+    """
+    pred, target = operands("mae", pred, target, reduction)
+    rows = F.mae_rows(pred, target, mean=reduction != "sum")
     return reduce_rows("mae", rows, sample_weight, reduction)
 
 
@@ -59,17 +80,29 @@ def huber(
     reduction: Reduction = "mean",
     delta: float = 1.0,
 ) -> Tensor:
-    r"""Half the squared error up to ``delta``, a line from there on (Huber, 1964).
+    r"""Half the squared error up to ``delta``, a line from there on.
 
     With :math:`d = y - t`,
 
     .. math:: \tfrac12 d^2 \text{ where } |d| \le \delta,
         \text{ else } \delta (|d| - \tfrac12 \delta)
+
+    Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35, 1964.
+
+    Args:
+        pred: Predictions ``[rows, ...]``, float32 or float64.
+        target: Targets, in the shape of the predictions.
+        sample_weight: Weight of each row.
+        reduction: "mean", "sum" or "none"; see :mod:`fastprop.losses`.
+        delta: :math:`\delta`, positive.
+
+    Raises:
+        TypeError: Predictions that are not floats, or targets of another floating dtype.
+        ValueError: Shapes that do not fit, an unknown `reduction`, or a `delta` that is not
+            positive.
     """
-    check_reduction("huber", reduction)
-    check_positive("huber", "delta", delta)
-    pred = predictions("huber", pred)
-    target = targets_like("huber", pred, target)
+    real_number("huber", "delta", delta, above=True)
+    pred, target = operands("huber", pred, target, reduction)
     rows = F.huber_rows(pred, target, delta=delta, mean=reduction != "sum")
     return reduce_rows("huber", rows, sample_weight, reduction)
 
@@ -85,10 +118,19 @@ def log_cosh(
 
     About :math:`d^2 / 2` near zero and :math:`|d| - \ln 2` far out, as smooth as can be. It is
     computed without overflow, and near zero without cancellation.
+
+    Args:
+        pred: Predictions ``[rows, ...]``, float32 or float64.
+        target: Targets, in the shape of the predictions.
+        sample_weight: Weight of each row.
+        reduction: "mean", "sum" or "none"; see :mod:`fastprop.losses`.
+
+    Raises:
+        TypeError: Predictions that are not floats, or targets of another floating dtype.
+        ValueError: Shapes that do not fit, an unknown `reduction`.
     """
-    check_reduction("log_cosh", reduction)
-    pred = predictions("log_cosh", pred)
-    rows = F.log_cosh_rows(pred, targets_like("log_cosh", pred, target), mean=reduction != "sum")
+    pred, target = operands("log_cosh", pred, target, reduction)
+    rows = F.log_cosh_rows(pred, target, mean=reduction != "sum")
     return reduce_rows("log_cosh", rows, sample_weight, reduction)
 
 
@@ -161,11 +203,23 @@ def poisson_nll(
     :math:`e^y - t y` if the prediction is the rate's logarithm (``log_input``), else
     :math:`y - t \ln(y + \epsilon)`. ``full`` adds Stirling's approximation of :math:`\ln t!` where
     :math:`t > 1`, which does not change the gradient.
+
+    Args:
+        pred: Predictions ``[rows, ...]``, float32 or float64.
+        target: Counts, in the shape of the predictions.
+        sample_weight: Weight of each row.
+        reduction: "mean", "sum" or "none"; see :mod:`fastprop.losses`.
+        log_input: Predictions are logarithms of rates.
+        full: Add the approximation of :math:`\ln t!`.
+        eps: :math:`\epsilon`, positive.
+
+    Raises:
+        TypeError: Predictions that are not floats, or targets of another floating dtype.
+        ValueError: Shapes that do not fit, an unknown `reduction`, or an `eps` that is not
+            positive.
     """
-    check_reduction("poisson_nll", reduction)
-    check_positive("poisson_nll", "eps", eps)
-    pred = predictions("poisson_nll", pred)
-    target = targets_like("poisson_nll", pred, target)
+    real_number("poisson_nll", "eps", eps, above=True)
+    pred, target = operands("poisson_nll", pred, target, reduction)
     rows = F.poisson_nll_rows(
         pred, target, log_input=log_input, full=full, eps=eps, mean=reduction != "sum"
     )
@@ -199,11 +253,14 @@ def gaussian_nll(
         eps: Least variance.
 
     As the loss of a Trainer it takes a model whose ``forward`` returns ``(mean, variance)``.
+
+    Raises:
+        TypeError: Means that are not floats, or targets or variances of another floating dtype.
+        ValueError: Shapes that do not fit, a negative variance, an unknown `reduction`, or an `eps`
+            that is not positive.
     """
-    check_reduction("gaussian_nll", reduction)
-    check_positive("gaussian_nll", "eps", eps)
-    pred = predictions("gaussian_nll", pred)
-    target = targets_like("gaussian_nll", pred, target)
+    real_number("gaussian_nll", "eps", eps, above=True)
+    pred, target = operands("gaussian_nll", pred, target, reduction)
     rows = F.gaussian_nll_rows(
         pred, target, _variance(pred, var), full=full, eps=eps, mean=reduction != "sum"
     )

@@ -1,5 +1,7 @@
 """Modules: layers, activations, containers, and how parameters start."""
 
+from typing import NoReturn
+
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.nn import init
 from fastprop.nn.activations import (
@@ -66,3 +68,9 @@ __all__ = [
     "LogSoftmax",
     "init",
 ]
+
+
+def __getattr__(name: str) -> NoReturn:
+    from fastprop import hints
+
+    raise hints.missing(f"module {__name__!r} has no attribute {name!r}", name, hints.MODULES)

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Literal
 from numpy.typing import DTypeLike
 
 from fastprop import functional as F
+from fastprop.checks import positive_int
 from fastprop.graph.parameter import Parameter
 from fastprop.graph.tensor import Tensor
 from fastprop.nn import init
-from fastprop.nn.checks import positive_int
 from fastprop.nn.module import Module
 from fastprop.random import check_float_dtype
 

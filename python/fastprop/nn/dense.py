@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastprop import functional as F
+from fastprop.checks import positive_int
 from fastprop.graph.parameter import Parameter
 from fastprop.graph.tensor import Tensor
 from fastprop.nn import init as initializers
 from fastprop.nn.activations import PReLU
-from fastprop.nn.checks import positive_int
 from fastprop.nn.module import Module
 from fastprop.random import check_float_dtype, default_generator
 from fastprop.registry import lookup, type_name

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastprop import functional as F
+from fastprop.checks import real_number
 from fastprop.graph.tensor import Tensor
-from fastprop.nn.checks import real_number
 from fastprop.nn.module import Module
 
 

@@ -14,6 +14,7 @@ from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.scope import Scope, scoped
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import current_trace, forget_gradient
+from fastprop.nn.assignment import check_assignment
 from fastprop.registry import construct, type_name
 
 M = TypeVar("M", bound="Module")
@@ -112,18 +113,21 @@ class Module:
             object.__setattr__(self, name, Table(value))
             changed()
             return
-        kept_in = next((t for kind, t in _KINDS.items() if isinstance(value, kind)), "")
-        if isinstance(value, list | tuple | dict):
-            self._refuse_hidden(name, value)
+        kept_in = ""
+        if isinstance(value, _KEPT):
+            kept_in = next(t for kind, t in _KINDS.items() if isinstance(value, kind))
+        if kept_in in ("", "_modules"):
+            check_assignment(self, name, value)
         self._forget(name, but=kept_in)
         if kept_in:
             getattr(self, kept_in)[name] = value
         object.__setattr__(self, name, value)
 
     def _forget(self, name: str, but: str = "") -> None:
+        own = self.__dict__
         for table in _TABLES:
-            if table != but:
-                self.__dict__.get(table, {}).pop(name, None)
+            if table != but and name in own.get(table, ()):
+                del own[table][name]
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
@@ -137,28 +141,6 @@ class Module:
                 "or modules"
             )
         raise AttributeError(f"{type_name(self)!r} object has no attribute {name!r}")
-
-    def _refuse_hidden(
-        self, name: str, value: list[Any] | tuple[Any, ...] | dict[Any, Any]
-    ) -> None:
-        """Parameters in a plain container would silently not be trained."""
-        items = value.values() if isinstance(value, dict) else value
-        found = [item for item in items if isinstance(item, Module | Parameter)]
-        if not found:
-            return
-        known = {id(item) for item in (*self._modules.values(), *self._parameters.values())}
-        for item in found:
-            if id(item) not in known:
-                what = "modules" if isinstance(item, Module) else "parameters"
-                advice = (
-                    "use nn.ModuleList"
-                    if isinstance(item, Module)
-                    else "assign each to an attribute of its own"
-                )
-                raise TypeError(
-                    f"{type_name(self)}.{name}: a {type_name(value)} hides its {what} from "
-                    f"training; {advice}"
-                )
 
     # -- what is inside ---
 
@@ -191,10 +173,13 @@ class Module:
         Also gives ``parameter.name`` the name seen from the outermost module that was asked.
         """
         seen: set[int] = set()
-        for name, parameter in self._walk_tables("_parameters"):
-            if id(parameter) not in seen:
+        for prefix, module in self._walk(""):
+            for own, parameter in module._parameters.items():
+                if id(parameter) in seen:
+                    continue
                 seen.add(id(parameter))
-                if not parameter.name or name.endswith(f".{parameter.name}"):
+                name, known = _join(prefix, own), parameter.name
+                if name != known and (not known or name.endswith(f".{known}")):
                     parameter.name = name
                 yield name, parameter
 
@@ -236,11 +221,10 @@ class Module:
             if id(module) in above:
                 continue
             yield name, module
-            below = [
-                (_join(name, child), item, (*above, id(module)))
-                for child, item in module._modules.items()
-            ]
-            stack.extend(reversed(below))
+            if module._modules:
+                above = (*above, id(module))
+                below = [(_join(name, n), item, above) for n, item in module._modules.items()]
+                stack.extend(reversed(below))
 
     def _walk_tables(self, *tables: str) -> Iterator[tuple[str, Any]]:
         """Every path to everything that the tables hold, module by module."""
@@ -370,6 +354,7 @@ class Module:
 
 
 _KINDS: dict[type, str] = {Parameter: "_parameters", Buffer: "_buffers", Module: "_modules"}
+_KEPT = tuple(_KINDS)
 
 
 def _join(prefix: str, name: str) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastprop import functional as F
+from fastprop.checks import positive_int, real_number
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.tensor import Tensor
-from fastprop.nn.checks import positive_int, real_number
 from fastprop.nn.module import Module
 from fastprop.random import check_float_dtype
 

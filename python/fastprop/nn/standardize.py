@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastprop import functional as F
+from fastprop.checks import positive_int
 from fastprop.graph.parameter import Buffer
 from fastprop.graph.tensor import Tensor
-from fastprop.nn.checks import positive_int
 from fastprop.nn.module import Module
 from fastprop.random import check_float_dtype
 
@@ -116,7 +116,7 @@ class Standardize(Module):
             capture = _CAPTURE.get()
             if capture is not None:
                 capture.take(self, x)
-            elif not _SHAPES_ONLY.get():
+            elif not shapes_suffice():
                 raise RuntimeError(
                     "Standardize: it has not seen any data; call adapt(x), or train with "
                     "Trainer.fit, which does"
@@ -162,6 +162,11 @@ def capture() -> Iterator[Capture]:
         pass
     finally:
         _CAPTURE.reset(token)
+
+
+def shapes_suffice() -> bool:
+    """Whether this is a block of :func:`shapes_only`."""
+    return _SHAPES_ONLY.get()
 
 
 @contextmanager

@@ -46,6 +46,7 @@ class Accumulate(Around):
 
     op = "accumulate_gradient"
     hyper_parameters: ClassVar[tuple[str, ...]] = ("count",)
+    outermost = True  # what is in it sees updates, not batches
 
     count = Count(1)
 

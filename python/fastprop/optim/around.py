@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,10 @@ class Around(Optimizer):
 
     Attributes:
         optimizer: What trains. Learning rate, parameters, groups and steps are this one's.
+        outermost: None of these goes around it.
     """
+
+    outermost: ClassVar[bool] = False
 
     def __init__(self, optimizer: Optimizer, why: str) -> None:
         """For subclasses; `why` says why a rule in Python is refused."""
@@ -31,7 +34,15 @@ class Around(Optimizer):
                 f"got {optimizer!r}"
             )
         if isinstance(optimizer, PythonOptimizer):
-            raise TypeError(f"{type_name(self)}: {why}, which {type_name(optimizer)} has not")
+            raise TypeError(
+                f"{type_name(self)}: {why}, and {type_name(optimizer)} takes its steps outside of "
+                "it, on all rows; use it as it is"
+            )
+        if isinstance(optimizer, Around) and optimizer.outermost:
+            raise TypeError(
+                f"{type_name(self)}: {type_name(optimizer)} has to be around all others, as in "
+                f"optim.{type_name(optimizer)}(optim.EMA(optim.Adam()), 4), and only once"
+            )
         self.optimizer = optimizer
         self.state = {}
 

@@ -34,7 +34,9 @@ class Averaged(Around):
     every = Count(1)
 
     def __init__(self, optimizer: Optimizer, **hyper: Any) -> None:
-        super().__init__(optimizer, "averages are kept by the compiled step")
+        super().__init__(
+            optimizer, "averages even out the noise of mini-batches, in the compiled step"
+        )
         HasHyper.__init__(self, **hyper)
         self._swapped = False
         if optimizer.parameters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -41,7 +42,8 @@ class Custom(Optimizer):
             zeros at first.
 
     Raises:
-        TypeError: `rule` is no function, or gave something back; a name that is no string.
+        TypeError: `rule` is no function of five arguments, or gave something back; a name that is
+            no string.
         ValueError: A rate out of its range; no parameters, or one of them twice; a name twice.
 
     A Program calls the rule in every step. An exception of the rule ends the run and is raised from
@@ -60,6 +62,7 @@ class Custom(Optimizer):
             raise TypeError(
                 f"Custom: rule must be a function of (w, g, state, lr, step), got {rule!r}"
             )
+        _check_arguments(rule)
         names = (state,) if isinstance(state, str) else tuple(state)
         for name in names:
             if not isinstance(name, str):
@@ -100,6 +103,19 @@ class Custom(Optimizer):
     def __repr__(self) -> str:
         name = getattr(self.rule, "__name__", repr(self.rule))
         return f"Custom({name}, lr={self.lr!r}, state={list(self._names)})"
+
+
+def _check_arguments(rule: Rule) -> None:
+    try:
+        signature = inspect.signature(rule)
+    except ValueError:  # some functions in C have none
+        return
+    try:
+        signature.bind(*"wgsrt")
+    except TypeError:
+        raise TypeError(
+            f"Custom: rule must take (w, g, state, lr, step), but takes {signature}"
+        ) from None
 
 
 def _apply(

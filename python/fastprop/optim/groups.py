@@ -59,6 +59,11 @@ def split_groups(where: str, params: Any) -> list[tuple[list[Tensor], dict[str, 
     """
     if isinstance(params, Tensor):
         raise TypeError(f"{where}: params must be a list of Tensors, got one; write [tensor]")
+    if callable(getattr(params, "parameters", None)):
+        raise TypeError(
+            f"{where}: params must be a list of Tensors, got {type_name(params)}; "
+            "write model.parameters()"
+        )
     if not isinstance(params, Iterable) or isinstance(params, str | Mapping):
         raise TypeError(f"{where}: params must be a list of Tensors, got {type_name(params)}")
     entries = list(params)
@@ -74,7 +79,7 @@ def split_groups(where: str, params: Any) -> list[tuple[list[Tensor], dict[str, 
                 f"{where}: {label} must be a dict as the others, got {type_name(entry)}"
             )
         if "params" not in entry:
-            raise ValueError(f'{where}: {label} wants the key "params", got {sorted(entry)}')
+            raise ValueError(f'{where}: {label} needs the key "params", got {sorted(entry)}')
         own = {str(key): value for key, value in entry.items() if key != "params"}
         inner = entry["params"]
         tensors = [inner] if isinstance(inner, Tensor) else inner

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
+from fastprop.checks import integer, real_number
 from fastprop.optim.schedules import Schedule
 from fastprop.registry import lookup, type_name
 
@@ -106,7 +107,7 @@ class Number(Hyper[float]):
         self.positive = positive
 
     def check(self, where: str, value: Any) -> float:
-        return check_number(where, self.name, value, self.upper, positive=self.positive)
+        return real_number(where, self.name, value, 0.0, self.upper, above=self.positive)
 
     def attributes(self, value: float) -> dict[str, float]:
         return {self.name: value}
@@ -125,8 +126,8 @@ class Pair(Hyper[tuple[float, float]]):
         except (TypeError, ValueError):
             raise TypeError(f"{where}: {self.name} must be two numbers, got {value!r}") from None
         return (
-            check_number(where, f"{self.name}[0]", first, self.upper),
-            check_number(where, f"{self.name}[1]", second, self.upper),
+            real_number(where, f"{self.name}[0]", first, 0.0, self.upper),
+            real_number(where, f"{self.name}[1]", second, 0.0, self.upper),
         )
 
     def attributes(self, value: tuple[float, float]) -> dict[str, float]:
@@ -140,11 +141,7 @@ class Count(Hyper[int]):
         self.least = least
 
     def check(self, where: str, value: Any) -> int:
-        if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
-            raise TypeError(f"{where}: {self.name} must be an integer, got {value!r}")
-        if value < self.least:
-            raise ValueError(f"{where}: {self.name} must be {self.least} or more, got {value}")
-        return int(value)
+        return integer(where, self.name, value, self.least)
 
 
 class Flag(Hyper[bool]):
@@ -180,28 +177,4 @@ class Rate(Hyper[LearningRate]):
         if isinstance(value, type):
             name = value.__name__
             raise TypeError(f"{where}: {self.name} is the class {name}; write {name}(…)")
-        return value if callable(value) else check_number(where, self.name, value)
-
-
-def check_number(
-    where: str, name: str, value: Any, upper: float = math.inf, *, positive: bool = False
-) -> float:
-    """`value` as a float in [0, upper), or in (0, upper).
-
-    Raises:
-        TypeError: It is no number.
-        ValueError: It is outside, or NaN.
-    """
-    if isinstance(value, bool | np.bool_):
-        raise TypeError(f"{where}: {name} must be a number, got {value}")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{where}: {name} must be a number, got {value!r}") from None
-    if not 0.0 <= number < upper or (positive and number == 0.0):
-        if upper != math.inf:
-            wanted = f"in {'(' if positive else '['}0, {upper:g})"
-        else:
-            wanted = "a finite number above 0" if positive else "a finite number, not negative"
-        raise ValueError(f"{where}: {name} must be {wanted}, got {number}")
-    return number
+        return value if callable(value) else real_number(where, self.name, value)

@@ -126,7 +126,7 @@ class LBFGS(PythonOptimizer):
         """
         if closure is None or not callable(closure):
             raise TypeError(
-                "LBFGS.step: wants a function that computes the loss and its gradients, as "
+                "LBFGS.step: needs a function that computes the loss and its gradients, as "
                 f"step(closure), got {closure!r}"
             )
         self._check_eager()

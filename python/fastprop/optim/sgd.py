@@ -27,7 +27,7 @@ class SGD(Optimizer):
         momentum: :math:`\mu`, in [0, 1).
         dampening: :math:`\tau`.
         weight_decay: :math:`\lambda`, an L2 penalty of :math:`\lambda/2\, |w|^2`.
-        nesterov: Look ahead; wants momentum and no dampening.
+        nesterov: Look ahead; needs momentum and no dampening.
         decay_bias_and_norm: False spares parameters of at most one axis (biases, scales and shifts
             of normalization) the weight decay.
 
@@ -73,7 +73,7 @@ class SGD(Optimizer):
     def _check_together(self, hyper: Mapping[str, Any]) -> None:
         if hyper["nesterov"] and (hyper["momentum"] == 0 or hyper["dampening"] != 0):
             raise ValueError(
-                "SGD: nesterov wants momentum > 0 and dampening 0, "
+                "SGD: nesterov needs momentum > 0 and dampening 0, "
                 f"got momentum {hyper['momentum']} and dampening {hyper['dampening']}"
             )
 

@@ -106,7 +106,7 @@ class Rprop(Optimizer):
     def _check_together(self, hyper: Mapping[str, Any]) -> None:
         if callable(hyper["lr"]):
             raise TypeError(
-                f"Rprop: lr is what the step sizes start as and wants a number, got {hyper['lr']!r}"
+                f"Rprop: lr, what the step sizes start as, must be a number, got {hyper['lr']!r}"
             )
         if not 0.0 < hyper["etas"][0] < 1.0 < hyper["etas"][1]:
             raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         OSError: The folder cannot be written, the disk is full, ….
     """
     target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():  # else the message would be about the temporary file
+        raise FileNotFoundError(errno.ENOENT, "there is no folder for the file", str(path))
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         with open(temporary, "wb") as stream:

@@ -11,8 +11,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fastprop._version import __version__
+from fastprop.checks import most_allowed
 from fastprop.nn import Module
-from fastprop.nn.checks import most_allowed
 from fastprop.random import BoundedGenerator, drawing_from
 from fastprop.registry import type_name
 from fastprop.saving import format as safetensors

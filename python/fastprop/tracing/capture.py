@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastprop.graph.autodiff import topological_order
-from fastprop.graph.effects import effect
-from fastprop.graph.op import Spec, kernel_attributes
+from fastprop.graph.op import Spec, is_grad_enabled, kernel_attributes, now
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.tensor import Tensor
-from fastprop.graph.trace import Effect, no_value, tracing
+from fastprop.graph.trace import Effect, Trace, no_value, tracing
 from fastprop.tracing.structure import Structure, take_apart
 
 
@@ -36,25 +35,53 @@ class Stored(NamedTuple):
     array: np.ndarray[Any, Any]
 
 
-class Capture:
-    """What a function did with symbolic arguments.
+class Graph:
+    """Symbolic arguments, and what is computed from them.
 
     Attributes:
-        trace: Its effects, optimizers, gradients, and modes of modules.
+        trace: What was recorded beside the graph.
         placeholders: The symbolic arguments.
-        structure: Of its result.
-        results: The Tensors in it.
         scalars: What a run has to record: results and gradients that are one floating number each.
         rows: Those with one row for each row of the batch.
         arrays: All others.
     """
 
-    def __init__(self, function: Callable[[list[Tensor]], Any], args: Sequence[Argument]) -> None:
-        self.placeholders = [_placeholder(a) for a in args]
-        self.results: list[Tensor] = []
+    trace: Trace
+
+    def __init__(self, placeholders: list[Tensor]) -> None:
+        self.placeholders = placeholders
         self.scalars: list[Tensor] = []
         self.rows: list[Tensor] = []
         self.arrays: list[Stored] = []
+
+    def want(self, tensors: Iterable[Tensor | None]) -> None:
+        """Have a run give the values of these, once each, where they are not known yet."""
+        for tensor in dict.fromkeys(t for t in tensors if t is not None and t.symbolic):
+            if tensor.batched:
+                self.rows.append(tensor)
+            elif tensor.ndim == 0 and tensor.dtype.kind == "f":
+                self.scalars.append(tensor)
+            else:
+                stored = Stored(tensor, np.empty(tensor.shape, tensor.dtype))
+                self.arrays.append(stored)
+                if tensor.size:
+                    copied = Effect("copy", (tensor,), (stored.array,), {}, now())
+                    self.trace.effects.append(copied)
+
+
+class Capture(Graph):
+    """What a function did with symbolic arguments.
+
+    Attributes:
+        structure: Of its result.
+        results: The Tensors in it.
+        recorded: Whether derivatives were.
+    """
+
+    def __init__(self, function: Callable[[list[Tensor]], Any], args: Sequence[Argument]) -> None:
+        super().__init__([_placeholder(a) for a in args])
+        self.results: list[Tensor] = []
+        self.recorded = is_grad_enabled()
         with tracing() as self.trace:
             result = function(self.placeholders)
             self.structure: Structure = take_apart(result, _is_tensor, self.results)
@@ -62,25 +89,7 @@ class Capture:
                 gradient.left = gradient.tensor.grad
             left = [g.left for g in self.trace.gradients.values() if not g.used]
             left += [p.grad for p in self.placeholders]
-            wanted = [t for t in (*self.results, *left) if t is not None and t.symbolic]
-            for tensor in dict.fromkeys(wanted):
-                self._sort(tensor)
-
-    def _sort(self, tensor: Tensor) -> None:
-        if tensor.batched:
-            self.rows.append(tensor)
-        elif tensor.ndim == 0 and tensor.dtype.kind == "f":
-            self.scalars.append(tensor)
-        else:
-            stored = Stored(tensor, np.empty(tensor.shape, tensor.dtype))
-            self.arrays.append(stored)
-            if tensor.size:
-                effect("copy", [tensor], [stored.array])
-
-    @property
-    def differentiable(self) -> list[Tensor]:
-        """Results that depend on something that requires a gradient."""
-        return [t for t in self.results if t.symbolic and t.requires_grad]
+            self.want([*self.results, *left])
 
     def fingerprint(self) -> tuple[Any, ...]:
         """The same for two captures that compute the same, whatever their numbers of rows."""
@@ -98,9 +107,10 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, Tensor)
 
 
-def _address(array: np.ndarray[Any, Any]) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
+def address(array: np.ndarray[Any, Any]) -> int:
+    """Where the data lie."""
+    pointer: int = array.__array_interface__["data"][0]
+    return pointer
 
 
 class _Print:
@@ -109,18 +119,16 @@ class _Print:
     def __init__(self, capture: Capture) -> None:
         self._capture = capture
         self._names: dict[int, Any] = {id(p): ("in", i) for i, p in enumerate(capture.placeholders)}
-        self._results = {_address(s.array): i for i, s in enumerate(capture.arrays)}
-        self._written = {
-            _address(o if isinstance(o, np.ndarray) else o.data)
-            for e in capture.trace.effects
-            for o in e.outputs
-        }
+        self._addresses: dict[int, int] = {}
+        self._results = {self._address(s.array): i for i, s in enumerate(capture.arrays)}
+        outputs = (o for e in capture.trace.effects for o in e.outputs)
+        self._written = {self._address(o._data if isinstance(o, Tensor) else o) for o in outputs}
 
     def lines(self) -> tuple[Any, ...]:
         capture, effects = self._capture, self._capture.trace.effects
         wanted = [*capture.scalars, *capture.rows]
         needed = topological_order([*wanted, *(t for e in effects for t in e.inputs)])
-        recorded: list[Tensor | Effect] = [t for t in needed if t.op is not None]
+        recorded: list[Tensor | Effect] = [t for t in needed if t.op is not None and t.symbolic]
         lines: list[Any] = []
         for item in sorted([*recorded, *effects], key=attrgetter("time")):
             inputs = tuple(self._name(t) for t in item.inputs)
@@ -130,14 +138,15 @@ class _Print:
             else:
                 assert item.op is not None
                 attrs = () if item.op.view else kernel_attributes(item.op, item.attrs).values()
-                lines.append((item.op.name, inputs, _look(item.spec), *attrs))
+                lines.append((item.op.name, inputs, _look(item), *attrs))
                 self._names[id(item)] = len(lines)
         return (*lines, tuple(map(self._name, wanted)), tuple(map(id, capture.trace.numbers)))
 
     def _output(self, output: Tensor | np.ndarray[Any, Any]) -> Any:
         if isinstance(output, Tensor):
             return self._name(output)
-        return ("result", self._results.get(_address(output), _address(output)))
+        place = self._address(output)
+        return ("result", self._results.get(place, place))
 
     def _name(self, tensor: Tensor) -> Any:
         known = self._names.get(id(tensor))
@@ -148,12 +157,20 @@ class _Print:
     def _leaf(self, tensor: Tensor) -> Any:
         if tensor.symbolic:
             raise no_value(tensor.shape)  # of another trace
-        array = tensor.data
-        if isinstance(tensor, Parameter | Buffer) or _address(array) in self._written:
-            return ("state", _address(array), _look(tensor.spec))
-        return ("constant", array.tobytes(), _look(tensor.spec))
+        place = self._address(tensor._data)
+        if isinstance(tensor, Parameter | Buffer) or place in self._written:
+            return ("state", place, _look(tensor))
+        return ("constant", tensor.data.tobytes(), _look(tensor))
+
+    def _address(self, array: np.ndarray[Any, Any] | None) -> int:
+        """:func:`address`, which takes 1 µs, once for each array."""
+        assert array is not None
+        known = self._addresses.get(id(array))
+        if known is None:
+            known = self._addresses[id(array)] = address(array)
+        return known
 
 
-def _look(spec: Spec) -> tuple[Any, ...]:
-    shape = ("batch", *spec.shape[1:]) if spec.batched else spec.shape
-    return (shape, spec.dtype.char)
+def _look(tensor: Tensor) -> tuple[Any, ...]:
+    shape, dtype, batched = tensor.spec
+    return (("batch", *shape[1:]) if batched else shape, dtype.char, tensor.requires_grad)

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
+from types import MethodType
 from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
 from fastprop.graph import anomaly
+from fastprop.graph.effects import effects_suppressed
 from fastprop.graph.op import Spec, is_grad_enabled
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.program import Program
-from fastprop.graph.tensor import Tensor, as_supported_array
+from fastprop.graph.tensor import DTYPES, Tensor, as_supported_array
 from fastprop.graph.trace import TraceError, is_tracing
-from fastprop.random import check_seed
+from fastprop.random import Step, check_seed, counts_calls, current_step, drawing_as
 from fastprop.registry import type_name
 from fastprop.tracing.capture import Argument, Capture
+from fastprop.tracing.executable import Call
 from fastprop.tracing.structure import Structure, put_together, take_apart
 from fastprop.tracing.variant import Variant
 
 _KEPT = 32  # Programs of one function
+_NOT_SEEN: tuple[None, int] = (None, 0)
 Array = np.ndarray[Any, Any]
 
 
@@ -34,8 +39,9 @@ def compile(
 
     The function may call modules, losses, :func:`fastprop.grad`, ``backward()`` and
     ``optimizer.step()``, and return Tensors in tuples, lists and dicts. It gives what it gives
-    without ``compile``, but that nothing outside can be differentiated through it, and that
-    gradients which one of its own optimizers has used are not kept in ``grad``.
+    without ``compile``, but that gradients which one of its own optimizers has used are not kept in
+    ``grad``. Its results can be differentiated, to any order, by arguments and by parameters that
+    it read: the derivatives are a Program, too, which repeats the function.
 
     NumPy arrays, numbers of NumPy and Tensors among the arguments may differ from call to call. All
     other arguments (Python numbers, strings, modules) are part of what is traced: a call with
@@ -55,7 +61,8 @@ def compile(
         A :class:`CompiledFunction`.
 
     Raises:
-        TypeError: `function` cannot be called.
+        TypeError: `function` cannot be called. From a call: an argument holds numbers, but is
+            neither an array nor a Tensor.
         TraceError: From a call: the function asks for the value of a Tensor while it is traced.
     """
     if function is None:
@@ -72,11 +79,13 @@ class Signature(NamedTuple):
         structure: Of the arguments.
         arguments: The arrays; of those that are batches the first extent is 0 here.
         grad_enabled: Whether derivatives were recorded.
+        repeats: Whether this repeats a call, whose effects are not done again.
     """
 
     structure: Structure
     arguments: tuple[Argument, ...]
     grad_enabled: bool
+    repeats: bool
 
     @property
     def batched(self) -> bool:
@@ -89,16 +98,21 @@ class CompiledFunction:
     Attributes:
         function: The function as it was.
         calls: How often the compiled one was called.
+        traces: How often it was traced: twice for a new kind of arguments, once for another number
+            of rows or a model that has changed.
     """
 
     def __init__(self, function: Callable[..., Any], threads: int | None, seed: int) -> None:
         self.function = function
-        self.calls = 0
+        self.calls = self.traces = 0
         self._threads = threads
         self._seed = seed
         self._variants: dict[Signature, list[Variant]] = {}
         self._whole: set[Signature] = set()  # that do not go by rows
+        self._recent: dict[Any, tuple[Variant | None, int]] = {}  # by what `_look` gives
+        self._warned = False
         functools.update_wrapper(self, function, updated=())
+        counts_calls(self)
 
     @property
     def programs(self) -> list[Program]:
@@ -106,12 +120,20 @@ class CompiledFunction:
         return [v.program for variants in self._variants.values() for v in variants]
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        # Arrays alone, as most calls have them, need a look each: 10 µs less than what follows.
+        look = None if options or is_tracing() or anomaly.active() is not None else _look(args)
+        if look is not None:
+            variant, rows = self._recent.get(look, _NOT_SEEN)
+            if variant is not None and variant.serves(rows):
+                arrays = [a if type(a) is np.ndarray else a._data for a in args]
+                return self._run(variant, args, arrays, rows)
         leaves: list[Any] = []
         structure = take_apart((args, options), _is_array, leaves)
-        # A part of something larger is traced with that; without numbers there is nothing to do;
-        # and where NaN is looked for, it is looked for op by op.
-        if is_tracing() or anomaly.active() is not None or any(leaf.size == 0 for leaf in leaves):
+        # A part of something larger is traced with that; without numbers there is nothing to do.
+        if is_tracing() or any(leaf.size == 0 for leaf in leaves):
             return self.function(*args, **options)
+        if anomaly.active() is not None:
+            return self._op_by_op(args, options)
         arrays = [as_supported_array("compile", leaf) for leaf in leaves]
         signature, rows = _signature(structure, leaves, arrays, by_rows=True)
         if signature in self._whole:
@@ -127,7 +149,38 @@ class CompiledFunction:
                 self._whole.add(signature)
                 signature, rows = _signature(structure, leaves, arrays, by_rows=False)
                 variant = self._find(signature, rows) or self._trace(signature, rows)
-        result = variant.run(leaves, arrays, rows, self._seed, self.calls)
+        if look is not None and all(a.dtype in DTYPES for a in args):  # none was converted
+            self._recent[look] = variant, rows
+        return self._run(variant, leaves, arrays, rows)
+
+    def _run(
+        self, variant: Variant, leaves: Sequence[Any], arrays: Sequence[Array], rows: int
+    ) -> Any:
+        result = variant.run(Call(leaves, arrays, rows, self._seed, self.calls))
+        self.calls += 1
+        return result
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """A function in a class is a method of its instances, compiled or not."""
+        if instance is None or not hasattr(type(self.function), "__get__"):
+            return self
+        return MethodType(self, instance)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy has the same function, and traces by itself."""
+        return CompiledFunction, (self.function, self._threads, self._seed)
+
+    def cache_clear(self) -> None:
+        """Forget all Programs; the next call traces anew."""
+        self._variants.clear()
+        self._whole.clear()
+        self._recent.clear()
+
+    def _op_by_op(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """A call where NaN is looked for, with the random numbers that it has otherwise."""
+        step = current_step() or Step(self._seed, self.calls)
+        with drawing_as(step):
+            result = self.function(*args, **options)
         self.calls += 1
         return result
 
@@ -137,7 +190,8 @@ class CompiledFunction:
 
     def _trace(self, signature: Signature, rows: int) -> Variant:
         """A variant for these arguments: a known one if it turns out to do, else a new one."""
-        known = self._variants.setdefault(signature, [])
+        self._recent.clear()
+        known = self._variants.get(signature, [])
         capture = self._capture(signature, rows)
         fingerprint = capture.fingerprint()
         for variant in known:
@@ -156,13 +210,32 @@ class CompiledFunction:
         for variant in smaller:
             made.sizes |= variant.sizes
         self._variants[signature] = [*[v for v in known if v not in smaller][-_KEPT:], made]
+        self._forget_oldest()
         return made
+
+    def _forget_oldest(self) -> None:
+        """Arguments that are others in every call must not fill the memory with Programs."""
+        if len(self._variants) <= _KEPT:
+            return
+        self._variants.pop(next(iter(self._variants)))
+        if len(self._whole) > _KEPT:
+            self._whole.clear()
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{self._name}: traced for more than {_KEPT} kinds of arguments, of which the "
+                "oldest are forgotten now. Python numbers and objects are part of what is traced: "
+                "give a number that changes as an array, np.float32(value)",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _capture(self, signature: Signature, rows: int) -> Capture:
         def call(placeholders: list[Tensor]) -> Any:
             args, options = put_together(signature.structure, iter(placeholders))
             return self.function(*args, **options)
 
+        self.traces += 1
         arguments = [_with_rows(a, rows) for a in signature.arguments]
         return Capture(call, arguments)
 
@@ -177,10 +250,34 @@ class CompiledFunction:
         return f"<{self._name}: {about}>"
 
 
+def _look(args: tuple[Any, ...]) -> Any:
+    """What decides about the Program of a call with arrays alone; ``None`` for any other call."""
+    looks: list[Any] = [is_grad_enabled(), effects_suppressed()]
+    for value in args:
+        kind = type(value)
+        if kind is Tensor:
+            array, differentiable = value._data, value.requires_grad
+        elif kind is np.ndarray:
+            array, differentiable = value, False
+        else:
+            return None
+        if array is None or not array.flags.c_contiguous:
+            return None
+        looks += (array.shape, array.dtype, differentiable)
+    return tuple(looks)
+
+
 def _is_array(value: Any) -> bool:
     if isinstance(value, Tensor):
         return not isinstance(value, Parameter | Buffer)
-    return isinstance(value, np.ndarray | np.generic)
+    if isinstance(value, np.ndarray | np.generic):
+        return True
+    if hasattr(type(value), "__array__"):
+        raise TypeError(
+            f"compile: an argument is a {type_name(value)}, whose numbers would become constants; "
+            "give np.asarray(argument) or a Tensor"
+        )
+    return False
 
 
 def _signature(
@@ -194,7 +291,8 @@ def _signature(
         shape = (0, *array.shape[1:]) if batched else array.shape
         differentiable = isinstance(leaf, Tensor) and leaf.requires_grad
         arguments.append(Argument(Spec(shape, array.dtype, batched), differentiable))
-    return Signature(structure, tuple(arguments), is_grad_enabled()), rows
+    looks = Signature(structure, tuple(arguments), is_grad_enabled(), effects_suppressed())
+    return looks, rows
 
 
 def _with_rows(argument: Argument, rows: int) -> Argument:

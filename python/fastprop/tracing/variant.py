@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastprop.graph.changes import CHANGES
-from fastprop.graph.program import Program, RunResult
 from fastprop.graph.tensor import Tensor
-from fastprop.graph.threads import ThreadChooser
 from fastprop.graph.trace import Gradient, StepNumbers
 from fastprop.tracing.capture import Capture
+from fastprop.tracing.executable import Call, Executable
+from fastprop.tracing.history import History
 from fastprop.tracing.structure import put_together
-
-Array = np.ndarray[Any, Any]
 
 
 class Variant:
@@ -45,16 +43,10 @@ class Variant:
         self.fingerprint = fingerprint
         self.capacity = rows
         self.sizes = {rows}
-        self.program = Program(
-            capture.placeholders,
-            capture.scalars,
-            capture.rows,
-            effects=capture.trace.effects,
-            step_numbers=capture.trace.width,
-            threads=threads,
-            packed=False,
-        )
-        self._chooser = ThreadChooser(self.program.threads, fixed=threads is not None)
+        self._executable = Executable(capture, threads)
+        self.program = self._executable.program
+        results = capture.results if capture.recorded else []
+        self._history = History(name, capture, results, capture.trace.effects, threads)
         self._name = name
         self._capture = capture
         self._look()
@@ -81,36 +73,25 @@ class Variant:
         self._changes = CHANGES.latest
         self._modes = list(capture.trace.modes.values())
 
-    def run(
-        self, leaves: Sequence[Any], arrays: Sequence[Array], rows: int, seed: int, call: int
-    ) -> Any:
-        """Run the Program, and do what the function does to Tensors outside it.
-
-        Args:
-            leaves: The arrays among the arguments, as they were given.
-            arrays: The same as contiguous arrays.
-            rows: Of the batch.
-            seed: Of whatever is random.
-            call: Number of this call, which makes random numbers new ones.
-        """
-        trace = self._capture.trace
-        gradients = trace.gradients.values()
+    def run(self, call: Call) -> Any:
+        """Run the Program, and do what the function does to Tensors outside it."""
+        capture = self._capture
+        gradients = capture.trace.gradients.values()
         for gradient in gradients:
             self._check(gradient)
-        numbers, counts = _row_of_numbers(trace.numbers)
-        result = self._chooser.run(self.program, arrays, rows, rows, numbers, call, seed)
-        if result.stopped == "interrupt":
-            raise result.error or KeyboardInterrupt
+        numbers, counts = _row_of_numbers(capture.trace.numbers)
+        values = self._executable.run(call, numbers)
         for source, count in counts.items():
             source.steps += count
-        values = self._values(result)
         for gradient in gradients:
             _settle(gradient, values)
-        for leaf, placeholder in zip(leaves, self._capture.placeholders, strict=True):
+        for leaf, placeholder in zip(call.leaves, capture.placeholders, strict=True):
             if placeholder.grad is not None and isinstance(leaf, Tensor):
                 _add_gradient(leaf, values[id(placeholder.grad)])
-        results = (values.get(id(t), t) for t in self._capture.results)
-        return put_together(self._capture.structure, results)
+        if self._history:
+            self._history.connect(values, call)
+        results = (values.get(id(t), t) for t in capture.results)
+        return put_together(capture.structure, results)
 
     def _check(self, gradient: Gradient) -> None:
         """A gradient from before would have to be added to the one that an optimizer uses."""
@@ -120,18 +101,6 @@ class Variant:
                 "before this call, and an optimizer of the function would use it; call "
                 "zero_grad() first, in the function or before it"
             )
-
-    def _values(self, result: RunResult) -> dict[int, Tensor]:
-        """What the Program computed, by the id of the symbolic Tensor."""
-        capture = self._capture
-        values: dict[int, Tensor] = {}
-        for i, tensor in enumerate(capture.scalars):
-            values[id(tensor)] = Tensor(np.asarray(result.values[0, i], dtype=tensor.dtype))
-        for tensor, array in zip(capture.rows, result.rows, strict=True):
-            values[id(tensor)] = Tensor(array)
-        for stored in capture.arrays:
-            values[id(stored.tensor)] = Tensor(stored.array.copy())
-        return values
 
 
 def _row_of_numbers(

@@ -17,8 +17,9 @@ from fastprop.nn import Module, Standardize
 from fastprop.nn.standardize import capture, shapes_only
 from fastprop.optim.accumulate import check_epoch
 from fastprop.train.mixup import Mixup
-from fastprop.train.programs import Programs, _mode, _placeholders
+from fastprop.train.programs import Programs
 from fastprop.train.runs import Making, TracedProgram
+from fastprop.train.steps import Look, mode, placeholders
 from fastprop.train.streams import StreamData
 
 _ROWS_AT_ONCE = 1 << 14
@@ -66,8 +67,8 @@ def adapt_layers(where: str, model: Module, data: Dataset | StreamData) -> None:
         )
     for _ in waiting:
         assert isinstance(data, Dataset)
-        inputs = _placeholders(data.inputs, _BATCH, "x")
-        with tracing(), grad_mode(False), _mode(model, training=False), capture() as found:
+        inputs = placeholders(Look.of(data.inputs).inputs, _BATCH, "x")
+        with tracing(), grad_mode(False), mode(model, training=False), capture() as found:
             model(*inputs)
         if found.layer is None:
             return  # those that are left are not used

@@ -94,7 +94,8 @@ def weigh_classes(where: str, data: Dataset, class_weight: Any, programs: Progra
     labels = classes_of(where, data)
     rows = labels if data.rows is None else labels[data.rows]
     present, counts = np.unique(rows, return_counts=True)
-    by_class = _weights(where, class_weight, present, counts)
+    check_class_weight(where, class_weight)
+    by_class = weights_of_classes(where, class_weight, present, counts)
     if not by_class.any():
         raise ValueError(f"{where}: the weights of all classes are zero")
     dtype = programs.outputs(where, data.inputs)[0].dtype
@@ -112,27 +113,52 @@ def weigh_classes(where: str, data: Dataset, class_weight: Any, programs: Progra
     return Dataset(data.inputs, data.targets, weight, data.rows, signature)
 
 
-def _weights(where: str, given: Any, present: Array, counts: Array) -> NDArray[np.float64]:
-    """The weight of each class that is there."""
+def check_class_weight(where: str, given: Any) -> None:
+    """Something that may be weights of classes.
+
+    Raises:
+        ValueError: Another word than ``"balanced"``.
+        TypeError: Neither that, nor a mapping, nor an array.
+    """
     if isinstance(given, str):
         if given != "balanced":
             raise ValueError(f"{where} must be 'balanced', a dict or an array, got {given!r}")
+    elif not isinstance(given, Mapping):
+        array = np.asarray(given)
+        if array.dtype.kind not in "fiub" or array.ndim != 1:
+            raise TypeError(f"{where} must be 'balanced', a dict or an array, got {given!r}")
+
+
+def weights_of_classes(
+    where: str, given: Any, present: Array, counts: Array
+) -> NDArray[np.float64]:
+    """The weight of each class that is there.
+
+    Args:
+        where: Starts the messages.
+        given: What :func:`check_class_weight` has passed.
+        present: The classes, sorted.
+        counts: The rows of each.
+
+    Raises:
+        ValueError: A weight that is negative or not finite; weights of other classes.
+        TypeError: A weight that is no number.
+    """
+    if isinstance(given, str):
         return np.asarray(counts.sum() / (len(counts) * counts), dtype=np.float64)
     if isinstance(given, Mapping):
         unknown = [c for c in given if c not in present]
         if unknown:
             raise ValueError(
-                f"{where} names class {unknown[0]!r}, y holds {_listed(present)}; classes that it "
+                f"{where} names class {unknown[0]!r}, y holds {listed(present)}; classes that it "
                 "leaves out weigh 1"
             )
         values = [_number(where, label, given.get(label, 1.0)) for label in present.tolist()]
         return np.array(values)
     array = np.asarray(given)
-    if array.dtype.kind not in "fiub" or array.ndim != 1:
-        raise TypeError(f"{where} must be 'balanced', a dict or an array, got {given!r}")
     if present[0] < 0 or present[-1] >= len(array):
         raise ValueError(
-            f"{where} has weights for {len(array)} classes, y holds {_listed(present)}; give a "
+            f"{where} has weights for {len(array)} classes, y holds {listed(present)}; give a "
             "dict for classes that are not numbered from 0"
         )
     return np.array([_number(where, label, array[label]) for label in present.tolist()])
@@ -146,7 +172,8 @@ def _number(where: str, label: Any, weight: Any) -> float:
     return float(weight)
 
 
-def _listed(labels: Array) -> str:
+def listed(labels: Array) -> str:
+    """Classes for a message."""
     shown = ", ".join(str(v) for v in labels[:10])
     return shown + (", …" if len(labels) > 10 else "")
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop.checks import integer, real_number
 from fastprop.train.callbacks import Callback, Logs
 from fastprop.train.errors import NonFiniteError
 from fastprop.train.inputs import validation_parts
-from fastprop.train.monitor import Monitor, check_count, check_number
+from fastprop.train.monitor import Monitor
 
 if TYPE_CHECKING:
     from fastprop.train.trainer import Trainer
@@ -110,8 +111,8 @@ class EarlyStopping(BestWeights):
     ) -> None:
         super().__init__(monitor, mode)
         where = type(self).__name__
-        self.patience = check_count(where, "patience", patience)
-        self.min_delta = check_number(where, "min_delta", min_delta)
+        self.patience = integer(where, "patience", patience)
+        self.min_delta = real_number(where, "min_delta", min_delta)
         self.restore_best_weights = bool(restore_best_weights)
         self._validation: Sequence[Any] | None = None
         if validation_data is not None:
@@ -125,6 +126,10 @@ class EarlyStopping(BestWeights):
 
     def _begin_monitor(self, trainer: Trainer) -> None:
         self._monitor.begin(trainer, validated=self._validation is not None)
+        if self._validation is not None:  # does it fit the model? Now, not after an epoch
+            where = f"{type(self).__name__}: validation_data"
+            x, y, weight = self._validation
+            trainer._reader.source(where, x, y, weight, True)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> bool | None:
         if self._validation is not None:

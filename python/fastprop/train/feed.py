@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprop.data import Dataset
+from fastprop.data.sampler import RowOrder
 from fastprop.data.windows import Reading
 
 
@@ -61,6 +62,9 @@ class ArrayFeed:
     Args:
         data: The arrays.
         reading: How they are read.
+
+    Attributes:
+        sources: The arrays in the order of the Program's placeholders.
     """
 
     def __init__(self, data: Dataset, reading: Reading) -> None:
@@ -68,7 +72,7 @@ class ArrayFeed:
         self.rows = count - count % batch if reading.drop_last else count
         self.steps = -(-self.rows // batch)
         self._batch = batch
-        self._sources = data.sources
+        self.sources = data.sources
         self._order = data.order(shuffle=reading.shuffle, seed=reading.seed)
         self._epoch = -1
         self._chunk: Chunk | None = None
@@ -78,9 +82,16 @@ class ArrayFeed:
             return None
         if self._chunk is None or self._epoch != epoch:
             order = self._order(epoch)[: self.rows]
-            self._chunk = Chunk(0, self.steps, self._sources, order, self._batch)
+            self._chunk = Chunk(0, self.steps, self.sources, order, self._batch)
             self._epoch = epoch
         return self._chunk
+
+    def rows_of_epochs(self, epoch: int, count: int) -> NDArray[np.int64]:
+        """The rows of whole epochs, one behind the other."""
+        order = self._order
+        if isinstance(order, RowOrder) and self.rows == order.count:
+            return order.several(epoch, count)
+        return np.concatenate([order(epoch + i)[: self.rows] for i in range(count)])
 
     def close(self) -> None:
         self._chunk = None

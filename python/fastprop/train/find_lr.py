@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprop.train.monitor import check_count, check_number
+from fastprop.checks import integer, real_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +21,7 @@ _RUN_STEPS = 10  # between two looks at the loss
 _SMOOTHING = 0.9
 _EXPLODED = 4.0  # so many times the first loss above the least one
 _LEAST_STEPS = 5
+_CERTAIN = 4.0  # standard errors: of a hundred lines through noise none falls that steeply
 
 
 class LearningRateRange:
@@ -31,9 +32,10 @@ class LearningRateRange:
         losses: Loss of each step, before its update.
         smoothed: Their exponential moving average, :math:`0.9` of the one before and :math:`0.1` of
             the new one, corrected for its start.
-        suggestion: The rate at which the smoothed loss falls most steeply over the logarithm of the
-            rate, by lines through a decade each; ``None`` if it never falls. A good first guess:
-            for a constant rate, or for the highest of a schedule.
+        suggestion: The rate at which the loss falls most steeply over the logarithm of the rate, by
+            lines through a decade each. Where no line falls by more than the noise of the losses
+            explains: a tenth of the last rate before the loss exploded; ``None`` if it did not. A
+            good first guess: for a constant rate, or for the highest of a schedule.
         exploded: True if the test ended before its last rate.
     """
 
@@ -43,7 +45,9 @@ class LearningRateRange:
         self.rates = rates
         self.losses = losses
         self.smoothed = _smooth(losses)
-        self.suggestion = _steepest(rates, self.smoothed)
+        self.suggestion = _steepest(rates, losses, self.smoothed)
+        if self.suggestion is None and exploded:
+            self.suggestion = _last_calm(rates, self.smoothed) / 10.0
         self.exploded = exploded
 
     def plot(self, path: str | os.PathLike[str]) -> Path:
@@ -77,20 +81,33 @@ def _smooth(losses: NDArray[np.float64]) -> NDArray[np.float64]:
     return smoothed
 
 
-def _steepest(rates: NDArray[np.float64], smoothed: NDArray[np.float64]) -> float | None:
-    """The middle of the decade over which a line through the smoothed loss falls most steeply.
+def _steepest(
+    rates: NDArray[np.float64], losses: NDArray[np.float64], smoothed: NDArray[np.float64]
+) -> float | None:
+    """The middle of the decade over which a line through the losses falls most steeply.
 
     A slope between neighbours would be that of the noise. Behind the least loss it would be chance.
     """
     until = int(np.argmin(smoothed)) + 1
     if until < _LEAST_STEPS:
         return None
-    x, y = np.log10(rates[:until]), smoothed[:until]
+    x = np.log10(rates[:until])
     width = min(max(_LEAST_STEPS, int(1.0 / (x[1] - x[0]))), until)
-    offsets = np.arange(width) - (width - 1) / 2.0
-    slopes = np.correlate(y, offsets, mode="valid") / (offsets @ offsets)
-    at = int(np.argmin(slopes))
-    return float(10.0 ** x[at : at + width].mean()) if slopes[at] < 0.0 else None
+    windows = np.lib.stride_tricks.sliding_window_view(losses[:until], width)
+    offsets = (x[1] - x[0]) * (np.arange(width) - (width - 1) / 2.0)
+    slopes = windows @ offsets / (offsets @ offsets)
+    apart = windows - windows.mean(axis=1, keepdims=True) - slopes[:, None] * offsets
+    errors = np.sqrt((apart**2).sum(axis=1) / (width - 2) / (offsets @ offsets))
+    certain = slopes < -_CERTAIN * errors
+    if not certain.any():
+        return None
+    at = int(np.argmin(np.where(certain, slopes, np.inf)))
+    return float(10.0 ** x[at : at + width].mean())
+
+
+def _last_calm(rates: NDArray[np.float64], smoothed: NDArray[np.float64]) -> float:
+    """The last rate whose smoothed loss is one of the lower half."""
+    return float(rates[np.flatnonzero(smoothed <= np.median(smoothed))[-1]])
 
 
 def range_test(
@@ -105,11 +122,11 @@ def range_test(
     """The range test; see ``Trainer.find_lr``."""
     from fastprop.inspect.measure import restored  # not needed to train
 
-    low = check_number(where, "min_lr", ends[0])
-    high = check_number(where, "max_lr", ends[1])
+    low = real_number(where, "min_lr", ends[0])
+    high = real_number(where, "max_lr", ends[1])
     if not 0.0 < low < high:
-        raise ValueError(f"{where}: wants 0 < min_lr < max_lr, got {low} and {high}")
-    steps = check_count(where, "steps", steps, least=_LEAST_STEPS)
+        raise ValueError(f"{where}: expects 0 < min_lr < max_lr, got {low} and {high}")
+    steps = integer(where, "steps", steps, least=_LEAST_STEPS)
     rates = np.geomspace(low, high, steps)
     optimizer, order = trainer.optimizer, _order(trainer, data, batch, steps)
     losses: list[float] = []

@@ -124,7 +124,9 @@ class Fit:
             optimizer=trainer.optimizer,
             callbacks=self._called,
             progress=self._progress,
-            explain=lambda sources, rows: trainer._programs.explain(data, sources, rows),
+            explain=lambda sources, rows: trainer._programs.explain(
+                data, sources, rows, trainer.seed, mix
+            ),
         )
         self._pace: Pace | None = None
         self._begun = trainer.optimizer.steps, trainer.epoch
@@ -136,7 +138,8 @@ class Fit:
 
     @property
     def ended(self) -> bool:
-        return self._runner.stop_requested or self.epochs_done == self.epochs
+        done = self.epochs is not None and self.epochs_done >= self.epochs
+        return self._runner.stop_requested or done
 
     @property
     def validates(self) -> bool:

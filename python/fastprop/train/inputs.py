@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple, SupportsIndex
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import _core, losses
+from fastprop.checks import integer, real_number
 from fastprop.data import ArrayDataset, Dataset, check_finite, split_rows, to_array
 from fastprop.data.base import BaseDataset
 from fastprop.data.dataset import same_length
@@ -19,7 +18,7 @@ from fastprop.train.balance import strata
 from fastprop.train.misfit import argument_range
 from fastprop.train.objective import Objective
 from fastprop.train.programs import Programs
-from fastprop.train.streams import StreamData, open_stream
+from fastprop.train.streams import StreamData, open_stream, split_stream
 
 Array = NDArray[Any]
 
@@ -204,21 +203,30 @@ class Reader:
         if not fraction:
             return data, None
         if isinstance(data, StreamData):
-            raise ValueError(
-                f"{where}: validation_split takes rows from arrays; divide a dataset with "
-                "train, validation = data.split(dataset, [0.9, 0.1]) and give validation_data"
+            if stratified:
+                raise ValueError(
+                    f"{where}: stratify needs all rows in memory; a dataset that is read while "
+                    "training is divided at random, row by row, which leaves every class its share "
+                    "where it has many rows"
+                )
+            parts = split_stream(where, data.dataset, fraction, seed)
+            programs, objective = self._programs, self._objective
+            train, held_out = (
+                open_stream(where, part, self.dataset, programs, objective, finite, None)
+                for part in parts
             )
+            return train, held_out
         labels = strata(where, data, stratify) if stratified else None
         try:
-            train, held_out = split_rows(len(data), fraction, seed, labels)
+            rows, others = split_rows(len(data), fraction, seed, labels)
         except ValueError as error:
             raise ValueError(f"{where}: validation_split {fraction}: {error}") from None
-        if not len(train) or not len(held_out):
+        if not len(rows) or not len(others):
             raise ValueError(
                 f"{where}: validation_split {fraction} of {len(data)} rows leaves "
-                f"{len(train)} to train on and {len(held_out)} to validate with"
+                f"{len(rows)} to train on and {len(others)} to validate with"
             )
-        return data.take(train), data.take(held_out)
+        return data.take(rows), data.take(others)
 
     def _inputs_of(self, where: str, x: Any) -> list[Any]:
         """A tuple holds several inputs; a list does where ``forward`` takes several."""
@@ -267,7 +275,7 @@ def check_batch_size(
             there are, where short batches are left out.
     """
     if batch_size is not None:
-        size = _positive(where, "batch_size", batch_size, 1)
+        size = integer(where, "batch_size", batch_size, 1)
         if rows is None:
             return size
         if drop_last and size > rows:
@@ -289,57 +297,33 @@ def check_full_batch(where: str, optimizer: Optimizer, batch: int, rows: int | N
         ValueError: It gets a part of them.
     """
     if optimizer.full_batch and (rows is None or batch < rows):
-        count = "an unknown number of" if rows is None else rows
+        advice = "write batch_size=None"
+        if rows is None:
+            advice = "give arrays, or say how many there are where the dataset is made (rows=)"
         raise ValueError(
-            f"{where}: {type_name(optimizer)} wants all rows in every step; batch_size is "
-            f"{batch} of {count} rows, write batch_size=None"
+            f"{where}: {type_name(optimizer)} needs all rows in every step; batch_size is "
+            f"{batch} of {'an unknown number of' if rows is None else rows} rows, {advice}"
         )
 
 
 def check_steps(where: str, steps: SupportsIndex | None) -> int | None:
     """A number of steps, 1 or more, or ``None``."""
-    return None if steps is None else _positive(where, "steps", steps, 1)
+    return None if steps is None else integer(where, "steps", steps, 1)
 
 
 def check_threads(where: str, threads: int | None) -> int | None:
     """A number of threads, or ``None``."""
-    if threads is None:
-        return None
-    if isinstance(threads, bool) or not isinstance(threads, int | np.integer):
-        raise TypeError(f"{where}: threads must be an integer or None, got {threads!r}")
-    if threads < 1:
-        raise ValueError(f"{where}: threads must be at least 1, got {threads}")
-    return int(threads)
+    return None if threads is None else integer(where, "threads", threads, least=1)
 
 
 def check_epochs(where: str, epochs: SupportsIndex) -> int:
     """A number of epochs, 0 or more."""
-    return _positive(where, "epochs", epochs, 0)
-
-
-def _positive(where: str, name: str, value: SupportsIndex, least: int) -> int:
-    if isinstance(value, bool | np.bool_):
-        raise TypeError(f"{where}: {name} must be an integer, got {value}")
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{where}: {name} must be an integer, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{where}: {name} must be at least {least}, got {number}")
-    return number
+    return integer(where, "epochs", epochs)
 
 
 def check_fraction(where: str, validation_split: float) -> float:
     """A share of the rows, at least 0 and below 1."""
-    if not isinstance(validation_split, int | float | np.number) or isinstance(
-        validation_split, bool
-    ):
-        raise TypeError(f"{where}: validation_split must be a number, got {validation_split!r}")
-    if not 0.0 <= validation_split < 1.0:
-        raise ValueError(
-            f"{where}: validation_split must be at least 0 and below 1, got {validation_split}"
-        )
-    return float(validation_split)
+    return real_number(where, "validation_split", validation_split, 0.0, 1.0)
 
 
 def validation_parts(where: str, validation_data: Any) -> Sequence[Any]:

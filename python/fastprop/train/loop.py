@@ -155,7 +155,7 @@ class EpochRunner:
         self.done, self._parts = 0, []
 
     def go_on(self, done: int, rows: int, values: NDArray[np.float64] | None) -> None:
-        """Begin in the midst of an epoch.
+        """Begin in the middle of an epoch.
 
         Args:
             done: Steps of it that are done.
@@ -293,19 +293,20 @@ class EpochRunner:
             count: How many of them.
             chunk: Where their rows are, if that is known.
         """
-        chunk = chunk or self._chunk(segment.epoch, segment.first)
-        order = chunk.rows_of(segment.first, count)
-        epoch_rows = 0
-        if isinstance(self._feed, ArrayFeed) and segment.first + count > self._feed.steps:
-            epoch_rows = self._feed.rows
-            epochs, rest = divmod(count, self._feed.steps)
-            parts = [self._chunk(segment.epoch + i, 0).order for i in range(epochs)]
+        feed, epoch_rows = self._feed, 0
+        if isinstance(feed, ArrayFeed) and segment.first + count > feed.steps:
+            epochs, rest = divmod(count, feed.steps)
+            sources, epoch_rows = feed.sources, feed.rows
+            order = feed.rows_of_epochs(segment.epoch, epochs)
             if rest:
-                parts.append(self._chunk(segment.epoch + epochs, 0).rows_of(0, rest))
-            order = np.concatenate(parts)
+                last = self._chunk(segment.epoch + epochs, 0).rows_of(0, rest)
+                order = np.concatenate([order, last])
+        else:
+            chunk = chunk or self._chunk(segment.epoch, segment.first)
+            sources, order = chunk.sources, chunk.rows_of(segment.first, count)
         return Run(
             self._traced,
-            chunk.sources,
+            sources,
             order,
             self._batch,
             segment.scalars[:count],

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from fastprop import _core
-from fastprop.graph.forms import Plans
+from fastprop.graph.forms import Planned, Plans
 from fastprop.train.errors import NonFiniteError
 from fastprop.train.history import History
 from fastprop.train.inputs import check_threads
@@ -109,7 +109,7 @@ def fit_many(
         callbacks=callbacks,
     )
     count = check_threads(where, threads) or _core.available_threads()
-    plans = Plans()
+    plans: Plans[Planned] = Plans()
     for training in {t.kind: t for t in trainings}.values():
         training.fit(plans)  # what does not fit one kind of model is found out before any work
     bar = _Bar(trainings) if trainings and Progress.wanted(verbose) else None
@@ -121,7 +121,7 @@ def fit_many(
     return [t.history for t in trainings]
 
 
-def _runs(training: Training, plans: Plans, bar: _Bar | None) -> Runs[None]:
+def _runs(training: Training, plans: Plans[Planned], bar: _Bar | None) -> Runs[None]:
     """All that one of them takes, from tracing its Program on."""
     with suppress(NonFiniteError):  # its history tells
         part = None if bar is None else bar.part(training)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastprop.data import Dataset
 from fastprop.data.base import BaseDataset
-from fastprop.graph.forms import Plans
+from fastprop.graph.forms import Planned, Plans
 from fastprop.registry import type_name
 from fastprop.train.balance import sample_rows, weigh_classes
 from fastprop.train.callbacks import check_callbacks
@@ -56,7 +56,7 @@ class Training:
         kinds = (type(item) for item in (trainer.model, trainer.optimizer, *trainer.metrics))
         return (trainer.loss.function, *kinds, *shapes)
 
-    def fit(self, plans: Plans, progress: Watcher | None = None) -> Fit:
+    def fit(self, plans: Plans[Planned], progress: Watcher | None = None) -> Fit:
         """A ``fit`` on one thread, traced and not begun."""
         return Fit(
             self.trainer,
@@ -327,7 +327,7 @@ def _check_rows(name: str, rows: Any, count: int) -> NDArray[np.int64]:
             raise ValueError(f"{name} has {len(array)} booleans for {count} rows")
         array = np.flatnonzero(array)
     if array.size == 0:
-        raise ValueError(f"{name} is empty; wanted is at least one row")
+        raise ValueError(f"{name} is empty, expected at least one row")
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be row numbers or booleans, got {array.dtype}")
     least, most = int(array.min()), int(array.max())

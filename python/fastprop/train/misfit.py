@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from types import FunctionType
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -48,7 +51,20 @@ def _width_of_first_layer(model: Module) -> int | None:
 
 def argument_range(model: Module) -> tuple[int, int | None]:
     """How many inputs ``forward`` takes at least and at most (``None``: any number)."""
-    parameters = inspect.signature(model.forward).parameters.values()
+    function = getattr(model.forward, "__func__", None)
+    if not isinstance(function, FunctionType):
+        return _argument_range(model.forward)
+    known = _RANGES.get(function)
+    if known is None:  # to look it up takes as long as 20 steps of a small network
+        known = _RANGES[function] = _argument_range(model.forward)
+    return known
+
+
+_RANGES: WeakKeyDictionary[FunctionType, tuple[int, int | None]] = WeakKeyDictionary()
+
+
+def _argument_range(forward: Any) -> tuple[int, int | None]:
+    parameters = inspect.signature(forward).parameters.values()
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     least = sum(p.default is p.empty for p in positional)
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):

@@ -10,9 +10,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from fastprop.checks import integer, real_number
 from fastprop.train.callbacks import Callback, Logs
 from fastprop.train.checkpoint import Photographer
-from fastprop.train.monitor import Monitor, check_count, check_number
+from fastprop.train.monitor import Monitor
 from fastprop.train.writer import BackgroundWriter
 
 if TYPE_CHECKING:
@@ -59,11 +60,11 @@ class ModelCheckpoint(Callback):
         where = "ModelCheckpoint"
         self.path = Path(path)
         if every_steps is not None:
-            every_steps = check_count(where, "every_steps", every_steps, least=1)
+            every_steps = integer(where, "every_steps", every_steps, least=1)
         if every_seconds is not None:
-            every_seconds = check_number(where, "every_seconds", every_seconds)
+            every_seconds = real_number(where, "every_seconds", every_seconds)
         if every_epochs is not None:
-            every_epochs = check_count(where, "every_epochs", every_epochs, least=1)
+            every_epochs = integer(where, "every_epochs", every_epochs, least=1)
         by_epochs = every_steps is None and every_seconds is None
         if save_best_only and not by_epochs:
             raise ValueError(f"{where}: save_best_only goes by epochs, not by steps or seconds")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastprop.train.trainer import Trainer
@@ -77,34 +77,3 @@ class Monitor:
         if math.isnan(value):
             return False
         return math.isnan(best) or self._sign * (value - best) > by
-
-
-def check_count(where: str, name: str, value: Any, least: int = 0) -> int:
-    """A whole number from `least` on.
-
-    Raises:
-        TypeError: No integer.
-        ValueError: Below `least`.
-    """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{where}: {name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{where}: {name} must be at least {least}, got {value}")
-    return int(value)
-
-
-def check_number(
-    where: str, name: str, value: Any, least: float = 0.0, below: float = math.inf
-) -> float:
-    """A number in [least, below).
-
-    Raises:
-        TypeError: No number.
-        ValueError: Outside, or NaN.
-    """
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise TypeError(f"{where}: {name} must be a number, got {value!r}")
-    if not least <= value < below:
-        wanted = f"in [{least:g}, {below:g})" if below < math.inf else f"finite, from {least:g} on"
-        raise ValueError(f"{where}: {name} must be {wanted}, got {value}")
-    return float(value)

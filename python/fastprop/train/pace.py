@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop.checks import real_number
 from fastprop.optim.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -93,8 +93,4 @@ def check_seconds(where: str, seconds: float | None) -> float | None:
     """
     if seconds is None:
         return None
-    if isinstance(seconds, bool | np.bool_) or not isinstance(seconds, int | float | np.number):
-        raise TypeError(f"{where}: max_seconds must be a number, got {seconds!r}")
-    if not 0.0 < seconds < math.inf:
-        raise ValueError(f"{where}: max_seconds must be above 0 and finite, got {seconds}")
-    return float(seconds)
+    return real_number(where, "max_seconds", seconds, above=True)

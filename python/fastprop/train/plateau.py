@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from fastprop.checks import integer, real_number
 from fastprop.optim.schedules import Scaled, Schedule
 from fastprop.train.callbacks import Callback, Logs
-from fastprop.train.monitor import Monitor, check_count, check_number
+from fastprop.train.monitor import Monitor
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
@@ -58,17 +59,17 @@ class ReduceLROnPlateau(Callback):
     ) -> None:
         where = "ReduceLROnPlateau"
         self._monitor = Monitor(where, monitor, mode)
-        self.factor = check_number(where, "factor", factor, below=1.0)
-        self.patience = check_count(where, "patience", patience)
-        self.threshold = check_number(where, "threshold", threshold)
+        self.factor = real_number(where, "factor", factor, below=1.0)
+        self.patience = integer(where, "patience", patience)
+        self.threshold = real_number(where, "threshold", threshold)
         if threshold_mode not in ("rel", "abs"):
             raise ValueError(
                 f"{where}: threshold_mode must be 'rel' or 'abs', got {threshold_mode!r}"
             )
         self.threshold_mode = threshold_mode
-        self.cooldown = check_count(where, "cooldown", cooldown)
-        self.min_lr = check_number(where, "min_lr", min_lr)
-        self.eps = check_number(where, "eps", eps)
+        self.cooldown = integer(where, "cooldown", cooldown)
+        self.min_lr = real_number(where, "min_lr", min_lr)
+        self.eps = real_number(where, "eps", eps)
         self._begin()
 
     def _begin(self) -> None:

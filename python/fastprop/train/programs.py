@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import operator
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop import _core
 from fastprop.data import Dataset
 from fastprop.graph import anomaly
-from fastprop.graph.autodiff import grad
 from fastprop.graph.changes import CHANGES
-from fastprop.graph.effects import without_effects
-from fastprop.graph.op import Spec, grad_mode
+from fastprop.graph.forms import Planned, Plans
+from fastprop.graph.op import Spec
 from fastprop.graph.program import Program
-from fastprop.graph.tensor import Tensor
-from fastprop.graph.trace import Trace, tracing
 from fastprop.nn.module import Module
-from fastprop.nn.standardize import shapes_only
 from fastprop.optim.python_step import PythonOptimizer
-from fastprop.train.misfit import misfit, shapes_of
 from fastprop.train.mixup import Mixup
-from fastprop.train.objective import Objective, Traced
+from fastprop.train.objective import Columns, Objective
 from fastprop.train.regularization import Regularization
 from fastprop.train.runs import Making, TracedProgram
+from fastprop.train.steps import Kind, Look, Recipe, Steps
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
@@ -40,7 +36,17 @@ _KEPT = 8  # Programs; a ninth shape throws out the one that was used least rece
 _FEW_ROWS = 32
 _MOST_ROWS = 512
 
-Signature = tuple[Any, ...]
+
+class _Known(NamedTuple):
+    """What a step of some structure was planned like."""
+
+    planned: Planned
+    columns: Columns | None
+
+
+# In this process, by structure: some kilobytes each, since neither arrays nor models are in them.
+_STEPS: Plans[_Known] = Plans(256)
+_OUTPUTS: Plans[list[Spec]] = Plans(256)
 
 
 def evaluation_rows(count: int | None) -> int:
@@ -71,13 +77,12 @@ class Programs:
         threads: int | None,
         call: Callable[..., Any] | None = None,
     ) -> None:
-        self._model, self._call = model, call or model
-        self._objective = objective
+        self._model = model
         self._optimizer = self.optimizer = optimizer
-        self._regularization = regularization
+        self._steps = Steps(model, objective, optimizer, regularization, call)
         self._making = Making(threads)
         self._kept: OrderedDict[tuple[Any, ...], TracedProgram] = OrderedDict()
-        self._signatures: dict[Signature, int] = {}
+        self._signatures: dict[Look, int] = {}
         self._specs: dict[int, list[Spec]] = {}
         self._attributes: tuple[dict[str, float], ...] = ()
         # What the model is made of, and how many models it has been so far.
@@ -117,8 +122,7 @@ class Programs:
 
     def signature(self, *groups: Sequence[NDArray[Any]]) -> int:
         """A number for the dtypes and row shapes of some groups of arrays."""
-        look = tuple(tuple((a.shape[1:], a.dtype.str) for a in arrays) for arrays in groups)
-        return self._signatures.setdefault(look, len(self._signatures))
+        return self._signatures.setdefault(Look.of(*groups), len(self._signatures))
 
     def outputs(self, where: str, inputs: Sequence[NDArray[Any]]) -> list[Spec]:
         """How the model's outputs look for such inputs.
@@ -126,35 +130,18 @@ class Programs:
         Raises:
             ValueError: The model does not take them; the message has the shapes.
         """
-        key = self.signature(inputs)
-        if key not in self._specs:
-            placeholders = _placeholders(inputs, 2, "x")
-            with tracing(), grad_mode(False), _mode(self._model, training=False), shapes_only():
-                outputs = self._forward(where, placeholders)
+        signature = self.signature(inputs)
+        if signature not in self._specs:
+            recipe = self._steps.recipe(Kind.OUTPUTS, where, Look.of(inputs), 2)
+            structure = recipe.structure()
+            specs = None if structure is None else _OUTPUTS.find(structure.key)
+            if specs is None:
+                specs = recipe.outputs()
+                if structure is not None:
+                    _OUTPUTS.add(structure.key, specs)
             self._specs.clear()
-            self._specs[key] = [t.spec for t in outputs]
-        return self._specs[key]
-
-    def _forward(self, where: str, placeholders: Sequence[Tensor]) -> list[Tensor]:
-        try:
-            result = self._call(*placeholders)
-        except (ValueError, TypeError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(misfit(where, self._model, placeholders, error)) from error
-        outputs = list(result) if isinstance(result, tuple | list) else [result]
-        name = type(self._model).__name__
-        for output in outputs:
-            if not isinstance(output, Tensor):
-                raise TypeError(
-                    f"{where}: {name}.forward must give a Tensor or a tuple of Tensors, "
-                    f"got {type(output).__name__}"
-                )
-            if not output.batched:
-                raise ValueError(
-                    f"{where}: {name}.forward gave an output of shape {output.shape} that does not "
-                    "have one row for each row of x"
-                )
-        return outputs
+            self._specs[signature] = specs
+        return self._specs[signature]
 
     # -- Programs -------------------------------------------------------------------------------
 
@@ -190,9 +177,10 @@ class Programs:
             # One for somewhat larger batches does as well: train_step may be given any number.
             fits = [k for k in self._kept if k[:4] == key[:4] and capacity <= k[4] <= 2 * capacity]
             found = self._find(min(fits, default=key))
-        return found or self._keep(
-            key, self._trace(where, data, capacity, several, making, training=True, mix=mix)
-        )
+        if found is None:
+            recipe = self._steps.recipe(Kind.TRAINING, where, _look(data), capacity, mix)
+            found = self._keep(key, self._make(recipe, several, making))
+        return found
 
     def evaluation(
         self, where: str, data: Dataset | StreamData, capacity: int, *, making: Making | None = None
@@ -201,9 +189,11 @@ class Programs:
         making = making or self._making
         several = data.count is None or data.count > capacity or capacity > _FEW_ROWS
         key = ("evaluation", data.signature, several, making.threads, capacity)
-        return self._find(key) or self._keep(
-            key, self._trace(where, data, capacity, several, making, training=False)
-        )
+        found = self._find(key)
+        if found is None:
+            recipe = self._steps.recipe(Kind.EVALUATION, where, _look(data), capacity)
+            found = self._keep(key, self._make(recipe, several, making))
+        return found
 
     def prediction(
         self, where: str, inputs: Sequence[NDArray[Any]], signature: int, capacity: int
@@ -211,125 +201,58 @@ class Programs:
         """A Program that gives the outputs for every row."""
         several = capacity > _FEW_ROWS or len(inputs[0]) > capacity
         key = ("prediction", signature, several, capacity)
-        return self._find(key) or self._keep(
-            key, self._trace_prediction(where, inputs, capacity, several)
-        )
+        found = self._find(key)
+        if found is None:
+            recipe = self._steps.recipe(Kind.PREDICTION, where, Look.of(inputs), capacity)
+            found = self._keep(key, self._make(recipe, several, self._making))
+        return found
 
-    def _trace_prediction(
-        self, where: str, inputs: Sequence[NDArray[Any]], capacity: int, several: bool
-    ) -> TracedProgram:
-        placeholders = _placeholders(inputs, capacity, "x")
-        with tracing(), grad_mode(False), _mode(self._model, training=False):
-            outputs = self._forward(where, placeholders)
-        program = Program(placeholders, rows=outputs, threads=self._making.threads, packed=several)
-        return TracedProgram(program, fixed_threads=self._making.threads is not None)
-
-    def _trace(
-        self,
-        where: str,
-        data: Dataset | StreamData,
-        capacity: int,
-        several: bool,
-        making: Making,
-        *,
-        training: bool,
-        mix: Mixup | None = None,
-    ) -> TracedProgram:
-        inputs = _placeholders(data.inputs, capacity, "x")
-        targets = _placeholders(data.targets, capacity, "y")
-        weight = None
-        if data.weight is not None:
-            weight = _placeholders([data.weight], capacity, "sample_weight")[0]
-        with tracing() as trace, grad_mode(training), _mode(self._model, training=training):
-            outputs = self._forward(where, inputs if mix is None else mix.inputs(inputs))
-            traced = self._judge(where, outputs, targets, weight, mix)
-            if training:
-                self._learn(where, trace, traced.loss)
-        program = Program(
-            [*inputs, *targets, *([] if weight is None else [weight])],
-            scalars=traced.scalars,
-            effects=trace.effects,
-            step_numbers=trace.width,
-            threads=making.threads,
-            plans=making.plans,
-            check_loss=training,
-            packed=several,
-        )
+    def _make(self, recipe: Recipe, several: bool, making: Making) -> TracedProgram:
+        """A Program: on the plan of another one of the same structure, if there was one."""
         fixed = making.threads is not None
-        if training and isinstance(self._optimizer, PythonOptimizer):
+        structure = recipe.structure()
+        threads = making.threads or -_core.available_threads()
+        key = structure and (structure.key, several, threads)
+        known = key and _STEPS.find(key)
+        if structure and known:
+            again = partial(recipe.again, structure.key)
+            made = Program.of_plan(known.planned, structure.arrays, again)
+            if made is not None:
+                return TracedProgram(made, known.columns, fixed_threads=fixed)
+        step = recipe.record()
+        program = Program(
+            step.inputs,
+            step.scalars,
+            step.rows,
+            step.effects,
+            step.step_numbers,
+            threads=making.threads,
+            check_loss=recipe.kind is Kind.TRAINING,
+            packed=several,
+            plans=making.plans if structure is None else None,
+        )
+        if structure:
+            planned = program.planned = program.share(structure.arrays)
+            if planned is not None:
+                _STEPS.add(key, _Known(planned, step.columns))
+        if recipe.kind is Kind.TRAINING and isinstance(self._optimizer, PythonOptimizer):
             from fastprop.train.stepwise import StepwiseProgram  # which is a TracedProgram
 
-            return StepwiseProgram(program, traced.columns, self._optimizer, fixed_threads=fixed)
-        return TracedProgram(program, traced.columns, fixed_threads=fixed)
-
-    def _judge(
-        self,
-        where: str,
-        outputs: list[Tensor],
-        targets: list[Tensor],
-        weight: Tensor | None,
-        mix: Mixup | None,
-    ) -> Traced:
-        try:
-            traced = self._objective.trace(outputs, targets, weight, mix)
-            return self._regularization.penalize(traced)
-        except (ValueError, TypeError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(
-                f"{where}: loss or metrics do not take outputs of shape {shapes_of(outputs)} with "
-                f"targets of shape {shapes_of(targets)}: {error}"
-            ) from error
-
-    def _learn(self, where: str, trace: Trace, loss: Tensor) -> None:
-        """Record the gradients and the update."""
-        if not loss.requires_grad:
-            raise ValueError(f"{where}: the loss does not depend on any parameter of the model")
-        gradients = grad(loss, self._optimizer.parameters, allow_unused=True)
-        assert isinstance(gradients, list)
-        if all(g is None for g in gradients):
-            raise ValueError(
-                f"{where}: the loss does not depend on any parameter of the optimizer; "
-                "was it made for another model?"
-            )
-        if isinstance(self._optimizer, PythonOptimizer) and self._regularization.constraints:
-            raise ValueError(
-                f"{where}: a constraint is part of the compiled step, "
-                f"{type(self._optimizer).__name__} updates after it"
-            )
-        control = partial(self._regularization.control, where, self._optimizer.parameters)
-        self._optimizer.record(trace, gradients, control, self._regularization.constrain)
+            return StepwiseProgram(program, step.columns, self._optimizer, fixed_threads=fixed)
+        return TracedProgram(program, step.columns, fixed_threads=fixed)
 
     # -- without a Program -----------------------------------------------------------------------
 
     def explain(
-        self, data: Dataset | StreamData, sources: Sequence[NDArray[Any]], rows: NDArray[np.int64]
+        self,
+        data: Dataset | StreamData,
+        sources: Sequence[NDArray[Any]],
+        rows: NDArray[np.int64],
+        seed: int,
+        mix: Mixup | None = None,
     ) -> anomaly.AnomalyError | None:
-        """Do the step of some rows op by op, without its update, in a ``detect_anomaly`` block.
-
-        Args:
-            data: Says what the sources are.
-            sources: Inputs, targets and weights.
-            rows: The rows of the step.
-
-        Returns:
-            The error that names the op and the line, ``None`` if all is finite.
-        """
-        tensors = [Tensor(source[rows]) for source in sources]
-        inputs, tensors = tensors[: len(data.inputs)], tensors[len(data.inputs) :]
-        targets = tensors[: len(data.targets)]
-        weight = None if data.weight is None else tensors[-1]
-        with grad_mode(True), _mode(self._model, training=True), without_effects():
-            try:
-                result = self._model(*inputs)
-                outputs = list(result) if isinstance(result, tuple | list) else [result]
-                traced = self._regularization.penalize(
-                    self._objective.trace(outputs, targets, weight)
-                )
-                parameters = [p for p in self._optimizer.parameters if p.requires_grad]
-                grad(traced.loss, parameters, allow_unused=True)
-            except anomaly.AnomalyError as error:
-                return error
-        return None
+        """:meth:`Steps.explain` of some rows of the sources."""
+        return self._steps.explain(data, [source[rows] for source in sources], seed, mix)
 
     # -- keeping --------------------------------------------------------------------------------
 
@@ -350,20 +273,5 @@ def _same_objects(a: list[Any], b: list[Any]) -> bool:
     return len(a) == len(b) and all(map(operator.is_, a, b))
 
 
-def _placeholders(arrays: Sequence[NDArray[Any]], capacity: int, name: str) -> list[Tensor]:
-    return [
-        Tensor.placeholder((capacity, *a.shape[1:]), a.dtype, batched=True, name=name)
-        for a in arrays
-    ]
-
-
-@contextmanager
-def _mode(model: Module, *, training: bool) -> Iterator[None]:
-    """Inside the block every module is in training mode, or none is; after it as before."""
-    before = [(module, module.training) for module in model.modules()]
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, mode in before:
-            object.__setattr__(module, "training", mode)
+def _look(data: Dataset | StreamData) -> Look:
+    return Look.of(data.inputs, data.targets, [] if data.weight is None else [data.weight])

@@ -9,6 +9,8 @@ from fastprop import gradients
 from fastprop.graph.scope import Scope, scoped
 from fastprop.graph.tensor import Tensor
 from fastprop.nn import Module
+from fastprop.optim import Optimizer
+from fastprop.optim.python_step import PythonOptimizer
 from fastprop.registry import type_name
 from fastprop.train.objective import Traced
 
@@ -36,6 +38,25 @@ class Regularization:
         self.penalties: list[Penalty] = _listed(where, model, "penalty", penalty)
         self.rules = gradients.rules(where, clip)
         self.constraints: list[Constraint] = _listed(where, model, "constraint", constraint)
+
+    def check_optimizer(self, where: str, optimizer: Optimizer) -> None:
+        """Refuse what an optimizer whose rule is Python cannot work with.
+
+        Its model of the loss is made of where its steps led and of the gradients there: it would be
+        wrong about weights that were moved afterwards, and about gradients that are not the loss's.
+
+        Raises:
+            ValueError: There is a constraint, or a rule for gradients.
+        """
+        if not isinstance(optimizer, PythonOptimizer):
+            return
+        for what, given in (("constraint", self.constraints), ("clip", self.rules)):
+            if given:
+                raise ValueError(
+                    f"{where}: {what} does not go with {type_name(optimizer)}, which learns from "
+                    "where its steps lead and from the loss's own gradients; take a penalty, which "
+                    "is part of the loss, or another optimizer"
+                )
 
     def penalize(self, traced: Traced) -> Traced:
         """The same with the penalties in its loss.

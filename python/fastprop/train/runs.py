@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import _core
-from fastprop.graph.forms import Plans
+from fastprop.graph.forms import Planned, Plans
 from fastprop.graph.program import Program, RunResult
 from fastprop.graph.threads import ThreadChooser
 from fastprop.train.objective import Columns
@@ -26,7 +26,7 @@ class Making(NamedTuple):
     """
 
     threads: int | None
-    plans: Plans | None = None
+    plans: Plans[Planned] | None = None
 
 
 class TracedProgram:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import losses
-from fastprop.data import ArrayDataset, Dataset, StreamDataset, check_finite, to_array
+from fastprop.data import ArrayDataset, Dataset, StreamDataset, check_finite, split, to_array
 from fastprop.data.base import BaseDataset
 from fastprop.data.batch import Batch, same_rows
 from fastprop.data.prefetch import Pool, Prefetch
@@ -187,7 +187,7 @@ def open_stream(
         TypeError: They are no numbers; `dataset` is no dataset.
     """
     if not isinstance(dataset, ArrayDataset | StreamDataset):
-        raise TypeError(f"{where}: wanted is a dataset, got {type_name(dataset)}")
+        raise TypeError(f"{where}: expects a dataset, got {type_name(dataset)}")
     head = _first_rows(dataset)
     weight = head.sample_weight
     if weight is not None and not weight.any():  # as may be for the first rows, not for all
@@ -297,18 +297,60 @@ class StreamFeed:
         self._ahead = Prefetch(read, pool.close)
 
 
-def refuse_options(where: str, **options: Any) -> None:
-    """Options that look at all rows before the training, which a stream does not.
+def split_stream(
+    where: str, dataset: ArrayDataset | StreamDataset, fraction: float, seed: int
+) -> list[ArrayDataset | StreamDataset]:
+    """Two parts of a dataset, the second with a random share of about `fraction` of the rows.
 
     Raises:
-        ValueError: One was given.
+        ValueError: The rows can be read only once, or there is none for a part.
     """
-    for name, value in options.items():
-        if value is not None and value is not False:
+    if isinstance(dataset, StreamDataset) and not dataset.repeatable:
+        raise ValueError(
+            f"{where}: validation_split reads the rows for each of its parts, and an iterator "
+            "gives them once; give a list, from_generator(function), or validation_data"
+        )
+    try:
+        parts = split(dataset, [1.0 - fraction, fraction], seed=seed)
+    except ValueError as error:
+        raise ValueError(f"{where}: validation_split {fraction}: {error}") from None
+    for part in parts:
+        if part.rows == 0:
             raise ValueError(
-                f"{where}: {name} needs all rows in memory; a dataset that is read while training "
-                "may give sample weights instead"
+                f"{where}: validation_split {fraction} of {dataset.rows} rows leaves "
+                f"{parts[0].rows} to train on and {parts[1].rows} to validate with"
             )
+    return parts
+
+
+def check_repeatable(where: str, data: StreamData, epochs: int | None) -> None:
+    """Rows that can be read once last for one epoch.
+
+    Raises:
+        ValueError: There would be several.
+    """
+    dataset = data.dataset
+    several = epochs is None or epochs > 1
+    if isinstance(dataset, StreamDataset) and not dataset.repeatable and several:
+        count = "as many epochs as there is time for" if epochs is None else f"{epochs} epochs"
+        raise ValueError(
+            f"{where}: {count} of an iterator, which gives its rows once; give a list, or "
+            "from_generator(function), or epochs=1"
+        )
+
+
+def refuse_sampler(where: str, sampler: Any) -> None:
+    """Rows of a stream have no numbers to draw.
+
+    Raises:
+        ValueError: There is a sampler.
+    """
+    if sampler is not None:
+        raise ValueError(
+            f"{where}: sampler draws rows by their numbers, which needs all of them in memory; for "
+            "a dataset that is read while training give class_weight, or sample weights with the "
+            "rows"
+        )
 
 
 def feed_of(data: Dataset | StreamData, reading: Reading, last_epoch: int) -> Feed:

@@ -40,7 +40,8 @@ from fastprop.train.programs import Programs
 from fastprop.train.progress import Progress
 from fastprop.train.regularization import Regularization
 from fastprop.train.runs import complete
-from fastprop.train.streams import StreamData, refuse_options
+from fastprop.train.stream_weights import weigh_stream
+from fastprop.train.streams import StreamData, check_repeatable, refuse_sampler
 
 if TYPE_CHECKING:
     from fastprop.graph.program import Program
@@ -115,10 +116,13 @@ class Trainer(Diagnostics):
         self.program: Program | None = None
         self.objective = Objective("Trainer", loss, metrics)
         parameters = list(model.parameters())
+        if not parameters:
+            raise ValueError(f"Trainer: the model {type_name(model)} has no parameters to train")
         flatten(parameters)
         if not self.optimizer.parameters:
             self.optimizer.bind(parameters)
         self.regularization = Regularization("Trainer", model, penalty, constraint, clip)
+        self.regularization.check_optimizer("Trainer", self.optimizer)
         self._programs = Programs(
             model, self.objective, self.optimizer, self.regularization, self.threads, call
         )
@@ -144,7 +148,7 @@ class Trainer(Diagnostics):
     ) -> T:
         """The Trainer in a file that :class:`fastprop.train.ModelCheckpoint` or :meth:`save` wrote.
 
-        A ``fit`` with the same arguments then goes on where that one was, in the midst of an epoch
+        A ``fit`` with the same arguments then goes on where that one was, in the middle of an epoch
         too, and ends with the same weights, bit for bit, as if it had never ended. ``epochs``
         counts from the beginning of that ``fit``, and may be another number.
 
@@ -239,7 +243,7 @@ class Trainer(Diagnostics):
             shuffle: Take the rows in a new order in every epoch; a sampler has its own.
             drop_last: Leave out the last batch if it is short; else it is a step like any other.
             callbacks: :class:`Callback` objects, or others with hooks like theirs.
-            max_seconds: End when so much time is gone, validation included, in the midst of an
+            max_seconds: End when so much time is gone, validation included, in the middle of an
                 epoch if need be. Schedules go by the clock then (:class:`fastprop.train.Pace`), and
                 with a validation the model of the best epoch is put back at the end.
             verbose: Progress bar; ``None`` shows one on a terminal only.
@@ -272,10 +276,14 @@ class Trainer(Diagnostics):
             where, data, validation_data, fraction, self.seed, check_finite, history.notes, stratify
         )
         if isinstance(data, StreamData):
-            refuse_options(where, stratify=stratify, class_weight=class_weight, sampler=sampler)
+            check_repeatable(where, data, epochs)
+            refuse_sampler(where, sampler)
+            data = weigh_stream(where, data, class_weight, self._programs, self.seed)
         else:
             data = weigh_classes(where, data, class_weight, self._programs)
             data = sample_rows(where, data, sampler, self.seed)
+        if isinstance(held_out, StreamData):
+            check_repeatable(f"{where}: validation_data", held_out, epochs)
         count = data.count
         batch = check_batch_size(where, batch_size, count, drop_last)
         check_full_batch(where, self.optimizer, batch, count)
@@ -316,22 +324,17 @@ class Trainer(Diagnostics):
         self.program = traced.program
         optimizer = self.optimizer
         step = optimizer.steps
-        result = traced.run(
-            data.sources,
-            rows,
-            rows,
-            optimizer.step_scalars(step, 1),
-            step,
-            self.seed,
-        )
+        numbers = optimizer.step_scalars(step, 1)
+        result = traced.run(data.sources, rows, rows, numbers, step, self.seed)
         optimizer.steps = step + result.steps_done
         if result.stopped == "done":
             return result.values.item(0)
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
         loss = result.values.item(0)
-        active = anomaly.active() is not None
-        cause = self._programs.explain(data, data.sources, np.arange(rows)) if active else None
+        cause = None
+        if anomaly.active() is not None:
+            cause = self._programs.explain(data, data.sources, np.arange(rows), self.seed)
         why = "" if cause is None else f". {cause}"
         raise NonFiniteError(
             f"{where}: the loss is {loss}; the parameters are as before{why}",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastprop.checks import real_number
 from fastprop.registry import type_name
 
 
@@ -132,18 +133,7 @@ class Schedule:
         positive: bool = False,
     ) -> float:
         """`value` as a finite float in [least, most], above `least` if `positive`."""
-        if isinstance(value, bool | np.bool_):
-            raise TypeError(f"{type_name(self)}: {name} must be a number, got {value}")
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise TypeError(f"{type_name(self)}: {name} must be a number, got {value!r}") from None
-        inside = least < number <= most if positive else least <= number <= most
-        if not inside or number == math.inf:
-            above = f"{'above' if positive else 'at least'} {least:g}"
-            below = "finite" if most == math.inf else f"at most {most:g}"
-            raise ValueError(f"{type_name(self)}: {name} must be {above} and {below}, got {number}")
-        return number
+        return real_number(type_name(self), name, value, least, most, above=positive, up_to=True)
 
     def _count(self, name: str, value: Any) -> int:
         """`value` as an int in [1, 2**53]."""

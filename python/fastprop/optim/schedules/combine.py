@@ -104,7 +104,7 @@ class Sequential(Schedule):
         steps = self._milestones("milestones", milestones)
         if len(steps) != len(made) - 1:
             raise ValueError(
-                f"Sequential: {len(made)} schedules want {len(made) - 1} milestones, "
+                f"Sequential: {len(made)} schedules need {len(made) - 1} milestones, "
                 f"got {len(steps)}"
             )
         self._set(schedules=made, milestones=steps)

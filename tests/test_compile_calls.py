@@ -1,0 +1,205 @@
+"""Ways to compile: decorators, methods, modules; what arguments may be; what can be seen of it."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import inspect
+import pickle
+import weakref
+from collections import OrderedDict
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from training import network
+
+import fastprop as fp
+from fastprop import functional as F
+from fastprop import nn
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(40, 4)).astype(np.float32)
+
+
+class Pair(NamedTuple):
+    first: object
+    second: object
+
+
+def test_metadata() -> None:
+    @fp.compile
+    def scaled(x: fp.Tensor, *, factor: float = 2.0) -> fp.Tensor:
+        """Larger."""
+        return x * factor
+
+    assert (scaled.__name__, scaled.__doc__, scaled.__module__) == ("scaled", "Larger.", __name__)
+    assert list(inspect.signature(scaled).parameters) == ["x", "factor"]
+    assert scaled.__wrapped__ is scaled.function
+    np.testing.assert_array_equal(scaled(X).data, 2 * X)
+    np.testing.assert_array_equal(scaled(X, factor=3.0).data, 3 * X)
+
+
+def test_methods() -> None:
+    class Model(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.layer = nn.Dense(4, width)
+
+        @fp.compile
+        def forward(self, x):
+            """Up."""
+            return F.tanh(self.layer(x))
+
+        @fp.compile(threads=1)
+        def loss(self, x, *, scale):
+            return (self(x) * scale).sum()
+
+        @staticmethod
+        @fp.compile
+        def double(x):
+            return x * 2.0
+
+    small, large = Model(3), Model(5)
+    for model in (small, large, small):
+        np.testing.assert_array_equal(model(X).data, F.tanh(model.layer(X)).data)
+        model.loss(X, scale=np.float32(2.0)).backward()
+        assert model.layer.weight.grad.shape == model.layer.weight.shape
+        model.zero_grad()
+    assert Model.forward.traces == 4
+    assert Model.loss.programs[0].threads == 1
+    assert small.forward.__doc__ == "Up."
+    np.testing.assert_array_equal(Model.double(X).data, 2 * X)
+    np.testing.assert_array_equal(small.double(X).data, 2 * X)
+
+
+def test_bound_methods_and_modules() -> None:
+    model = network(4, 9, 1)
+    for compiled in (fp.compile(model), fp.compile(model.forward), fp.compile(model[0].forward)):
+        wanted = compiled.function(fp.tensor(X))
+        np.testing.assert_array_equal(compiled(X).data, wanted.data)
+
+    class Holder:
+        step = fp.compile(model)  # no function, so no method
+
+    np.testing.assert_array_equal(Holder().step(X).data, model(X).data)
+
+
+def test_nested_arguments_and_results() -> None:
+    @fp.compile
+    def function(*args, **options):
+        pair, table, nothing = args
+        assert nothing is None
+        a, b = pair.first, table["deep"][0][1]
+        return OrderedDict(sum=a + b), Pair(a * options["k"], [None, (pair.second, b)]), True
+
+    for k in (2.0, 3.0):
+        result, pair, flag = function(
+            Pair(X, "name"), {"deep": [(1, X + 1), slice(0, 3)]}, None, k=np.float32(k)
+        )
+        assert isinstance(result, OrderedDict)
+        assert isinstance(pair, Pair)
+        np.testing.assert_array_equal(result["sum"].data, X + (X + 1))
+        np.testing.assert_array_equal(pair.first.data, X * np.float32(k))
+        assert pair.second[0] is None
+        assert pair.second[1][0] == "name"
+        assert flag is True
+    assert function.traces == 2
+    assert function.calls == 2
+
+
+@pytest.mark.parametrize("key", [slice(0, 3), range(3), "ab", 1.5, None, 2, (1, (2,)), Ellipsis])
+def test_values_that_are_equal_are_no_new_kind_of_argument(key) -> None:
+    compiled = fp.compile(lambda x, key: x * 2.0)
+    copies = {slice: lambda: slice(0, 3), range: lambda: range(3)}
+    for _ in range(3):
+        compiled(X, copies.get(type(key), lambda: key)())
+    assert compiled.traces == 2
+
+
+def test_what_can_be_seen() -> None:
+    compiled = fp.compile(network(4, 9, 1))
+    assert repr(compiled) == "<compile(Sequential): new>"
+    for rows in (40, 7, 40):
+        compiled(X[:rows])
+    assert (compiled.calls, compiled.traces, len(compiled.programs)) == (3, 3, 1)
+    assert repr(compiled).startswith("<compile(Sequential): 1 Programs of")
+    compiled.cache_clear()
+    assert compiled.programs == []
+    compiled(X)
+    assert compiled.traces == 5
+
+
+def test_an_object_that_a_call_was_given_is_kept_only_while_its_program_is() -> None:
+    class Options:
+        factor = 2.0
+
+    compiled = fp.compile(lambda x, options: x * options.factor)
+    options = Options()
+    compiled(X, options)
+    gone = weakref.ref(options)
+    del options
+    compiled.cache_clear()
+    gc.collect()
+    assert gone() is None
+
+
+def test_calls_with_arrays_alone_notice_what_differs() -> None:
+    """The same shapes again take a short way, which must not be taken for anything else."""
+    model = network(4, 9, 1)
+    compiled = fp.compile(lambda x, y: model(x) * y)
+    y = np.float32(2.0) * X[:, :1]
+    wanted = model(X).data * y
+
+    def check(a, b, *, history: bool = True) -> None:
+        result = compiled(a, b)
+        np.testing.assert_array_equal(result.data, wanted)
+        assert result.requires_grad is history
+
+    for _ in range(2):
+        check(X, y)
+        check(fp.tensor(X), y)
+        check(np.asfortranarray(X), y)
+        check(X.astype(">f4"), fp.tensor(y))
+        check(np.repeat(X, 2, axis=0)[::2], b=y)
+        with fp.no_grad():
+            check(X, y, history=False)
+        leaf = fp.tensor(X, requires_grad=True)
+        assert fp.grad(compiled(leaf, y).sum(), leaf).shape == X.shape
+        with pytest.raises(ValueError, match="columns"):
+            compiled(X[:, :3], y)
+        with pytest.raises(TypeError, match="float32"):
+            compiled(X.astype(np.float64), y)
+        with fp.detect_anomaly():
+            check(X, y)
+        model[0].bias.requires_grad = not model[0].bias.requires_grad
+        model[0].weight.data = 1.5 * model[0].weight.data
+        wanted = model(X).data * y
+        check(X, y)
+        assert compiled(X[:0], y[:0]).shape == (0, 1)
+    half = fp.compile(lambda x: x * 2.0)
+    for _ in range(3):
+        assert half(X.astype(np.float16)).dtype == np.float32
+        assert half(X > 0).dtype == np.float32
+
+
+def test_copies_trace_by_themselves() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Dense(4, 2)
+            self.fast = fp.compile(self.layer, seed=3)
+
+        def forward(self, x):
+            return self.fast(x)
+
+    model = Model()
+    before = model(X).data
+    other = copy.deepcopy(model)
+    assert other.fast.function is other.layer
+    assert (other.fast.calls, other.fast.programs) == (0, [])
+    other.layer.weight.data = np.zeros((4, 2))
+    np.testing.assert_array_equal(other(X).data, np.zeros((40, 2)))
+    np.testing.assert_array_equal(model(X).data, before)
+    again = pickle.loads(pickle.dumps(fp.compile(nn.Dense(4, 2))))
+    assert again(X).shape == (40, 2)

@@ -1,0 +1,143 @@
+"""Names that other libraries have: the error says what they are here, and that exists."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import fastprop as fp
+from fastprop import functional, hints, nn
+
+X = fp.tensor([[1.0, 2.0]])
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "advice"),
+    [
+        (fp, "cat", "fp.concatenate"),
+        (fp, "zeros", "fp.tensor(np.zeros(…))"),
+        (functional, "mse_loss", "fp.losses.mse"),
+        (nn, "Linear", "nn.Dense, whose weight is [in, out]"),
+        (X, "view", "reshape"),
+        (X, "clamp", "clip"),
+        (X, "add_", "write x = x + 1"),
+        (X, "to", "on the CPU"),
+    ],
+)
+def test_what_to_use_instead(owner: object, name: str, advice: str) -> None:
+    with pytest.raises(AttributeError, match=f"no attribute '{name}'; here: .*{re.escape(advice)}"):
+        getattr(owner, name)
+
+
+@pytest.mark.parametrize("owner", [fp, functional, nn, X])
+def test_unknown_names_get_the_usual_message(owner: object) -> None:
+    for name in ("nothing_like_it", "__array_struct__"):
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'$"):
+            getattr(owner, name)
+        assert not hasattr(owner, name)
+
+
+def test_no_hint_is_about_a_name_that_exists() -> None:
+    for known, owner in ((hints.FUNCTIONS, fp), (hints.MODULES, nn), (hints.METHODS, X)):
+        assert [name for name in known if hasattr(owner, name)] == []
+
+
+def test_hints_name_what_exists() -> None:
+    for hint in {**hints.FUNCTIONS, **hints.MODULES}.values():
+        for path in re.findall(r"\b(?:fp|nn)\.[\w.]+", hint):
+            found: object = {"fp": fp, "nn": nn}[path[:2]]
+            for part in path.split(".")[1:]:
+                found = getattr(found, part)
+    methods = [hint for hint in hints.METHODS.values() if re.fullmatch(r"\w+", hint)]
+    assert len(methods) > 10
+    assert all(hasattr(X, hint) for hint in methods)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda: X.mean(dim=1), TypeError, r"^Tensor\.mean\(\) got an unexpected .*'dim'"),
+        (lambda: fp.sum(X, axis="a"), TypeError, "^sum: axis must be an integer.* got 'a'"),
+        (lambda: fp.sum(X, axis=1.0), TypeError, "^sum: axis must be an integer"),
+        (lambda: fp.sum(X, axis=(0, None)), TypeError, "^sum: axis must be an integer"),
+        (lambda: fp.concatenate(X, X), TypeError, "^concatenate: axis .* got Tensor$"),
+        (lambda: fp.tensor(None), TypeError, "^Tensor: expects real numbers, got NoneType"),
+        (lambda: X + "a", TypeError, "expects real numbers, got str"),
+        (lambda: fp.tensor([[1], [1, 2]]), ValueError, "^Tensor: the data cannot become an array"),
+        (lambda: fp.grad(X.sum(), 3), TypeError, "^grad: inputs must be .*, got int"),
+        (lambda: fp.grad(3, X), TypeError, "^grad: outputs must be .*, got int"),
+        (lambda: fp.grad(X.sum(), [X, 3]), TypeError, "^grad: inputs must be Tensors, got int"),
+        (
+            lambda: np.linalg.inv(fp.tensor(np.eye(2), requires_grad=True)),
+            TypeError,
+            r"^np\.linalg\.inv: ",
+        ),
+        (lambda: bool(X), ValueError, r"ambiguous; use x\.any\(\) or x\.all\(\)"),
+        (
+            lambda: fp.tensor([1.0], np.float64),
+            TypeError,
+            "^tensor: requires_grad must be .* got .*float64.*; a dtype goes by its name",
+        ),
+        (lambda: fp.reshape(X, "a"), TypeError, "^reshape: shape must be integers, got 'a'"),
+        (lambda: fp.einsum(3, X), TypeError, "^einsum: subscripts must be a string, got int"),
+        (lambda: fp.norm(X, ord="fro"), TypeError, "^norm: ord must be a number, got 'fro'"),
+        (lambda: fp.jacobian(3), TypeError, "^jacobian: expects a function, got int"),
+        (lambda: fp.value_and_grad(X), TypeError, "^value_and_grad: .* got Tensor"),
+        (lambda: fp.vjp(None, X), TypeError, "^vjp: expects a function, got NoneType"),
+        (lambda: fp.checkpoint(3), TypeError, "^checkpoint: expects a function, got int"),
+        (lambda: fp.losses.huber(X, X, delta="a"), TypeError, "^huber: delta must be a number"),
+        (
+            lambda: fp.losses.cosine_embedding(X, X, [1], margin="a"),
+            TypeError,
+            "^cosine_embedding: margin must be a number, got 'a'",
+        ),
+        (
+            lambda: fp.losses.focal(X, [0], gamma=-1),
+            ValueError,
+            "^focal: gamma must be a finite number, not negative, got -1",
+        ),
+        (
+            lambda: fp.losses.cross_entropy(X, [0], label_smoothing=1.5),
+            ValueError,
+            r"^cross_entropy: label_smoothing must be in \[0, 1\], got 1.5",
+        ),
+        (
+            lambda: fp.optim.Custom(lambda w, g: None),
+            TypeError,
+            r"^Custom: rule must take \(w, g, state, lr, step\), but takes \(w, g\)",
+        ),
+        (
+            lambda: fp.data.to_array("fit: x", {"a": [1]}),
+            TypeError,
+            "^fit: x is a dict, expected an array",
+        ),
+        (lambda: fp.data.to_array("fit: x", iter([1])), TypeError, "expected an array, a frame"),
+    ],
+)
+def test_wrong_uses_name_the_function(call, kind: type, message: str) -> None:
+    with pytest.raises(kind, match=message):
+        call()
+
+
+def test_clip_takes_the_names_of_numpy_and_pytorch() -> None:
+    x = np.linspace(-2, 2, 9)
+    for bounds in ({"min": -1}, {"max": 0.5}, {"min": -1, "max": 0.5}):
+        expected = np.clip(x, bounds.get("min"), bounds.get("max"))
+        np.testing.assert_array_equal(fp.tensor(x).clip(**bounds).data, expected)
+        np.testing.assert_array_equal(fp.clip(x, **bounds).data, expected)
+
+
+def test_no_grad_decorates_functions() -> None:
+    w = fp.tensor([1.0], requires_grad=True)
+
+    @fp.no_grad()
+    def twice(x):
+        """Docs."""
+        return 2 * x
+
+    for _ in range(2):
+        assert not twice(w).requires_grad
+    assert (2 * w).requires_grad
+    assert twice.__doc__ == "Docs."
