@@ -74,7 +74,7 @@ TEST(Program, MalformedStripsAreRefused) {
     };
     refused([](Program::Parts& p) { p.chunks = 0; });
     refused([](Program::Parts& p) { p.chunks = -1; });
-    refused([](Program::Parts& p) { p.scratch_bytes = 4 * 64; });
+    refused([](Program::Parts& p) { p.scratch_bytes = 3 * 64; });
     refused([](Program::Parts& p) { p.step[3].barrier = true; });
     refused([](Program::Parts& p) { p.step[3].strip = -1; });
     refused([](Program::Parts& p) { p.step[3].by_chunks = false; });
