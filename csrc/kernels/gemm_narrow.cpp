@@ -162,9 +162,9 @@ void transpose(const T* bt, Index stride, T* b, Index k, Index n) {
     using S = Simd<T>;
     constexpr Index width = S::width;
     for (Index first = 0; first < n; first += width) {
-        const Index j = std::min(first, n - width);  // the last square may overlap the one before
-        Index i = 0;
-        for (; i + width <= k; i += width) {
+        const Index j = std::min(first, n - width);  // the last squares may overlap others
+        for (Index next = 0; next < k && k >= width; next += width) {
+            const Index i = std::min(next, k - width);
             pk::PacketBlock<typename S::Packet, S::width> block;
             FASTPROP_UNROLL
             for (int r = 0; r < S::width; ++r) block.packet[r] = S::load(bt + (j + r) * stride + i);
@@ -172,7 +172,7 @@ void transpose(const T* bt, Index stride, T* b, Index k, Index n) {
             FASTPROP_UNROLL
             for (int r = 0; r < S::width; ++r) S::store(b + (i + r) * n + j, block.packet[r]);
         }
-        for (; i < k; ++i) {
+        for (Index i = 0; i < k && k < width; ++i) {
             for (Index r = 0; r < width; ++r) b[i * n + j + r] = bt[(j + r) * stride + i];
         }
     }

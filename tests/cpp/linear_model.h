@@ -92,6 +92,36 @@ struct LinearModel {
         return parts;
     }
 
+    /// The same in chunks of two rows, with what is local to the strip in memory of the thread.
+    Program::Parts striped() {
+        Program::Parts parts = this->parts();
+        parts.chunks = 3;
+        parts.scratch_bytes = 5 * 64;
+        const Operand dw_parts = in_arena(10, {parts.chunks, kIn, kOut}, false);
+        const Operand db_parts = in_arena(11, {parts.chunks, kOut}, false);
+        parts.arena_bytes = 12 * 256;
+        const Operand dw = parts.step[5].out[0], db = parts.step[6].out[0];
+        const auto local = [](Operand& operand) {
+            const std::size_t slot = operand.offset / 256;
+            const bool kept = slot == 2 || slot == 6;  // y and the rows of the loss are read later
+            if (operand.place != Place::arena || !operand.batched || kept) return;
+            operand.place = Place::local;
+            operand.offset = slot == 5 ? 2 * 64 : slot * 64;
+        };
+        parts.step[5] = {code_of("dense_backward_weights_parts"), parts.step[5].in, {dw_parts}, {}};
+        parts.step[6] = {code_of("sum_parts"), parts.step[6].in, {db_parts}, {}};
+        for (std::size_t i = 0; i < 7; ++i) {
+            parts.step[i].by_chunks = true;
+            parts.step[i].strip = 0;
+            for (Operand& operand : parts.step[i].in) local(operand);
+            for (Operand& operand : parts.step[i].out) local(operand);
+        }
+        const Instruction add_up[] = {{code_of("sum"), {dw_parts}, {dw}, {1}, true},
+                                      {code_of("sum"), {db_parts}, {db}, {1}, false}};
+        parts.step.insert(parts.step.begin() + 7, add_up, add_up + 2);
+        return parts;
+    }
+
     RunRequest request(std::vector<double>& values, std::vector<float>& outputs) {
         const Index steps = ceil_div(kRows, kBatch);
         values.assign(static_cast<std::size_t>(steps), 0.0);

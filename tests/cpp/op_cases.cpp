@@ -156,6 +156,13 @@ std::vector<OpCase> linear_cases() {
         }
         cases.push_back({"dense_backward_weights", {x, y}, {w}, {}});
         cases.push_back({"dense_backward_bias", {y}, {{n}}, {}});
+        // As many parts as there may be, some of them without rows, and on top of others.
+        const Shape dw_parts = {7, k, n}, db_parts = {7, n};
+        cases.push_back({"dense_backward_weights_parts", {x, y}, {dw_parts}, {}});
+        cases.push_back(
+            {"dense_backward_weights_parts", {x, y, dw_parts}, {dw_parts}, {}, -1, 1, "more"});
+        cases.push_back({"sum_parts", {y}, {db_parts}, {}});
+        cases.push_back({"sum_parts", {y, db_parts}, {db_parts}, {}, -1, 1, "more"});
         cases.push_back({"matmul", {x, w}, {y}, {0, 0}});
         cases.push_back({"matmul", {{k, m}, {n, k}}, {y}, {1, 1}, -1, 1, "transposed"});
     }

@@ -19,6 +19,7 @@
 #include "core/philox.h"
 #include "core/team.h"
 #include "core/tensor_view.h"
+#include "program/strips.h"
 
 namespace fastprop {
 namespace {
@@ -35,6 +36,35 @@ TEST(Team, SlicesCoverTheExtentExactly) {
                 next = slice.end;
             }
             ASSERT_EQ(next, extent) << "extent " << extent << ", size " << size;
+        }
+    }
+}
+
+// A thread's chunks, one by one or all at once, are the same rows, and no more than planned.
+TEST(Team, ChunksCoverTheExtentWhateverTheNumberOfThreads) {
+    for (Index chunks : {1, 2, 7, 16, 160}) {
+        for (Index extent : {0, 1, 5, 31, 159, 160, 161, 1000, 2559, 2560, 2561, 10000}) {
+            for (int threads : {1, 2, 3, 8}) {
+                Index next = 0;
+                for (int rank = 0; rank < threads; ++rank) {
+                    const Range own = Team(rank, threads, nullptr).share(chunks);
+                    const Range all = Team::of_chunks(own, chunks).slice(extent);
+                    ASSERT_EQ(all.begin, own.empty() ? all.begin : next);
+                    for (Index c = own.begin; c < own.end; ++c) {
+                        const Range slice = Team::of_chunks({c, c + 1}, chunks).slice(extent);
+                        ASSERT_EQ(slice.begin, next);
+                        ASSERT_LE(slice.size(), rows_of_chunk(std::max<Index>(extent, 1), chunks));
+                        ASSERT_LE(slice.size(), rows_of_chunk(10000, chunks));
+                        next = slice.end;
+                        const Range part = Team::of_chunks({c, c + 1}, chunks).slice(chunks);
+                        ASSERT_TRUE(part.begin == c && part.end == c + 1);
+                    }
+                    if (!own.empty()) {
+                        ASSERT_EQ(all.end, next);
+                    }
+                }
+                ASSERT_EQ(next, extent) << "extent " << extent << ", chunks " << chunks;
+            }
         }
     }
 }

@@ -43,6 +43,46 @@ TEST(Program, BitsDoNotDependOnThreads) {
     }
 }
 
+TEST(Program, StripsTrainLikePlainLoopsWithTheSameBitsOnAnyNumberOfThreads) {
+    LinearModel alone, expected;
+    std::vector<double> values;
+    std::vector<float> outputs;
+    Program(alone.striped()).run(alone.request(values, outputs));
+    const std::vector<double> losses = expected.reference();
+    for (std::size_t i = 0; i < losses.size(); ++i) EXPECT_NEAR(values[i], losses[i], 1e-5);
+    for (std::size_t i = 0; i < alone.w.size(); ++i) EXPECT_NEAR(alone.w[i], expected.w[i], 1e-5);
+    for (const int threads : {2, 3, 4}) {
+        LinearModel model;
+        std::vector<double> team_values;
+        std::vector<float> team_outputs;
+        RunRequest request = model.request(team_values, team_outputs);
+        request.threads = threads;
+        Program(model.striped()).run(request);
+        EXPECT_EQ(model.w, alone.w);
+        EXPECT_EQ(model.b, alone.b);
+        EXPECT_EQ(team_values, values);
+        EXPECT_EQ(team_outputs, outputs);
+    }
+}
+
+TEST(Program, MalformedStripsAreRefused) {
+    LinearModel model;
+    const auto refused = [&](const auto& change) {
+        Program::Parts parts = model.striped();
+        change(parts);
+        EXPECT_THROW(Program{parts}, Error);
+    };
+    refused([](Program::Parts& p) { p.chunks = 0; });
+    refused([](Program::Parts& p) { p.chunks = -1; });
+    refused([](Program::Parts& p) { p.scratch_bytes = 3 * 64; });
+    refused([](Program::Parts& p) { p.step[3].barrier = true; });
+    refused([](Program::Parts& p) { p.step[3].strip = -1; });
+    refused([](Program::Parts& p) { p.step[3].by_chunks = false; });
+    refused([](Program::Parts& p) { p.step[7].in[0].place = Place::local; });
+    refused([](Program::Parts& p) { p.rows[0].place = Place::local; });
+    refused([](Program::Parts& p) { p.guard = 3; });
+}
+
 TEST(Program, AProfileChangesNothingAndAddsUpToTheTime) {
     LinearModel plain;
     std::vector<double> values;
