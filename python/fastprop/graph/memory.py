@@ -11,6 +11,7 @@ order of the program they took 1.2 times as much.
 
 from __future__ import annotations
 
+from fastprop import _core
 from fastprop.graph.ir import Instruction, Value
 from fastprop.graph.schedule import Schedule
 
@@ -45,9 +46,6 @@ class Buffer:
         self.end = end
         self.offset = 0
 
-    def meets(self, other: Buffer) -> bool:
-        return self.start < other.end and other.start < self.end
-
 
 def plan(schedule: Schedule, persistent: list[Value], kept: list[Value]) -> int:
     """Set the offset of every arena value; return the bytes of the arena.
@@ -75,6 +73,9 @@ def split_phases(schedule: Schedule, kept: list[Value]) -> Schedule:
     Without one, gradients of weights of different shapes that follow each other in a phase cannot
     share memory, nor take that of activations which are not needed any more.
     """
+    written = {v for item in schedule.instructions for v in item.writes() if v.in_arena}
+    if sum(align(value.nbytes) for value in written) < SPLIT_BYTES:
+        return schedule
     total = _place(_buffers(schedule, kept))
     while total >= SPLIT_BYTES:
         best, bytes_of_best = schedule, total
@@ -164,20 +165,11 @@ def _take(dead: list[tuple[Value, Buffer]], value: Value, ending: list[Buffer]) 
 
 def _place(buffers: list[Buffer]) -> int:
     """Set offsets, the largest buffer first; return the bytes."""
-    placed: list[Buffer] = []
+    offsets = _core.place_buffers([(b.size, b.start, b.end) for b in buffers])
     total = 0
-    for buffer in sorted(buffers, key=lambda b: (-b.size, b.start)):
-        taken = sorted((b.offset, b.offset + b.size) for b in placed if b.meets(buffer))
-        end, tightest, buffer.offset = 0, -1, -1
-        for begin, after in taken:
-            gap = begin - end
-            if gap >= buffer.size and (tightest < 0 or gap < tightest):
-                tightest, buffer.offset = gap, end
-            end = max(end, after)
-        if tightest < 0:
-            buffer.offset = end
-        placed.append(buffer)
-        total = max(total, buffer.offset + buffer.size)
+    for buffer, offset in zip(buffers, offsets, strict=True):
+        buffer.offset = offset
+        total = max(total, offset + buffer.size)
     return total
 
 
