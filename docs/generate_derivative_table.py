@@ -76,7 +76,7 @@ EXAMPLES["binary_focal"] = (*_PAIR, {**_MEAN, "gamma": 2.0, "alpha": -1.0})
 EXAMPLES["elastic_net"] = ("w target", [MATRIX, MATRIX], {"mean": False, "l1": 0.1, "l2": 0.1})
 EXAMPLES["focal"] = ("pred index", [MATRIX, ROWS], {"gamma": 2.0})
 _DRAW = {"seed_lo": 0, "seed_hi": 0, "stream": 0, "step": 0}
-EXAMPLES["mixup"] = ("x", [MATRIX], {**_DRAW, "alpha": 0.2})
+EXAMPLES["mixup"] = ("x", [MATRIX], {**_DRAW, "alpha": 0.2, "back": 0})
 EXAMPLES["poisson_nll"] = (
     *_PAIR, {**_MEAN, "log_input": True, "full": False, "eps": 1e-8}
 )  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers import gradcheck, uniform
 
+import fastprop as fp
 from fastprop import functional as F
 from fastprop.graph import Parameter, Tensor, grad, no_grad, tensor
 from fastprop.graph.op import OPS
@@ -227,3 +228,63 @@ def test_a_leaf_that_changed_is_noticed_where_nobody_differentiates_by_it() -> N
     w.data = np.full(3, 5.0)
     with pytest.raises(RuntimeError, match=r"grad: a Tensor of shape \(3,\) was changed in place"):
         grad(y, x)
+
+
+def test_a_pass_that_fails_leaves_modes_as_they_were() -> None:
+    x = fp.tensor([1.0, 2.0], requires_grad=True)
+
+    def fail(gradient: fp.Tensor) -> None:
+        raise KeyError("from a hook")
+
+    x.register_hook(fail)
+    with pytest.raises(KeyError, match="from a hook"):
+        (x * x).sum().backward()
+    assert (x * x).requires_grad
+    with fp.no_grad():
+        with pytest.raises(RuntimeError, match="does not depend"):
+            (x * x).sum().backward()
+        assert not (x * x).requires_grad
+
+
+def test_a_seed_of_ones_is_made_for_every_pass() -> None:
+    x = fp.tensor(3.0, requires_grad=True)
+    x.backward()
+    assert x.grad is not None
+    first = x.grad
+    first.data[...] = 7.0
+    x.grad = None
+    x.backward()
+    assert x.grad.item() == 1.0
+    assert x.grad is not first
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_scalars_with_axes_and_other_dtypes_have_seeds(dtype: str) -> None:
+    x = fp.tensor([[2.0]], dtype=dtype, requires_grad=True)
+    (x * x).backward()
+    assert x.grad is not None
+    assert x.grad.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(x.grad.data, [[4.0]])
+
+
+def test_backward_of_an_uninitialized_tensor_is_refused() -> None:
+    with pytest.raises((TypeError, AttributeError)):
+        fp.Tensor.__new__(fp.Tensor).backward()
+
+
+def test_equal_attributes_of_other_identity_have_one_result() -> None:
+    """Plans are found by identity first, by value then."""
+    x = fp.tensor(np.arange(2000.0), requires_grad=True)
+    shapes = [
+        (2, 1000),
+        tuple(np.array([2, 1000]).tolist()),
+        (np.int64(2), np.int64(1000)),
+        [2, 1000],
+        (2, -1),
+    ]
+    for shape in shapes:
+        assert x.reshape(shape).shape == (2, 1000)
+    extent = fp.tensor(2)
+    assert x.reshape(extent, -1).shape == (2, 1000)
+    extent.data = np.array(4)
+    assert x.reshape(extent, -1).shape == (4, 500)

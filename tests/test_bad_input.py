@@ -200,7 +200,9 @@ def test_wrong_types(options, message: str) -> None:
 
 
 def test_model_without_parameters() -> None:
-    with pytest.raises(ValueError, match="no parameters"):
+    with pytest.raises(
+        ValueError, match=r"^Trainer: the model Sequential has no parameters to train"
+    ):
         fp.Trainer(nn.Sequential(nn.ReLU()), "mse", optim.Adam())
 
 

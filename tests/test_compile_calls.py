@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import inspect
+import pickle
 import weakref
 from collections import OrderedDict
 from typing import NamedTuple
@@ -140,3 +142,64 @@ def test_an_object_that_a_call_was_given_is_kept_only_while_its_program_is() -> 
     compiled.cache_clear()
     gc.collect()
     assert gone() is None
+
+
+def test_calls_with_arrays_alone_notice_what_differs() -> None:
+    """The same shapes again take a short way, which must not be taken for anything else."""
+    model = network(4, 9, 1)
+    compiled = fp.compile(lambda x, y: model(x) * y)
+    y = np.float32(2.0) * X[:, :1]
+    wanted = model(X).data * y
+
+    def check(a, b, *, history: bool = True) -> None:
+        result = compiled(a, b)
+        np.testing.assert_array_equal(result.data, wanted)
+        assert result.requires_grad is history
+
+    for _ in range(2):
+        check(X, y)
+        check(fp.tensor(X), y)
+        check(np.asfortranarray(X), y)
+        check(X.astype(">f4"), fp.tensor(y))
+        check(np.repeat(X, 2, axis=0)[::2], b=y)
+        with fp.no_grad():
+            check(X, y, history=False)
+        leaf = fp.tensor(X, requires_grad=True)
+        assert fp.grad(compiled(leaf, y).sum(), leaf).shape == X.shape
+        with pytest.raises(ValueError, match="columns"):
+            compiled(X[:, :3], y)
+        with pytest.raises(TypeError, match="float32"):
+            compiled(X.astype(np.float64), y)
+        with fp.detect_anomaly():
+            check(X, y)
+        model[0].bias.requires_grad = not model[0].bias.requires_grad
+        model[0].weight.data = 1.5 * model[0].weight.data
+        wanted = model(X).data * y
+        check(X, y)
+        assert compiled(X[:0], y[:0]).shape == (0, 1)
+    half = fp.compile(lambda x: x * 2.0)
+    for _ in range(3):
+        assert half(X.astype(np.float16)).dtype == np.float32
+        assert half(X > 0).dtype == np.float32
+
+
+def test_copies_trace_by_themselves() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Dense(4, 2)
+            self.fast = fp.compile(self.layer, seed=3)
+
+        def forward(self, x):
+            return self.fast(x)
+
+    model = Model()
+    before = model(X).data
+    other = copy.deepcopy(model)
+    assert other.fast.function is other.layer
+    assert (other.fast.calls, other.fast.programs) == (0, [])
+    other.layer.weight.data = np.zeros((4, 2))
+    np.testing.assert_array_equal(other(X).data, np.zeros((40, 2)))
+    np.testing.assert_array_equal(model(X).data, before)
+    again = pickle.loads(pickle.dumps(fp.compile(nn.Dense(4, 2))))
+    assert again(X).shape == (40, 2)

@@ -146,3 +146,13 @@ def test_arguments_that_are_others_in_each_call() -> None:
     for k in range(40):
         other(X[:2], np.float32(k / 8))
     assert other.traces == 2
+
+
+def test_a_gradient_of_another_dtype_or_shape() -> None:
+    y = fp.compile(lambda x: x * x)(fp.tensor(X, requires_grad=True))
+    with pytest.raises(TypeError, match=r"backward: the gradient is float64, the result of comp"):
+        y.backward(np.ones(X.shape), retain_graph=True)
+    with pytest.raises(ValueError, match=r"backward: gradient has shape \(4,\)"):
+        y.backward(np.ones(4, np.float32), retain_graph=True)
+    with pytest.raises(ValueError, match="is not a scalar"):
+        y.backward()

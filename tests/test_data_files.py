@@ -227,8 +227,13 @@ def test_fetch_refuses_other_content(server: Server, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"fetch: http.*hash"):
         data.fetch(f"{server.url}/t.csv", "0" * 64, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(OSError, match="404"):
+    with pytest.raises(OSError, match=r"fetch: http.*/none cannot be had \(404 .*by hand, as none"):
         data.fetch(f"{server.url}/none", DIGEST, folder=tmp_path)
+    nobody = "http://127.0.0.1:9/t.csv"  # a port where nobody listens
+    with pytest.raises(OSError, match=r"fetch: http://127.0.0.1:9/t.csv cannot be had"):
+        data.fetch(nobody, DIGEST, folder=tmp_path)
+    (tmp_path / "t.csv").write_bytes(CONTENT)  # by hand
+    assert data.fetch(nobody, DIGEST, folder=tmp_path).read_bytes() == CONTENT
 
 
 def test_fetch_arguments_that_are_wrong() -> None:

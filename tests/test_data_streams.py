@@ -274,6 +274,28 @@ def test_arguments_that_do_not_go_with_a_dataset() -> None:
         trained(stream, batch_size=2000, drop_last=True)
 
 
+def test_numbers_out_of_range() -> None:
+    x, y = regression(50)
+    for wrong, error in ((0, ValueError), (-5, ValueError), ("a", TypeError), (True, TypeError)):
+        with pytest.raises(error, match="window_rows must be"):
+            data.ArrayDataset(x, y).stream(window_rows=wrong)
+        with pytest.raises(error, match="window_rows must be"):
+            trained(data.from_iterable([(x, y)], window_rows=wrong))
+        for dataset in (data.ArrayDataset(x, y), Blocks(x, y, [50])):
+            with pytest.raises(error, match="batches: batch_size must be"):
+                list(dataset.batches(wrong))
+    for name in ("epoch", "first_step", "seed"):
+        with pytest.raises(ValueError, match=f"batches: {name} must be"):
+            list(data.ArrayDataset(x, y).batches(8, **{name: -1}))
+    with pytest.raises(ValueError, match=r"LBFGS wants all rows .* unknown number .*rows="):
+        fp.Trainer(network(3, 4, 1), "mse", "lbfgs").fit(data.from_iterable([(x, y)]))
+    known = data.from_iterable([(x, y)], rows=50)
+    fp.Trainer(network(3, 4, 1), "mse", "lbfgs").fit(known, batch_size=None, epochs=2)
+    once = data.from_iterable(iter([(x, y)]))
+    with pytest.raises(ValueError, match="as many epochs as there is time for"):
+        fp.Trainer(network(3, 4, 1), "mse", "adam").fit(once, max_seconds=1)
+
+
 def test_array_dataset_says_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="x has 3 rows, y has 2"):
         data.ArrayDataset(np.ones((3, 1)), np.ones(2))

@@ -209,3 +209,15 @@ def test_terminate_with_best_weights() -> None:
         X, Y, epochs=9, batch_size=16, callbacks=[planned, BestWeights("score"), TerminateOnNaN()]
     )
     assert weights_of(t.model) == planned.weights[0]
+
+
+def test_its_own_validation_set_is_looked_at_before_the_first_step() -> None:
+    for wrong, message in [
+        ((X[:, :-1], Y), "EarlyStopping: validation_data: x has"),
+        ((X, Y[:-1]), "EarlyStopping: validation_data: x has"),
+        ((X * np.nan, Y), "EarlyStopping: validation_data: x is nan"),
+    ]:
+        made = trainer()
+        with pytest.raises(ValueError, match=message):
+            made.fit(X, Y, callbacks=[EarlyStopping(validation_data=wrong)])
+        assert made.optimizer.steps == 0

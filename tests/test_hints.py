@@ -75,6 +75,11 @@ def test_hints_name_what_exists() -> None:
             r"^np\.linalg\.inv: ",
         ),
         (lambda: bool(X), ValueError, r"ambiguous; use x\.any\(\) or x\.all\(\)"),
+        (
+            lambda: fp.tensor([1.0], np.float64),
+            TypeError,
+            "^tensor: requires_grad must be .* got .*float64.*; a dtype goes by its name",
+        ),
         (lambda: fp.reshape(X, "a"), TypeError, "^reshape: shape must be integers, got 'a'"),
         (lambda: fp.einsum(3, X), TypeError, "^einsum: subscripts must be a string, got int"),
         (lambda: fp.norm(X, ord="fro"), TypeError, "^norm: ord must be a number, got 'fro'"),
@@ -114,6 +119,14 @@ def test_hints_name_what_exists() -> None:
 def test_wrong_uses_name_the_function(call, kind: type, message: str) -> None:
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_clip_takes_the_names_of_numpy_and_pytorch() -> None:
+    x = np.linspace(-2, 2, 9)
+    for bounds in ({"min": -1}, {"max": 0.5}, {"min": -1, "max": 0.5}):
+        expected = np.clip(x, bounds.get("min"), bounds.get("max"))
+        np.testing.assert_array_equal(fp.tensor(x).clip(**bounds).data, expected)
+        np.testing.assert_array_equal(fp.clip(x, **bounds).data, expected)
 
 
 def test_no_grad_decorates_functions() -> None:

@@ -51,7 +51,6 @@ def test_loss_objects_call_their_functions(name):
     pred, target = data(name)
     for loss in (losses.get(name), losses.get(getattr(losses, name)), losses.Loss(name)):
         assert loss.name == name
-        assert loss.target_kind == "values"
         assert losses.get(loss) is loss
         assert loss(pred, target).item() == getattr(losses, name)(pred, target).item()
         weighted = getattr(losses, name)(pred, target, sample_weight=WEIGHTS)
@@ -116,7 +115,6 @@ def test_functions_of_the_users():
     pred, target = data("mse")
     loss = losses.get(fourth_power)
     assert loss.name == "fourth_power"
-    assert loss.target_kind == "either"
     assert loss(Tensor(pred), Tensor(target)).item() == pytest.approx(np.mean((pred - target) ** 4))
     with pytest.raises(ValueError, match="fourth_power: takes no sample weights"):
         loss(Tensor(pred), Tensor(target), WEIGHTS)

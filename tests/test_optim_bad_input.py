@@ -133,3 +133,30 @@ def test_pairs_and_flags(name):
         for bad in wrong:
             with pytest.raises((TypeError, ValueError), match=rf"{hyper}.* must be"):
                 make(**{hyper: bad})
+
+
+def test_a_gradient_that_does_not_fit_leaves_all_parameters_alone():
+    first, second = Parameter(np.ones(3)), Parameter(np.ones((2, 2)))
+    optimizer = optim.Adam([first, second])
+    first.grad, second.grad = Tensor(np.ones(3)), Tensor(np.ones(4))
+    with pytest.raises(ValueError, match=r"Adam.step: parameter 1 is .* \(2, 2\), its gradient"):
+        optimizer.step()
+    np.testing.assert_array_equal(first.data, np.ones(3))
+    assert optimizer.steps == 0
+
+
+def test_a_function_of_the_step_is_asked_once_a_step():
+    asked = []
+    params = [Parameter(np.ones(n)) for n in (1, 2, 3)]
+    groups = [{"params": params[:1], "betas": (0.8, 0.9)}, {"params": params[1:]}]
+
+    def rate(step):
+        asked.append(step)
+        return 0.1
+
+    optimizer = optim.Adam(groups, lr=rate)
+    for _ in range(3):
+        for p in params:
+            p.grad = Tensor(np.ones(p.shape))
+        optimizer.step()
+    assert asked == [0, 1, 2]

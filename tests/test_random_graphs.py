@@ -1,4 +1,5 @@
-"""Random graphs of 5 to 30 ops: eager, compiled and in PyTorch they give the same numbers."""
+"""Random graphs of 5 to 30 ops: eager, compiled, through a compiled function and in PyTorch they
+give the same numbers."""
 
 from __future__ import annotations
 
@@ -145,10 +146,10 @@ def _run(nodes: Sequence[Node], x: Any, w: Any, ours: bool) -> Any:
     return values[-1]
 
 
-def _results(nodes: Sequence[Node], x: Any, w: Any, ours: bool, derive: Any, weights: Any) -> Any:
+def _results(run: Any, x: Any, w: Any, derive: Any, weights: Any) -> Any:
     """A number, its derivatives by x and w, and those of a combination of these."""
     c, u, v = weights
-    y = _run(nodes, x, w, ours)
+    y = run(x, w)
     loss = (y * c).sum() + 0.5 * ((x * x).sum() + (w * w).sum())
     first = derive(loss, [x, w])
     second = derive((first[0] * u).sum() + (first[1] * v).sum(), [x, w])
@@ -157,29 +158,34 @@ def _results(nodes: Sequence[Node], x: Any, w: Any, ours: bool, derive: Any, wei
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=80)
 @given(graphs())
-def test_three_ways_give_the_same(graph: tuple[int, int, list[Node]]) -> None:
+def test_all_ways_give_the_same(graph: tuple[int, int, list[Node]]) -> None:
     rows, columns, nodes = graph
     x, w = uniform((rows, columns), -1, 1, seed=1), uniform((columns, columns), -1, 1, seed=2)
     weights = [uniform(s, 0.5, 1.5, seed=3) for s in (x.shape, x.shape, w.shape)]
 
-    def step(a: fp.Tensor, b: fp.Tensor) -> Any:
-        def derive(y: fp.Tensor, by: list[fp.Tensor]) -> Any:
-            return fp.grad(y, by, create_graph=True)
+    def derive(y: fp.Tensor, by: list[fp.Tensor]) -> Any:
+        return fp.grad(y, by, create_graph=True)
 
-        return _results(nodes, a, b, True, derive, weights)
+    def run(a: fp.Tensor, b: fp.Tensor) -> Any:
+        return _run(nodes, a, b, True)
+
+    def step(a: fp.Tensor, b: fp.Tensor, run: Any = run) -> Any:
+        return _results(run, a, b, derive, weights)
 
     def leaves() -> list[fp.Tensor]:
         return [fp.tensor(a, requires_grad=True) for a in (x, w)]
 
     eager = [np.asarray(t.data) for t in step(*leaves())]
     compiled = [np.asarray(t.data) for t in fp.compile(step)(*leaves())]
-    for a, b in zip(eager, compiled, strict=True):
+    through = [np.asarray(t.data) for t in step(*leaves(), fp.compile(run))]
+    for a, b, c in zip(eager, compiled, through, strict=True):
         _close(b, a, "compiled and eager")
+        _close(c, a, "through a compiled function and eager")
     if torch is None:
         return
     tx, tw = (torch.tensor(a, requires_grad=True) for a in (x, w))
     theirs = _results(
-        nodes, tx, tw, False,
+        lambda a, b: _run(nodes, a, b, False), tx, tw,
         lambda y, by: torch.autograd.grad(y, by, create_graph=True),
         [torch.from_numpy(a) for a in weights],
     )  # fmt: skip

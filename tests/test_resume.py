@@ -230,6 +230,18 @@ def test_more_epochs_than_at_first(tmp_path: Path) -> None:
     assert everything(resumed) == everything(whole)
 
 
+@pytest.mark.parametrize("step", [12, 13])
+@pytest.mark.parametrize("epochs", [0, 1, 3, 4])
+def test_fewer_epochs_than_are_done(epochs: int, step: int, tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    broken_off(path, step, make(), **ARGUMENTS)
+    resumed = fp.Trainer.resume(path)
+    done = resumed.epoch
+    options = {**ARGUMENTS, "epochs": epochs}
+    assert resumed.fit(X, Y, **options).epoch == list(range(1, max(done, epochs) + 1))
+    assert resumed.epoch == max(done, epochs)
+
+
 def test_steps_by_hand_before(tmp_path: Path) -> None:
     path = tmp_path / "c"
     whole, other = make(), make()

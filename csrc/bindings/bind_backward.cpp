@@ -32,7 +32,7 @@ struct BackwardBound {
     PyObject* no_inputs = nullptr;
     PyObject* no_attrs = nullptr;
     PyObject* vjps_name = nullptr;
-    PyObject* name = nullptr;  ///< "backward"
+    PyObject* name = nullptr;      ///< "backward"
     PyObject* observer = nullptr;  ///< (node, position, derivative) after every rule
 } backward;
 
@@ -281,8 +281,8 @@ py::object seed_of(PyObject* output, PyObject* gradient) {
     PyObject* spec = slot(output, slot_spec);
     PyObject* extents = PyTuple_GET_ITEM(spec, spec_shape);
     PyObject* type = PyTuple_GET_ITEM(spec, spec_dtype);
-    const bool scalar = gradient == Py_None && requires_grad(output) &&
-                        PyTuple_GET_SIZE(extents) == 0;
+    const bool scalar =
+        gradient == Py_None && requires_grad(output) && PyTuple_GET_SIZE(extents) == 0;
     if (!scalar)
         return owned(PyObject_CallFunctionObjArgs(backward.make_seed, backward.name, output,
                                                   gradient, nullptr));

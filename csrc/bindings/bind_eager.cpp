@@ -20,6 +20,7 @@
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/new_tensor.h"
+#include "bindings/plan_cache.h"
 #include "bindings/tensor_slots.h"
 #include "core/denormals.h"
 #include "program/op.h"
@@ -44,6 +45,7 @@ constexpr std::array<const char*, kSlots> kSlotNames = {"_data", "spec",   "shap
 /// What Python hands over once: its class, its functions, its state. Never given back, as modules
 /// are not.
 struct Bound {
+    PyTypeObject* spec_type = nullptr;
     PyObject* plans = nullptr;      ///< dict: (op, specs, attributes) -> plan
     PyObject* make_plan = nullptr;  ///< (op, specs, attrs) -> plan, or the error users see
     PyObject* no_attrs = nullptr;
@@ -52,14 +54,18 @@ struct Bound {
     int threads = 0;               ///< of every op; 0: as many as its plan says
 } bound;
 
-/// A tuple (out, differentiable, attributes, code, view, threads); see Plan in graph/plan.py.
+PlanCache plan_cache;
+
+/// A tuple (out, differentiable, attributes, code, view, threads, attrs); see Plan in
+/// graph/plan.py.
 enum PlanField {
     plan_out,
     plan_differentiable,
     plan_attributes,
     plan_code,
     plan_view,
-    plan_threads
+    plan_threads,
+    plan_attrs
 };
 
 bool is_true(PyObject* context_variable) { return value_of(context_variable).ptr() == Py_True; }
@@ -95,6 +101,17 @@ struct Arguments {
         return result;
     }
 
+    PlanCache::Key identity() const {
+        PlanCache::Key result;
+        result.add(op);
+        for (Py_ssize_t i = 0; i < count; ++i) result.add(slot(tensors[i], slot_spec));
+        for (Py_ssize_t i = 0; i < attributes(); ++i) {
+            result.add(PyTuple_GET_ITEM(names, i));
+            result.add(values[i]);
+        }
+        return result;
+    }
+
     py::object key() const {
         const Py_ssize_t named = attributes();
         py::object result = owned(PyTuple_New(1 + count + (named == 0 ? 0 : 1 + named)));
@@ -113,7 +130,7 @@ struct Arguments {
     }
 };
 
-py::object find_plan(const Arguments& call) {
+py::object look_up_plan(const Arguments& call) {
     const py::object key = call.key();
     if (PyObject* known = PyDict_GetItemWithError(bound.plans, key.ptr()))
         return py::reinterpret_borrow<py::object>(known);
@@ -128,6 +145,15 @@ py::object find_plan(const Arguments& call) {
                                                          attributes.ptr(), nullptr));
     if (PyDict_Size(bound.plans) >= kMaxPlans) PyDict_Clear(bound.plans);
     if (PyDict_SetItem(bound.plans, key.ptr(), plan.ptr()) < 0) throw py::error_already_set();
+    return plan;
+}
+
+py::object find_plan(const Arguments& call) {
+    const PlanCache::Key identity = call.identity();
+    if (PyObject* known = plan_cache.find(identity))
+        return py::reinterpret_borrow<py::object>(known);
+    py::object plan = look_up_plan(call);
+    plan_cache.put(identity, plan.ptr());
     return plan;
 }
 
@@ -237,7 +263,7 @@ py::object apply_to(const Arguments& args) {
     if (differentiable || symbolic) {
         set(y, slot_op, args.op);
         slot(y, slot_inputs) = args.tuple().release().ptr();
-        slot(y, slot_attrs) = args.dict().release().ptr();
+        set(y, slot_attrs, PyTuple_GET_ITEM(plan.ptr(), plan_attrs));
     } else {
         set(y, slot_op, Py_None);
         set(y, slot_inputs, bound.no_inputs);
@@ -286,8 +312,23 @@ Py_ssize_t offset_of(const py::type& tensor, const char* name) {
     return reinterpret_cast<PyMemberDescrObject*>(descriptor.ptr())->d_member->offset;
 }
 
-void bind_tensor(const py::type& tensor, const py::dict& plans, const py::function& make_plan,
-                 const py::object& grad_enabled, const py::object& trace, const py::object& scope) {
+/// A Tensor over an array, which is not looked at.
+py::object leaf(const py::array& array) {
+    require(tensor_type != nullptr, "leaf: bind_tensor comes first");
+    py::object shape = owned(PyTuple_New(array.ndim()));
+    for (py::ssize_t i = 0; i < array.ndim(); ++i)
+        PyTuple_SET_ITEM(shape.ptr(), i, owned(PyLong_FromSsize_t(array.shape(i))).release().ptr());
+    // A NamedTuple is a tuple of another type.
+    const py::object spec = owned(bound.spec_type->tp_alloc(bound.spec_type, spec_batched + 1));
+    PyTuple_SET_ITEM(spec.ptr(), spec_shape, shape.release().ptr());
+    PyTuple_SET_ITEM(spec.ptr(), spec_dtype, array.dtype().release().ptr());
+    PyTuple_SET_ITEM(spec.ptr(), spec_batched, py::bool_(false).release().ptr());
+    return new_leaf(array, spec.ptr());
+}
+
+void bind_tensor(const py::type& tensor, const py::type& spec, const py::dict& plans,
+                 const py::function& make_plan, const py::object& grad_enabled,
+                 const py::object& trace, const py::object& scope) {
     for (int i = 0; i < kSlots; ++i)
         tensor_offsets[static_cast<std::size_t>(i)] =
             offset_of(tensor, kSlotNames[static_cast<std::size_t>(i)]);
@@ -295,6 +336,9 @@ void bind_tensor(const py::type& tensor, const py::dict& plans, const py::functi
         return py::reinterpret_borrow<py::object>(object).release().ptr();
     };
     tensor_type = reinterpret_cast<PyTypeObject*>(keep(tensor));
+    if (!PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(spec.ptr()), &PyTuple_Type))
+        throw TypeError("bind_tensor: spec is no type of tuples");
+    bound.spec_type = reinterpret_cast<PyTypeObject*>(keep(spec));
     bound.plans = keep(plans);
     bound.make_plan = keep(make_plan);
     modes.grad_enabled = keep(grad_enabled);
@@ -307,11 +351,13 @@ void bind_tensor(const py::type& tensor, const py::dict& plans, const py::functi
 }  // namespace
 
 void bind_eager(py::module_& m) {
-    m.def(
-        "bind_tensor", &bind_tensor, py::arg("tensor"), py::arg("plans"), py::arg("make_plan"),
-        py::arg("grad_enabled"), py::arg("trace"), py::arg("scope"),
-        "Tell `apply` the class of its results, the dict of its plans and what makes one, and the "
-        "context variables that decide whether an op is recorded, and for what.");
+    m.def("bind_tensor", &bind_tensor, py::arg("tensor"), py::arg("spec"), py::arg("plans"),
+          py::arg("make_plan"), py::arg("grad_enabled"), py::arg("trace"), py::arg("scope"),
+          "Tell `apply` the class of its results and of their Specs, the dict of its plans and "
+          "what makes one, and the "
+          "context variables that decide whether an op is recorded, and for what.");
+    m.def("leaf", &leaf, py::arg("array"),
+          "A contiguous array of a supported dtype as a Tensor, without a look at it.");
     m.def(
         "now", [] { return ++tensor_clock; },
         "The next number of the clock that orders results and changes of what they came from.");

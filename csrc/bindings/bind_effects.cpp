@@ -35,6 +35,12 @@ double number(PyObject* object) {
     return value;
 }
 
+std::vector<double> numbers_of(const py::sequence& sequence) {
+    std::vector<double> values;
+    for (const py::handle item : sequence) values.push_back(number(item.ptr()));
+    return values;
+}
+
 /// The kernel's attributes in its order; "scalars", where a run's numbers begin, is 0.
 std::vector<double> encoded(const OpEntry& op, const py::dict& attrs) {
     std::vector<double> values;
@@ -56,37 +62,81 @@ int threads_for(const TensorView* out, std::size_t count) {
     return std::clamp(static_cast<int>(bytes / kBytesPerThread), 1, available);
 }
 
+/// A call with everything that it points at.
+struct Prepared {
+    std::vector<TensorView> in;
+    std::vector<TensorView> out;
+    std::vector<double> attrs;
+    std::vector<double> scalars;
+    StepContext step;
+    Call call{};
+    Kernel kernel = nullptr;
+
+    /// The views and numbers are there: the kernel that they call for, or an error.
+    void check(const OpEntry& op) {
+        step.scalars = scalars.data();
+        step.num_scalars = static_cast<Index>(scalars.size());
+        call = {in.data(),    static_cast<int>(in.size()),
+                out.data(),   static_cast<int>(out.size()),
+                attrs.data(), &step};
+        check_call(op, call);
+        kernel = select_kernel(op, call);
+    }
+
+    void run() const {
+        const auto work = [&](const Team& team) {
+            const FlushDenormals flush;
+            kernel(call, team);
+        };
+        const int threads = threads_for(out.data(), out.size());
+        if (threads == 1) {
+            work(Team(0, 1, nullptr));
+        } else {
+            const py::gil_scoped_release release;
+            run_team(threads, work);
+        }
+    }
+};
+
+void note_time(py::handle output) {
+    if (is_tensor(output.ptr())) set_time(output.ptr());
+}
+
 void overwrite(int code, const py::sequence& inputs, const py::sequence& outputs,
                const py::dict& attrs, const py::sequence& numbers) {
     const OpEntry& op = op_table().at(static_cast<std::size_t>(code));
-    std::vector<TensorView> in;
-    std::vector<TensorView> out;
-    for (const py::handle item : inputs) in.push_back(view_of(item, false, op.name));
-    for (const py::handle item : outputs) out.push_back(view_of(item, true, op.name));
-    const std::vector<double> values = encoded(op, attrs);
-    std::vector<double> scalars;
-    for (const py::handle item : numbers) scalars.push_back(number(item.ptr()));
-    StepContext step;
-    step.scalars = scalars.data();
-    step.num_scalars = static_cast<Index>(scalars.size());
-    const Call call{in.data(),     static_cast<int>(in.size()),
-                    out.data(),    static_cast<int>(out.size()),
-                    values.data(), &step};
-    check_call(op, call);
-    const Kernel kernel = select_kernel(op, call);
-    const auto work = [&](const Team& team) {
-        const FlushDenormals flush;
-        kernel(call, team);
-    };
-    const int threads = threads_for(out.data(), out.size());
-    if (threads == 1) {
-        work(Team(0, 1, nullptr));
-    } else {
-        const py::gil_scoped_release release;
-        run_team(threads, work);
+    Prepared update;
+    for (const py::handle item : inputs) update.in.push_back(view_of(item, false, op.name));
+    for (const py::handle item : outputs) update.out.push_back(view_of(item, true, op.name));
+    update.attrs = encoded(op, attrs);
+    update.scalars = numbers_of(numbers);
+    update.check(op);
+    update.run();
+    for (const py::handle item : outputs) note_time(item);
+}
+
+/// One op on many groups of arrays. All are checked before the first one is written to.
+void overwrite_each(int code, const py::list& inputs, const py::list& outputs,
+                    const py::list& attrs, const py::list& numbers) {
+    const OpEntry& op = op_table().at(static_cast<std::size_t>(code));
+    const std::size_t count = inputs.size();
+    require(outputs.size() == count && attrs.size() == count && numbers.size() == count, op.name,
+            ": as many inputs as outputs, attributes and numbers");
+    std::vector<Prepared> updates(count);
+    for (std::size_t i = 0; i < count; ++i) {
+        Prepared& update = updates[i];
+        update.in.push_back(view_of(inputs[i], false, op.name));
+        for (const py::handle item : py::tuple(outputs[i]))
+            update.out.push_back(view_of(item, true, op.name));
+        update.attrs = numbers_of(attrs[i]);
+        update.scalars = numbers_of(numbers[i]);
+        require(update.attrs.size() == op.attributes.size(), op.name, ": ", op.attributes.size(),
+                " attributes, got ", update.attrs.size());
+        update.check(op);
     }
-    for (const py::handle item : outputs) {
-        if (is_tensor(item.ptr())) set_time(item.ptr());
+    for (std::size_t i = 0; i < count; ++i) {
+        updates[i].run();
+        for (const py::handle item : py::tuple(outputs[i])) note_time(item);
     }
 }
 
@@ -96,6 +146,10 @@ void bind_effects(py::module_& m) {
     m.def("overwrite", &overwrite, py::arg("code"), py::arg("inputs"), py::arg("outputs"),
           py::arg("attrs"), py::arg("numbers"),
           "Run an op that writes into the outputs, Tensors or arrays, and note the time.");
+    m.def("overwrite_each", &overwrite_each, py::arg("code"), py::arg("inputs"), py::arg("outputs"),
+          py::arg("attrs"), py::arg("numbers"),
+          "Run an op that writes for each of many: an input, a tuple of outputs, the attributes in "
+          "the op's order, the step's numbers. All are checked first.");
 }
 
 }  // namespace fastprop

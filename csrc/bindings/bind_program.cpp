@@ -51,15 +51,15 @@ std::vector<Operand> operands_from(const py::handle& items) {
     return operands;
 }
 
-/// (op code, inputs, outputs, attributes, barrier, when)
+/// (op code, inputs, outputs, attributes, barrier, when, by chunks, strip)
 std::vector<Instruction> instructions_from(const py::sequence& items) {
     std::vector<Instruction> list;
     for (const py::handle item : items) {
         const auto fields = item.cast<py::tuple>();
-        require(fields.size() == 6, "Program: an instruction has 6 fields, got ", fields.size());
+        require(fields.size() == 8, "Program: an instruction has 8 fields, got ", fields.size());
         list.push_back({fields[0].cast<int>(), operands_from(fields[1]), operands_from(fields[2]),
                         fields[3].cast<std::vector<double>>(), fields[4].cast<bool>(),
-                        fields[5].cast<int>()});
+                        fields[5].cast<int>(), fields[6].cast<bool>(), fields[7].cast<int>()});
     }
     return list;
 }
@@ -117,7 +117,8 @@ class BoundProgram {
 public:
     BoundProgram(std::size_t arena_bytes, Index capacity, std::vector<py::array> buffers,
                  const py::sequence& prologue, const py::sequence& step,
-                 const py::sequence& scalars, const py::sequence& rows, Index guard)
+                 const py::sequence& scalars, const py::sequence& rows, Index guard, Index chunks,
+                 std::size_t scratch_bytes)
         : buffers_(std::move(buffers)) {
         Program::Parts parts;
         parts.arena_bytes = arena_bytes;
@@ -131,6 +132,8 @@ public:
         parts.scalars = operands_from(scalars);
         parts.rows = operands_from(rows);
         parts.guard = guard;
+        parts.chunks = chunks;
+        parts.scratch_bytes = scratch_bytes;
         num_scalars_ = static_cast<Index>(parts.scalars.size());
         for (const Operand& row : parts.rows)
             rows_.push_back({py::dtype(dtype_name(row.dtype)), {row.shape, row.shape + row.rank}});
@@ -268,9 +271,11 @@ void bind_program(py::module_& m) {
     py::class_<BoundProgram>(m, "Program",
                              "A flat list of instructions over one arena; see fastprop.graph.")
         .def(py::init<std::size_t, Index, std::vector<py::array>, const py::sequence&,
-                      const py::sequence&, const py::sequence&, const py::sequence&, Index>(),
+                      const py::sequence&, const py::sequence&, const py::sequence&, Index, Index,
+                      std::size_t>(),
              py::arg("arena_bytes"), py::arg("capacity"), py::arg("buffers"), py::arg("prologue"),
-             py::arg("step"), py::arg("scalars"), py::arg("rows"), py::arg("guard"))
+             py::arg("step"), py::arg("scalars"), py::arg("rows"), py::arg("guard"),
+             py::arg("chunks") = 0, py::arg("scratch_bytes") = 0)
         .def(
             "run", &BoundProgram::run, py::arg("sources"), py::arg("order"), py::arg("batch_size"),
             py::arg("step_scalars"), py::arg("first_step"), py::arg("seed"), py::arg("threads"),

@@ -18,7 +18,8 @@ inline void set(PyObject* tensor, Slot which, PyObject* value) {
 }
 
 /// An array of its own, or one on `data`.
-inline pybind11::array new_array(PyObject* extents, PyObject* type, void* data = nullptr, int flags = 0) {
+inline pybind11::array new_array(PyObject* extents, PyObject* type, void* data = nullptr,
+                                 int flags = 0) {
     Py_intptr_t shape[kMaxRank] = {};
     const Py_ssize_t rank = PyTuple_GET_SIZE(extents);
     require(rank <= kMaxRank, "apply: at most ", kMaxRank, " axes, got ", rank);
@@ -52,7 +53,8 @@ inline pybind11::object new_leaf(const pybind11::array& data, PyObject* spec) {
 /// The value of a context variable.
 inline pybind11::object value_of(PyObject* context_variable) {
     PyObject* value = nullptr;
-    if (PyContextVar_Get(context_variable, nullptr, &value) < 0) throw pybind11::error_already_set();
+    if (PyContextVar_Get(context_variable, nullptr, &value) < 0)
+        throw pybind11::error_already_set();
     return pybind11::reinterpret_steal<pybind11::object>(value);
 }
 

@@ -37,33 +37,49 @@ private:
     alignas(64) std::atomic<Index> opened_{-1};
 };
 
+/// Who does a share of an instruction: a thread of a team, or a thread that goes over its rows in
+/// chunks, one or all of its chunks at a time.
 class Team {
 public:
-    Team(int rank, int size, Barrier* barrier) : rank_(rank), size_(size), barrier_(barrier) {}
+    /// Thread `rank` of `size`.
+    Team(int rank, int size, Barrier* barrier)
+        : rank_(rank), size_(size), begin_(rank), end_(rank + 1), parts_(size), barrier_(barrier) {}
+
+    /// Chunks [begin, end) of `chunks`, which need nobody else.
+    static Team of_chunks(Range own, Index chunks) { return Team(own, chunks); }
 
     int rank() const { return rank_; }
     int size() const { return size_; }
+
+    /// This thread's share of `chunks`.
+    Range share(Index chunks) const {
+        return {ceil_div(chunks * rank_, size_), ceil_div(chunks * (rank_ + 1), size_)};
+    }
 
     void wait() const {
         if (size_ > 1) barrier_->wait();
     }
 
-    /// This thread's share of `extent`, in units of 4 where there are enough of them: whole groups
-    /// of rows keep register tiles full. Depends on nothing but extent, rank and size, so two
-    /// instructions over the same extent own the same indices and need no barrier between them.
+    /// This share of `extent`, in units of 4 where there are enough of them: whole groups of rows
+    /// keep register tiles full. Depends on nothing but extent and share, so two instructions over
+    /// the same extent own the same indices and need no barrier between them.
     Range slice(Index extent) const {
-        if (size_ == 1) return {0, extent};
-        const Index unit = extent >= 16 * size_ ? 4 : 1;
+        if (parts_ == 1) return {0, end_ > begin_ ? extent : 0};
+        const Index unit = extent >= 16 * parts_ ? 4 : 1;
         const Index units = ceil_div(extent, unit);
         // Rounded up, so that a single element is rank 0's: it records scalars without a barrier.
-        const Index begin = ceil_div(units * rank_, size_) * unit;
-        const Index end = ceil_div(units * (rank_ + 1), size_) * unit;
+        const Index begin = ceil_div(units * begin_, parts_) * unit;
+        const Index end = ceil_div(units * end_, parts_) * unit;
         return {begin < extent ? begin : extent, end < extent ? end : extent};
     }
 
 private:
+    Team(Range own, Index chunks)
+        : rank_(0), size_(1), begin_(own.begin), end_(own.end), parts_(chunks), barrier_(nullptr) {}
+
     int rank_;
     int size_;
+    Index begin_, end_, parts_;
     Barrier* barrier_;
 };
 

@@ -234,8 +234,8 @@ void reduce_integer(Reduction op, const ReductionPlan& plan, const std::int64_t*
 }
 
 template <class T>
-void column_sums(const T* x, Index stride, T* y, Index rows, Index columns) {
-    reduce_all_columns<T, SumOf<T>>(x, stride, y, rows, columns, false);
+void column_sums(const T* x, Index stride, T* y, Index rows, Index columns, bool accumulate) {
+    reduce_all_columns<T, SumOf<T>>(x, stride, y, rows, columns, accumulate);
 }
 
 template <class T>
@@ -255,8 +255,8 @@ void argmax_rows(const std::int64_t* x, std::int64_t* y, Index rows, Index n) {
 
 template void reduce<float>(Reduction, const ReductionPlan&, const float*, float*);
 template void reduce<double>(Reduction, const ReductionPlan&, const double*, double*);
-template void column_sums<float>(const float*, Index, float*, Index, Index);
-template void column_sums<double>(const double*, Index, double*, Index, Index);
+template void column_sums<float>(const float*, Index, float*, Index, Index, bool);
+template void column_sums<double>(const double*, Index, double*, Index, Index, bool);
 template void argmax_rows<float>(const float*, std::int64_t*, Index, Index);
 template void argmax_rows<double>(const double*, std::int64_t*, Index, Index);
 

@@ -42,9 +42,10 @@ void reduce_integer(Reduction op, const ReductionPlan& plan, const std::int64_t*
                     std::int64_t* y);
 
 /// y[c] = sum over r of x[r * stride + c] for c < columns: rows in order, in blocks of
-/// kColumnBlock whose sums are added in order.
+/// kColumnBlock whose sums are added in order. On top of what is in y if `accumulate`.
 template <class T>
-void column_sums(const T* x, Index stride, T* y, Index rows, Index columns);
+void column_sums(const T* x, Index stride, T* y, Index rows, Index columns,
+                 bool accumulate = false);
 
 constexpr Index kColumnBlock = 256;
 

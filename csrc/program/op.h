@@ -70,6 +70,7 @@ std::vector<OpEntry> update_ops();
 std::vector<OpEntry> random_ops();
 std::vector<OpEntry> host_ops();
 std::vector<OpEntry> normalization_ops();
+std::vector<OpEntry> parts_ops();
 
 /// The whole table, built once.
 const std::vector<OpEntry>& op_table();

@@ -23,7 +23,7 @@ std::vector<OpEntry> build_table() {
     std::vector<OpEntry> table;
     for (auto family :
          {linear_ops, activation_ops, elementwise_ops, chain_ops, reduction_ops, index_ops,
-          loss_ops, data_ops, update_ops, random_ops, normalization_ops, host_ops}) {
+          loss_ops, data_ops, update_ops, random_ops, normalization_ops, parts_ops, host_ops}) {
         std::vector<OpEntry> rows = family();
         std::move(rows.begin(), rows.end(), std::back_inserter(table));
     }

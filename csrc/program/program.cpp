@@ -18,32 +18,8 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kInterruptInterval = std::chrono::milliseconds(20);
 constexpr Index kNever = std::numeric_limits<Index>::max();
 
-TensorView view_of(const Operand& operand, void* data, Index rows) {
-    TensorView view;
-    view.data = data;
-    view.dtype = operand.dtype;
-    view.rank = operand.rank;
-    std::copy(operand.shape, operand.shape + kMaxRank, view.shape);
-    if (operand.batched && operand.rank > 0) view.shape[0] = rows;
-    return view;
-}
-
 double scalar_value(const TensorView& view) {
     return view.dtype == DType::f32 ? static_cast<double>(*view.as<float>()) : *view.as<double>();
-}
-
-const OpEntry& op_of(const Instruction& instruction) {
-    return op_table()[static_cast<std::size_t>(instruction.op)];
-}
-
-bool reads_source(const Instruction& instruction) {
-    return std::any_of(instruction.in.begin(), instruction.in.end(),
-                       [](const Operand& operand) { return operand.place == Place::source; });
-}
-
-/// All but the place is the same.
-bool same_look(const TensorView& a, const TensorView& b) {
-    return a.dtype == b.dtype && a.rank == b.rank && std::equal(a.shape, a.shape + a.rank, b.shape);
 }
 
 }  // namespace
@@ -61,187 +37,6 @@ struct Program::Session {
     std::atomic<Index> bad_step{kNever};  ///< its loss is not finite: nobody goes past the guard
 };
 
-Program::Program(Parts parts) : parts_(std::move(parts)), arena_(parts_.arena_bytes) {
-    require(parts_.capacity > 0, "Program: capacity must be positive, got ", parts_.capacity);
-    check_instructions(parts_.prologue);
-    check_instructions(parts_.step);
-    require(std::none_of(parts_.prologue.begin(), parts_.prologue.end(), reads_source),
-            "Program: the prologue may not read a source");
-    for (const Operand& operand : parts_.scalars) {
-        check_operand(operand);
-        scalars_.push_back(bind(operand, 1));
-        require(scalars_.back().size() == 1 && dtype_size(operand.dtype) >= 4 &&
-                    (operand.dtype == DType::f32 || operand.dtype == DType::f64),
-                "Program: a recorded output must be one floating-point number");
-    }
-    for (const Operand& operand : parts_.rows) {
-        check_operand(operand);
-        require(operand.batched, "Program: a per-row output must be batched");
-        rows_.push_back(bind(operand, parts_.capacity));
-    }
-    require(parts_.guard <= static_cast<Index>(parts_.step.size()), "Program: guard ", parts_.guard,
-            " is behind the last instruction");
-    require(parts_.guard < 0 || !scalars_.empty(), "Program: a guard needs a scalar to look at");
-    run_ends_ = strip_runs(parts_.step, parts_.guard);
-}
-
-void Program::check_operand(const Operand& operand) const {
-    require(operand.rank >= 0 && operand.rank <= kMaxRank, "Program: rank ", operand.rank,
-            " is out of range");
-    if (operand.batched)
-        require(operand.rank > 0 && operand.shape[0] == parts_.capacity,
-                "Program: a batched operand has ", operand.shape[0], " rows, the capacity is ",
-                parts_.capacity);
-    if (operand.place == Place::absent || operand.place == Place::source) return;
-    std::size_t limit = arena_.bytes();
-    if (operand.place == Place::buffer) {
-        require(
-            operand.index >= 0 && static_cast<std::size_t>(operand.index) < parts_.buffers.size(),
-            "Program: no buffer ", operand.index);
-        limit = parts_.buffers[static_cast<std::size_t>(operand.index)].bytes;
-    }
-    const TensorView view = view_of(operand, nullptr, parts_.capacity);
-    for (int i = 0; i < view.rank; ++i)
-        require(view.shape[i] >= 0, "Program: negative extent ", view.shape[i]);
-    require(operand.offset <= limit && view.bytes() <= limit - operand.offset,
-            "Program: an operand of ", view.bytes(), " bytes at ", operand.offset,
-            " lies outside its buffer of ", limit);
-}
-
-void Program::check_instructions(const std::vector<Instruction>& list) const {
-    for (const Instruction& instruction : list) {
-        require(instruction.op >= 0 && static_cast<std::size_t>(instruction.op) < op_table().size(),
-                "Program: no op ", instruction.op);
-        const OpEntry& op = op_table()[static_cast<std::size_t>(instruction.op)];
-        require(instruction.attrs.size() == op.attributes.size(), "Program: ", op.name, " expects ",
-                op.attributes.size(), " attributes, got ", instruction.attrs.size());
-        for (const Operand& operand : instruction.in) check_operand(operand);
-        for (const Operand& operand : instruction.out) check_operand(operand);
-    }
-    const BoundList bound = bind(list, parts_.capacity);
-    for (std::size_t i = 0; i < list.size(); ++i) {
-        // What reads a source is checked when a run brings it, all else once.
-        if (!reads_source(list[i])) check_call(op_of(list[i]), bound.calls[i].call);
-    }
-}
-
-/// The instructions that read sources, with those of a run; nothing to do where they look like the
-/// latest ones.
-void Program::check_sources(const RunRequest& request) {
-    if (std::equal(request.sources.begin(), request.sources.end(), sources_.begin(), sources_.end(),
-                   same_look))
-        return;
-    BoundList bound;
-    prepare(bound, parts_.step, request, parts_.capacity);
-    for (std::size_t i = 0; i < parts_.step.size(); ++i)
-        if (reads_source(parts_.step[i])) check_call(op_of(parts_.step[i]), bound.calls[i].call);
-    sources_ = request.sources;
-}
-
-TensorView Program::bind(const Operand& operand, Index rows) const {
-    switch (operand.place) {
-        case Place::arena:
-            return view_of(operand, arena_.as<char>() + operand.offset, rows);
-        case Place::buffer: {
-            const Buffer& buffer = parts_.buffers[static_cast<std::size_t>(operand.index)];
-            return view_of(operand, static_cast<char*>(buffer.data) + operand.offset, rows);
-        }
-        case Place::source:
-            return view_of(operand, nullptr, rows);  // prepare() tells where it lies
-        case Place::absent:
-            break;
-    }
-    return {};
-}
-
-Program::BoundList Program::bind(const std::vector<Instruction>& list, Index rows) const {
-    BoundList bound;
-    bound.rows = rows;
-    std::size_t count = 0;
-    for (const Instruction& i : list) count += i.in.size() + i.out.size();
-    bound.views.reserve(count);  // calls point into it
-    bound.calls.reserve(list.size());
-    for (const Instruction& i : list) {
-        const TensorView* in = bound.views.data() + bound.views.size();
-        for (const Operand& operand : i.in) {
-            if (operand.place == Place::source)
-                bound.sources.push_back(
-                    {bound.views.size(), static_cast<std::size_t>(operand.index), operand.batched});
-            bound.views.push_back(bind(operand, rows));
-        }
-        const TensorView* out = bound.views.data() + bound.views.size();
-        for (const Operand& operand : i.out) bound.views.push_back(bind(operand, rows));
-        const Call call{in,
-                        static_cast<int>(i.in.size()),
-                        out,
-                        static_cast<int>(i.out.size()),
-                        i.attrs.data(),
-                        nullptr};
-        bound.calls.push_back({select_kernel(op_of(i), call), call, i.barrier, i.when});
-    }
-    return bound;
-}
-
-/// Makes `bound` the instructions of `list` on `rows` rows of the request's sources.
-void Program::prepare(BoundList& bound, const std::vector<Instruction>& list,
-                      const RunRequest& request, Index rows) const {
-    if (bound.rows != rows) bound = bind(list, rows);
-    for (const BoundList::Source& s : bound.sources) {
-        const TensorView& source = request.sources[s.source];
-        TensorView& view = bound.views[s.view];
-        if (s.batched)
-            view = source;
-        else
-            view.data = source.data;
-    }
-}
-
-Index RunRequest::steps() const {
-    const Index epoch = rows_of_epoch();
-    if (epoch == 0) return 0;
-    return count / epoch * ceil_div(epoch, batch_size) + ceil_div(count % epoch, batch_size);
-}
-
-void Program::check_request(const RunRequest& request) {
-    require(request.batch_size > 0 && request.batch_size <= parts_.capacity,
-            "Program.run: batch_size must be between 1 and ", parts_.capacity, ", got ",
-            request.batch_size);
-    // Batches have two sizes at most: full, and what an epoch ends with.
-    const Index left = request.count == 0 ? 0 : request.count % request.rows_of_epoch();
-    require(request.epoch_rows >= 0 && left % request.batch_size == 0,
-            "Program.run: the order ends in the middle of a batch, ", request.count,
-            " rows in epochs of ", request.epoch_rows);
-    require(request.results.size() == parts_.rows.size(), "Program.run: expects ",
-            parts_.rows.size(), " result arrays, got ", request.results.size());
-    Index source_rows = kNever;
-    for (const Instruction& instruction : parts_.step) {
-        require(instruction.when < (request.scalars == nullptr ? 0 : request.scalars_per_step),
-                "Program.run: an instruction asks for scalar ", instruction.when,
-                " of the step, there are ", request.scalars_per_step);
-        for (const Operand& operand : instruction.in) {
-            if (operand.place != Place::source) continue;
-            const auto index = static_cast<std::size_t>(operand.index);
-            require(index < request.sources.size(), "Program.run: expects a source ", index,
-                    ", got ", request.sources.size(), " sources");
-            const TensorView& source = request.sources[index];
-            const TensorView wanted = view_of(operand, nullptr, operand.shape[0]);
-            // One that is not batched may be read under another shape than it has.
-            const bool fits = operand.batched
-                                  ? source.rank == operand.rank &&
-                                        std::equal(source.shape + 1, source.shape + source.rank,
-                                                   operand.shape + 1)
-                                  : source.size() == wanted.size();
-            require(fits && source.dtype == operand.dtype, "Program.run: source ", index,
-                    " differs in dtype or shape from what was traced");
-            if (operand.batched) source_rows = std::min(source_rows, source.rows());
-        }
-    }
-    for (Index i = 0; i < request.count; ++i)
-        require(request.order[i] >= 0 && request.order[i] < source_rows, "Program.run: order[", i,
-                "] = ", request.order[i], ", but the sources have ", source_rows, " rows");
-    check_sources(request);
-}
-
 RunResult Program::run(const RunRequest& request) {
     if (running_.test_and_set())
         throw Error("Program.run: this Program is running already in another thread");
@@ -254,10 +49,15 @@ RunResult Program::run(const RunRequest& request) {
     const Index steps = request.steps();
     if (steps == 0) return {};
     const Index short_rows = request.rows_of_epoch() % request.batch_size;
-    prepare(prologue_, parts_.prologue, request, request.batch_size);
-    if (request.rows_of_epoch() >= request.batch_size)
-        prepare(full_, parts_.step, request, request.batch_size);
-    if (short_rows > 0) prepare(last_, parts_.step, request, short_rows);
+    prepare(prologue_, parts_.prologue, request, request.batch_size, nullptr);
+    take_seats(request.threads);
+    for (std::size_t i = 0; i < seats_of(request.threads); ++i) {
+        Seat& seat = seats_[i];
+        char* scratch = seat.scratch.as<char>();
+        if (request.rows_of_epoch() >= request.batch_size)
+            prepare(seat.full, parts_.step, request, request.batch_size, scratch);
+        if (short_rows > 0) prepare(seat.last, parts_.step, request, short_rows, scratch);
+    }
     Session session{request, steps, Clock::now() + kInterruptInterval};
     if (request.profile != nullptr) {
         // Allocated here, because nothing may throw inside a team.
@@ -284,32 +84,48 @@ RunResult Program::run(const RunRequest& request) {
 }
 
 template <class Watch>
-void Program::loop(const Team& team, Session& session, Watch watch) const {
+void Program::loop(const Team& team, Session& session, Watch watch) {
     const FlushDenormals flush;
     const RunRequest& request = session.request;
     StepContext context;
     context.seed = request.seed;
     context.num_scalars = request.scalars_per_step;
 
-    const auto execute = [&](const Bound& bound, std::size_t entry, const Team& who, bool waits) {
-        if (bound.barrier && waits) {
-            team.wait();
-            watch.waited(entry);
-        }
+    Seat& seat = seats_[parts_.scratch_bytes > 0 ? static_cast<std::size_t>(team.rank()) : 0];
+    const Index chunks = parts_.chunks;
+    const Range own = team.share(chunks);
+    const Team my_chunks = Team::of_chunks(own, std::max<Index>(chunks, 1));
+
+    const auto execute = [&](const Bound& bound, std::size_t entry, const Team& who) {
         if (bound.when >= 0 && context.scalars[bound.when] == 0.0) return;
         Call call = bound.call;
         call.step = &context;
         bound.kernel(call, who);
         watch.worked(entry);
     };
-    const auto execute_all = [&](const BoundList& list, std::size_t first, std::size_t last) {
-        const Index most = std::max<Index>(context.rows / (kStripRows * team.size()), 1);
-        for (std::size_t i = first, run_end; i < last; i = run_end) {
-            run_end = std::max(run_ends_[i], i + 1);
-            const int strips = run_end > i + 1 ? static_cast<int>(most) : 1;
-            for (int s = 0; s < strips; ++s) {
-                const Team strip(team.rank() * strips + s, team.size() * strips, nullptr);
-                for (std::size_t k = i; k < run_end; ++k) execute(list.calls[k], k, strip, s == 0);
+    const auto execute_strip = [&](BoundList& list, std::size_t first, std::size_t last) {
+        for (Index c = own.begin; c < own.end; ++c) {
+            const Team chunk = Team::of_chunks({c, c + 1}, chunks);
+            const Range rows = chunk.slice(context.rows);
+            list.place_locals(first, last, seat.scratch.as<char>(), rows.begin);
+            for (std::size_t i = first; i < last; ++i) {
+                // Without rows only sums have something to say: nothing.
+                if (!rows.empty() || list.calls[i].sums_up) execute(list.calls[i], i, chunk);
+            }
+        }
+    };
+    const auto execute_all = [&](BoundList& list, std::size_t first, std::size_t last) {
+        for (std::size_t i = first, strip_end; i < last; i = std::max(strip_end, i + 1)) {
+            const Bound& bound = list.calls[i];
+            if (bound.barrier) {
+                team.wait();
+                watch.waited(i);
+            }
+            strip_end = strip_ends_[i];
+            if (strip_end > i) {
+                execute_strip(list, i, strip_end);
+            } else {
+                execute(bound, i, bound.by_chunks ? my_chunks : team);
             }
         }
     };
@@ -318,7 +134,13 @@ void Program::loop(const Team& team, Session& session, Watch watch) const {
     const bool guarded = parts_.guard >= 0;
     const std::size_t guard = guarded ? static_cast<std::size_t>(parts_.guard) : end;
     watch.start();
-    for (const Bound& bound : prologue_.calls) execute(bound, prologue, team, true);
+    for (const Bound& bound : prologue_.calls) {
+        if (bound.barrier) {
+            team.wait();
+            watch.waited(prologue);
+        }
+        execute(bound, prologue, team);
+    }
     team.wait();
     watch.waited(prologue);
     Index first = 0;
@@ -330,7 +152,7 @@ void Program::loop(const Team& team, Session& session, Watch watch) const {
         context.order = request.order + first;
         if (request.scalars != nullptr)
             context.scalars = request.scalars + step * request.scalars_per_step;
-        const BoundList& list = context.rows == request.batch_size ? full_ : last_;
+        BoundList& list = context.rows == request.batch_size ? seat.full : seat.last;
         execute_all(list, 0, guard);
         if (guarded) {
             const bool passes = passes_guard(team, session, step);
@@ -338,7 +160,7 @@ void Program::loop(const Team& team, Session& session, Watch watch) const {
             if (!passes) break;
         }
         execute_all(list, guard, end);
-        store_rows(team, session, first, context.rows);
+        store_rows(chunks > 0 ? my_chunks : team, session, first, context.rows);
         if (team.rank() == 0 && !record(session, step)) session.stop_after.store(step);
         watch.worked(end);
         team.wait();

@@ -15,13 +15,13 @@
 
 namespace fastprop {
 
-/// Where an operand lives.
-enum class Place : std::uint8_t { absent, arena, buffer, source };
+/// Where an operand lives. Local is memory of the thread, for the rows of one chunk.
+enum class Place : std::uint8_t { absent, arena, buffer, source, local };
 
 struct Operand {
     Place place = Place::absent;
     int index = 0;           ///< which buffer or source
-    std::size_t offset = 0;  ///< bytes from the start of the arena or buffer
+    std::size_t offset = 0;  ///< bytes from the start of the arena, buffer or local memory
     DType dtype = DType::f32;
     int rank = 0;
     Index shape[kMaxRank] = {};
@@ -37,6 +37,8 @@ struct Instruction {
     std::vector<double> attrs;
     bool barrier = false;  ///< wait for the whole team before it
     int when = -1;  ///< which of the step's scalars must not be 0, else it is left out; -1: none
+    bool by_chunks = false;  ///< sliced by chunks of the batch, see strips.h
+    int strip = -1;          ///< neighbours with the same number are done chunk by chunk; -1: none
 };
 
 /// Memory that outlives the Program: parameters, optimizer state, constants.
@@ -83,6 +85,8 @@ public:
     struct Parts {
         std::size_t arena_bytes = 0;
         Index capacity = 0;
+        Index chunks = 0;               ///< of the batch; 0: no instruction goes by chunks
+        std::size_t scratch_bytes = 0;  ///< local memory of each thread
         std::vector<Buffer> buffers;
         std::vector<Instruction> prologue;  ///< once a run: packs the weights
         std::vector<Instruction> step;
@@ -117,7 +121,10 @@ private:
         Kernel kernel;
         Call call;
         bool barrier;
+        bool by_chunks;
+        bool sums_up;  ///< writes one result a chunk, also of a chunk without rows
         int when;
+        std::size_t first_local;  ///< of its operands and those of what follows
     };
     /// Instructions with pointers, kept from run to run: what changes is where the sources lie.
     struct BoundList {
@@ -126,10 +133,24 @@ private:
             std::size_t source;
             bool batched;  ///< its rows are picked, and their number may be another one each time
         };
+        struct Local {
+            std::size_t view;
+            std::size_t offset;
+            std::size_t row_bytes;
+        };
         Index rows = -1;
         std::vector<TensorView> views;
         std::vector<Bound> calls;
         std::vector<Source> sources;
+        std::vector<Local> locals;
+
+        /// Points the local operands of calls [first, last) at the chunk that begins with `row`.
+        void place_locals(std::size_t first, std::size_t last, char* scratch, Index row);
+    };
+    /// What a thread has for itself. Without local memory all share the first one.
+    struct Seat {
+        AlignedBuffer scratch;
+        BoundList full, last;  ///< a step with a whole batch, and with a short one
     };
     struct Session;
 
@@ -137,12 +158,14 @@ private:
     void check_sources(const RunRequest& request);
     void check_operand(const Operand& operand) const;
     void check_request(const RunRequest& request);
-    TensorView bind(const Operand& operand, Index rows) const;
-    BoundList bind(const std::vector<Instruction>& list, Index rows) const;
+    TensorView bind(const Operand& operand, Index rows, char* scratch) const;
+    BoundList bind(const std::vector<Instruction>& list, Index rows, char* scratch) const;
     void prepare(BoundList& bound, const std::vector<Instruction>& list, const RunRequest& request,
-                 Index rows) const;
+                 Index rows, char* scratch) const;
+    void take_seats(int threads);
+    std::size_t seats_of(int threads) const;
     template <class Watch>
-    void loop(const Team& team, Session& session, Watch watch) const;
+    void loop(const Team& team, Session& session, Watch watch);
     bool passes_guard(const Team& team, Session& session, Index step) const;
     void store_rows(const Team& team, const Session& session, Index first, Index rows) const;
     bool record(Session& session, Index step) const;
@@ -152,8 +175,9 @@ private:
     std::vector<TensorView> scalars_;
     std::vector<TensorView> rows_;
     std::vector<TensorView> sources_;  ///< of the latest run, that the step was checked with
-    BoundList prologue_, full_, last_;
-    std::vector<std::size_t> run_ends_;  ///< of a step, see strip_runs
+    BoundList prologue_;
+    std::vector<Seat> seats_;
+    std::vector<std::size_t> strip_ends_;  ///< of a step, see strips.h
     Index runs_ = 0;
     Index latest_steps_ = 0;
     std::atomic_flag running_ = ATOMIC_FLAG_INIT;

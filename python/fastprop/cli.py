@@ -75,7 +75,7 @@ def _add_bench(commands: Any) -> None:
     bench.add_argument(
         "--batch",
         type=_at_least(1),
-        help="rows of a step; default: 128, of the standard networks their own",
+        help="rows of a step; default: 128, but the standard networks have their own",
     )
     bench.add_argument(
         "--threads",

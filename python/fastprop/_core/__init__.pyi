@@ -157,6 +157,7 @@ def bind_backward(
 
 def bind_tensor(
     tensor: type,
+    spec: type,
     plans: dict,
     make_plan: collections.abc.Callable,
     grad_enabled: typing.Any,
@@ -164,7 +165,7 @@ def bind_tensor(
     scope: typing.Any,
 ) -> None:
     """
-    Tell `apply` the class of its results, the dict of its plans and what makes one, and the context variables that decide whether an op is recorded, and for what.
+    Tell `apply` the class of its results and of their Specs, the dict of its plans and what makes one, and the context variables that decide whether an op is recorded, and for what.
     """
 
 def config() -> dict:
@@ -194,9 +195,9 @@ def first_nonfinite(array: numpy.ndarray) -> int:
     Flat index of the first NaN or infinity, or -1 if there is none.
     """
 
-def flat_views(like: collections.abc.Sequence[numpy.ndarray]) -> list:
+def leaf(array: numpy.ndarray) -> typing.Any:
     """
-    Zeroed arrays of the same shapes and dtypes, each on a cache line, one behind the other in one array.
+    A contiguous array of a supported dtype as a Tensor, without a look at it.
     """
 
 def machine_speed(
@@ -227,6 +228,17 @@ def overwrite(
 ) -> None:
     """
     Run an op that writes into the outputs, Tensors or arrays, and note the time.
+    """
+
+def overwrite_each(
+    code: typing.SupportsInt | typing.SupportsIndex,
+    inputs: list,
+    outputs: list,
+    attrs: list,
+    numbers: list,
+) -> None:
+    """
+    Run an op that writes for each of many: an input, a tuple of outputs, the attributes in the op's order, the step's numbers. All are checked first.
     """
 
 def panel_width(dtype: numpy.dtype[typing.Any]) -> int:

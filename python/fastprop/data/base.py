@@ -11,6 +11,7 @@ from fastprop.data.batch import Batch
 from fastprop.data.prefetch import Pool
 from fastprop.data.transform import Transform
 from fastprop.data.windows import Buffer, Convert, Reading, Window
+from fastprop.random import check_seed
 
 Self = TypeVar("Self", bound="BaseDataset")
 
@@ -49,8 +50,18 @@ class BaseDataset(ABC):
             shuffle: Take the rows in a random order, the one that a fit with this seed takes.
             seed: Of the order, and of what is random in transforms.
             drop_last: Leave out a last batch that would be short.
+
+        Raises:
+            ValueError: A batch size below 1; a negative epoch, step or seed.
+            TypeError: One of these that is no integer.
         """
-        reading = Reading(batch_size, shuffle, seed, drop_last)
+        named = {"batch_size": (batch_size, 1), "epoch": (epoch, 0), "first_step": (first_step, 0)}
+        for name, (value, least) in named.items():
+            if isinstance(value, bool) or not hasattr(value, "__index__"):
+                raise TypeError(f"batches: {name} must be an integer, got {value!r}")
+            if value < least:
+                raise ValueError(f"batches: {name} must be at least {least}, got {value}")
+        reading = Reading(batch_size, shuffle, check_seed("batches", seed), drop_last)
         pool = Pool([Buffer()])
         for buffer, window in self.windows(reading, epoch, first_step, pool, lambda rows, _: rows):
             for begin in range(0, len(window.order), batch_size):

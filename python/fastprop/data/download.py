@@ -56,4 +56,10 @@ def fetch(
         )
     except ValueError as error:
         raise ValueError(f"{where}: {url}: {error}") from error
+    except OSError as error:
+        raise OSError(
+            f"{where}: {url} cannot be had ({error}); look at the address, the connection, the "
+            f"proxies in HTTP_PROXY and HTTPS_PROXY, and whether {place} can be written, or put "
+            f"the file there by hand, as {file}"
+        ) from error
     return Path(found)

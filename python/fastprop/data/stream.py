@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 _HEAD_ROWS = 256
 
 
+# Numbers that are converted at once on their way into a window: what that needs stays in the cache.
+_CONVERTED_NUMBERS = 1 << 18
+
+
 class RowsGone(ValueError):
     """Rows that were read, and cannot be read again."""
 
@@ -243,8 +247,10 @@ class StreamDataset(BaseDataset):
                         piece.slice(left_out, have),
                         have - left_out,
                     )
-                if have:
-                    yield f"{name}, from row {start} on", piece
+                step = _rows_at_once(piece)
+                for begin in range(0, have, step):
+                    part = piece.slice(begin, min(begin + step, have))
+                    yield f"{name}, from row {start + begin} on", part
             if rows is not None:
                 skip = 0
                 if seen != rows:
@@ -254,3 +260,8 @@ class StreamDataset(BaseDataset):
         rows = "an unknown number of" if self.rows is None else self.rows
         blocks = len(self.block_rows)
         return f"{type(self).__name__}({rows} rows in {blocks} block{'s' if blocks != 1 else ''})"
+
+
+def _rows_at_once(piece: Batch) -> int:
+    numbers = sum(array.size for array in piece.arrays)
+    return max(1, _CONVERTED_NUMBERS * len(piece.arrays[0]) // max(1, numbers))

@@ -84,7 +84,15 @@ def window_rows(sample: Batch, batch: int, wanted: int | None, rows: int | None)
         batch: Rows of a step.
         wanted: What the user said, or ``None`` for 32 MB of float32.
         rows: How many there are, or ``None`` where that is not known.
+
+    Raises:
+        TypeError: The user said something that is no integer.
+        ValueError: Less than 1.
     """
+    if wanted is not None and (isinstance(wanted, bool) or not hasattr(wanted, "__index__")):
+        raise TypeError(f"window_rows must be an integer or None, got {wanted!r}")
+    if wanted is not None and wanted < 1:
+        raise ValueError(f"window_rows must be at least 1, got {wanted}")
     if wanted is None:
         numbers = sum(int(np.prod(a.shape[1:], dtype=int)) for a in sample.arrays)
         wanted = WINDOW_NUMBERS // max(1, numbers)

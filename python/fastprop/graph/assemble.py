@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastprop.graph.ir import Instruction, Value, kernel
 
-_ARENA, _BUFFER, _SOURCE = 1, 2, 3
+_ARENA, _BUFFER, _SOURCE, _LOCAL = 1, 2, 3, 4
 
 Operand = tuple[int, int, int, str, tuple[int, ...], bool]
 
@@ -38,18 +38,21 @@ class Assembler:
 
     def _operand(self, value: Value) -> Operand:
         base = value.base
-        place, index, offset = _ARENA, 0, base.offset
+        place, index, offset = _LOCAL if base.local else _ARENA, 0, base.offset
         if base.source is not None:
             place, index, offset = _SOURCE, base.source, 0
         elif base.array is not None:
             place, index, offset = _BUFFER, self._buffer(base.array), 0
         return (place, index, offset, _dtype_name(value.dtype), value.shape, value.batched)
 
-    def instruction(self, item: Instruction, barrier: bool) -> tuple[Any, ...]:
+    def instruction(
+        self, item: Instruction, barrier: bool, by_chunks: bool = False, strip: int = -1
+    ) -> tuple[Any, ...]:
         code, _ = kernel(item.name)
         inputs = [self.operand(v) for v in item.inputs]
         outputs = [self.operand(v) for v in item.outputs]
-        return (code, inputs, outputs, item.encoded_attrs(), barrier, item.when)
+        attrs = item.encoded_attrs()
+        return (code, inputs, outputs, attrs, barrier, item.when, by_chunks, strip)
 
     def _buffer(self, array: NDArray[Any]) -> int:
         if id(array) not in self._numbers:

@@ -76,6 +76,26 @@ def effect(
             output.mark_changed()
 
 
+def overwrite_each(
+    name: str,
+    inputs: list[Tensor],
+    outputs: list[tuple[Tensor | NDArray[Any], ...]],
+    attrs: list[list[float]],
+    numbers: list[list[float]],
+) -> None:
+    """Many effects of one kernel of one input, at once and in one call; never while tracing.
+
+    Args:
+        name: Op in the C++ table.
+        inputs: What is read in each.
+        outputs: What is written in each.
+        attrs: Attributes of each, in the kernel's order.
+        numbers: The step's numbers for each.
+    """
+    if not _suppressed.get():
+        _core.overwrite_each(kernel(name)[0], inputs, outputs, attrs, numbers)
+
+
 def assign(target: Tensor, value: Tensor) -> None:
     """Copy `value` into `target`, a Tensor of the same shape and dtype.
 

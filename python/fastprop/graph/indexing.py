@@ -6,6 +6,7 @@ into the axes they stand for, which `take` picks; a mask counts as the integers 
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +21,8 @@ from fastprop.graph.tensor import Tensor
 
 def getitem(x: Tensor, key: Any) -> Tensor:
     """``x[key]`` for every key that NumPy takes; see :class:`Tensor`."""
+    if (type(key) is np.ndarray or type(key) is Tensor) and key.dtype.kind == "i" and x.shape:
+        return take(x, key, 0)  # without the looks at what else it may be
     keys = key if type(key) is tuple else (key,)
     basic = _hashable(keys)
     if basic is not None:
@@ -44,15 +47,14 @@ def _hashable(keys: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if type(item) is int or item is None or item is Ellipsis:
             found.append(item)
         elif type(item) is slice:
-            if not {type(item.start), type(item.stop), type(item.step)} <= _BOUNDS:
-                return None
-            found.append((item.start, item.stop, item.step))
+            bounds = (item.start, item.stop, item.step)
+            for bound in bounds:
+                if bound is not None and type(bound) is not int:
+                    return None
+            found.append(bounds)
         else:
             return None
     return tuple(found)
-
-
-_BOUNDS = {int, type(None)}
 
 
 @lru_cache(maxsize=4096)
@@ -67,7 +69,13 @@ def _basic_plan(
 
 
 def _is_all(keys: tuple[Any, ...]) -> bool:
-    return all(type(item) is slice and item == slice(None) for item in keys)
+    for item in keys:  # noqa: SIM110 - a generator takes longer than the rest
+        if type(item) is not slice or item != _ALL:
+            return False
+    return True
+
+
+_ALL = slice(None)
 
 
 def _is_index(item: Any) -> bool:
@@ -205,7 +213,7 @@ def _advanced(y: Tensor, arrays: list[tuple[int, Any]], separated: bool) -> Tens
         index = _combined(indices, [y.shape[a] for a in axes])
         rest = [a for a in range(y.ndim) if a not in axes]
         y = transpose(y, [*rest[:at], *axes, *rest[at:]])
-        count = int(np.prod([y.shape[at + i] for i in range(len(axes))], dtype=np.int64))
+        count = math.prod(y.shape[at : at + len(axes)])
         y = reshape(y, (*y.shape[:at], count, *y.shape[at + len(axes) :]))
     if index.ndim == 0:
         y = apply(_TAKE, y, reshape(index, (1,)), axis=at)
@@ -220,12 +228,11 @@ def _combined(indices: list[Tensor], extents: list[int]) -> Tensor:
             "Tensor[…]: only one index array may be a symbolic Tensor; use gather for an index "
             "that varies with the batch"
         )
+    flat = indices[0].data
     try:
-        arrays = np.broadcast_arrays(*[index.data for index in indices])
+        for index, extent in zip(indices[1:], extents[1:], strict=True):
+            flat = flat * extent + index.data
     except ValueError:
         shapes = " and ".join(str(index.shape) for index in indices)
         raise IndexError(f"Tensor[…]: index arrays {shapes} do not broadcast") from None
-    flat = np.zeros(arrays[0].shape, np.int64)
-    for array, extent in zip(arrays, extents, strict=True):
-        flat = flat * extent + array
-    return Tensor(flat)
+    return Tensor(np.asarray(flat))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,16 @@ def same_shape(name: str, specs: Sequence[Spec], attrs: Attrs) -> Spec:
 
 def normalize_axes(name: str, axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     """Axes as a sorted tuple of non-negative numbers."""
+    known = (
+        axis is None or type(axis) is int or (type(axis) is tuple and {*map(type, axis)} <= _INT)
+    )
+    return (_known_axes if known else _normalized_axes)(name, axis, ndim)
+
+
+_INT = {int}
+
+
+def _normalized_axes(name: str, axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     axes = tuple(axis) if isinstance(axis, Sequence | np.ndarray) else (axis,)
@@ -101,6 +112,9 @@ def normalize_axes(name: str, axis: int | Sequence[int] | None, ndim: int) -> tu
     if len(set(normalized)) != len(normalized):
         raise ValueError(f"{name}: axes {axes} repeat one")
     return normalized
+
+
+_known_axes = lru_cache(maxsize=4096)(_normalized_axes)
 
 
 def reduction(keepdims_attr: str = "keepdims") -> Callable[[str, Sequence[Spec], Attrs], Spec]:

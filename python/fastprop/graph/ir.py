@@ -22,6 +22,9 @@ BATCH = -1
 ALONE = -2
 """Slice key of an instruction that one thread does for all."""
 
+PARTS = -3
+"""Slice key of values that hold one result for each chunk of the batch."""
+
 
 class Value:
     """A contiguous array inside a Program.
@@ -33,8 +36,10 @@ class Value:
         alias: The value whose memory it shares under another shape, else None.
         parameter: The Parameter or Buffer whose memory it is, if any.
         persistent: Keeps its place in the arena from step to step (packed weights).
+        parts: The first axis is that of the chunks of the batch.
+        local: Its memory is the thread's, for the rows of one chunk.
         scope: For which module and part of the step it was recorded, if that is known.
-        offset: Bytes from the start of the arena, once planned.
+        offset: Bytes from the start of the arena, or of the local memory, once planned.
         waits: Of an alias: values that have to be there before anybody reads it.
     """
 
@@ -43,8 +48,10 @@ class Value:
         "array",
         "batched",
         "dtype",
+        "local",
         "offset",
         "parameter",
+        "parts",
         "persistent",
         "scope",
         "shape",
@@ -63,6 +70,7 @@ class Value:
         parameter: Parameter | Buffer | None = None,
         persistent: bool = False,
         scope: Scope | None = None,
+        parts: bool = False,
     ) -> None:
         self.shape = shape
         self.dtype = dtype
@@ -73,6 +81,8 @@ class Value:
         self.parameter = parameter
         self.persistent = persistent
         self.scope = scope
+        self.parts = parts
+        self.local = False
         self.offset = -1
         self.waits: tuple[Value, ...] = ()
 
@@ -94,7 +104,8 @@ class Value:
 
     @property
     def in_arena(self) -> bool:
-        return self.array is None and self.source is None and self.alias is None
+        outside = self.array is not None or self.source is not None or self.alias is not None
+        return not (outside or self.local)
 
     @property
     def nbytes(self) -> int:
@@ -103,8 +114,8 @@ class Value:
     @property
     def key(self) -> int:
         """Two instructions with one key give each thread the same indices of the first axis."""
-        if self.batched:
-            return BATCH
+        if self.batched or self.parts:
+            return BATCH if self.batched else PARTS
         return self.shape[0] if self.shape else 1
 
 

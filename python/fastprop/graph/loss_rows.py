@@ -331,7 +331,6 @@ def _class_target(logits: TensorLike, target: TensorLike) -> Tensor:
 
 
 def _holds_integers(value: TensorLike) -> bool:
-    kind = (
-        value.dtype.kind if isinstance(value, Tensor | np.ndarray) else np.asarray(value).dtype.kind
-    )
-    return kind in "iub"
+    if not isinstance(value, Tensor):
+        value = np.asarray(value)
+    return value.dtype.kind in "iub"

@@ -11,8 +11,10 @@ order of the program they took 1.2 times as much.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from fastprop import _core
-from fastprop.graph.ir import Instruction, Value
+from fastprop.graph.ir import BATCH, PARTS, Instruction, Value
 from fastprop.graph.schedule import Schedule
 
 ALIGNMENT = 64
@@ -60,7 +62,7 @@ def plan(schedule: Schedule, persistent: list[Value], kept: list[Value]) -> int:
         value.offset = top
         top += align(value.nbytes)
     buffers = _buffers(schedule, kept)
-    total = top + _place(buffers)
+    total = top + place(buffers)
     for buffer in buffers:
         for value in buffer.values:
             value.offset = top + buffer.offset
@@ -76,14 +78,14 @@ def split_phases(schedule: Schedule, kept: list[Value]) -> Schedule:
     written = {v for item in schedule.instructions for v in item.writes() if v.in_arena}
     if sum(align(value.nbytes) for value in written) < SPLIT_BYTES:
         return schedule
-    total = _place(_buffers(schedule, kept))
+    total = place(_buffers(schedule, kept))
     while total >= SPLIT_BYTES:
         best, bytes_of_best = schedule, total
         for position in _large_deaths(schedule, kept, int(SPLIT_GAIN * total)):
             phases = schedule.phases
             later = [p + (i > position) for i, p in enumerate(phases)]
             candidate = schedule._replace(phases=later)
-            nbytes = _place(_buffers(candidate, kept))
+            nbytes = place(_buffers(candidate, kept))
             if nbytes < bytes_of_best:
                 best, bytes_of_best = candidate, nbytes
         if bytes_of_best > (1 - SPLIT_GAIN) * total:
@@ -96,7 +98,7 @@ def _large_deaths(schedule: Schedule, kept: list[Value], least: int) -> list[int
     """The `SPLIT_TRIES` best positions, not at a barrier already, by which `least` bytes have died
     since the one before.
     """
-    last = _last_uses(schedule.instructions, kept)
+    last = last_uses(schedule.instructions, kept)
     dying = [0] * len(schedule.instructions)
     for value, position in last.items():
         if value.in_arena and not value.persistent and position < len(dying):
@@ -107,7 +109,7 @@ def _large_deaths(schedule: Schedule, kept: list[Value], least: int) -> list[int
         died += dying[i]
         if schedule.phases[i + 1] != phase:
             died = 0
-        elif died >= least:
+        elif died >= least and not schedule.in_strip(i):
             found.append((died, i))
             died = 0
     return [i for _, i in sorted(found, reverse=True)[:SPLIT_TRIES]]
@@ -116,7 +118,7 @@ def _large_deaths(schedule: Schedule, kept: list[Value], least: int) -> list[int
 def _buffers(schedule: Schedule, kept: list[Value]) -> list[Buffer]:
     """Which values share memory, and from when to when."""
     instructions, phases = schedule.instructions, schedule.phases
-    last = _last_uses(instructions, kept)
+    last = last_uses(instructions, kept)
     buffers: list[Buffer] = []
     owner: dict[Value, Buffer] = {}
     dead: list[tuple[Value, Buffer]] = []  # in this phase, sliced alike by all who touched them
@@ -133,9 +135,9 @@ def _buffers(schedule: Schedule, kept: list[Value]) -> list[Buffer]:
             phase = item_phase
         reads, writes = item.reads(), item.writes()
         for value, own in [*reads, *((v, True) for v in writes)]:
-            sliced = own and item.key == value.key
+            sliced = own and (item.key == value.key or (item.key, value.key) == (BATCH, PARTS))
             touched[value] = touched.get(value, True) and sliced
-        taken = _in_place(item, position, last, touched)
+        taken = in_place(item, position, last, touched)
         for value in writes:
             if not value.in_arena or value.persistent or value in owner:
                 continue
@@ -163,7 +165,7 @@ def _take(dead: list[tuple[Value, Buffer]], value: Value, ending: list[Buffer]) 
     return None
 
 
-def _place(buffers: list[Buffer]) -> int:
+def place(buffers: list[Buffer]) -> int:
     """Set offsets, the largest buffer first; return the bytes."""
     offsets = _core.place_buffers([(b.size, b.start, b.end) for b in buffers])
     total = 0
@@ -173,7 +175,7 @@ def _place(buffers: list[Buffer]) -> int:
     return total
 
 
-def _last_uses(instructions: list[Instruction], kept: list[Value]) -> dict[Value, int]:
+def last_uses(instructions: Sequence[Instruction], kept: Iterable[Value]) -> dict[Value, int]:
     last: dict[Value, int] = {}
     for position, item in enumerate(instructions):
         for value in item.writes():
@@ -185,7 +187,7 @@ def _last_uses(instructions: list[Instruction], kept: list[Value]) -> dict[Value
     return last
 
 
-def _in_place(
+def in_place(
     item: Instruction, position: int, last: dict[Value, int], touched: dict[Value, bool]
 ) -> Value | None:
     """An input that nobody reads any more and whose place the output may take."""

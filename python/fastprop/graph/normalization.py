@@ -172,12 +172,13 @@ def _normalize_last(
     centered: bool,
 ) -> Tensor:
     x = as_tensor(x)
-    one = isinstance(normalized_shape, int | np.integer)
-    shape = (int(normalized_shape),) if one else tuple(map(int, normalized_shape))  # type: ignore
+    if isinstance(normalized_shape, int | np.integer):
+        normalized_shape = (int(normalized_shape),)
+    shape = tuple(map(int, normalized_shape))
     dtype = infer.float_dtype(where, [x.spec])
     if not shape or x.shape[-len(shape) :] != shape or 0 in shape:
         raise ValueError(f"{where}: x has shape {x.shape}, expected {shape} as its last axes")
-    lead = x.shape[: x.ndim - len(shape)]
+    lead = x.shape[: len(x.shape) - len(shape)]
     rows = _as_shape(x, (*(lead or (1,)), math.prod(shape)))
     vectors = []
     for name, value in (("weight", weight), ("bias", bias)):

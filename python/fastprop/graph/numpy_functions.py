@@ -26,8 +26,10 @@ def ravel(a: TensorLike) -> Tensor:
     return F.reshape(a, -1 if as_tensor(a).size else 0)
 
 
-def clip(a: TensorLike, a_min: Any = None, a_max: Any = None) -> Tensor:
-    return F.clip(a, a_min, a_max)
+def clip(
+    a: TensorLike, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None
+) -> Tensor:
+    return F.clip(a, a_min if min is None else min, a_max if max is None else max)
 
 
 def broadcast_to(array: TensorLike, shape: int | Sequence[int]) -> Tensor:

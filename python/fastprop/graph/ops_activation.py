@@ -119,8 +119,12 @@ _PRELU_SLOPE: Op = register(
 def elementwise(name: str, formula: str, source: str) -> Callable[[TensorLike], Tensor]:
     """The function of an activation without parameters."""
 
+    kind = KINDS[name]
+
     def function(x: TensorLike) -> Tensor:
-        return _forward(x, name)
+        if not isinstance(x, Tensor) or x.dtype.kind != "f":
+            x = as_floating(x)
+        return apply(_ACTIVATION, x, kind=kind, p0=0.0, p1=0.0)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f""":math:`{formula}`, element by element ({source}).

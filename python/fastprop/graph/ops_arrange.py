@@ -13,7 +13,14 @@ from numpy.typing import DTypeLike
 from fastprop.graph import infer
 from fastprop.graph.op import apply
 from fastprop.graph.ops_elementwise import equal, where
-from fastprop.graph.ops_index import _PLACE, concatenate, part, part_attributes, single_axis
+from fastprop.graph.ops_index import (
+    _PLACE,
+    _SLICE,
+    concatenate,
+    narrow,
+    part_attributes,
+    single_axis,
+)
 from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.ops_shape import _RESHAPE, cast, reshape, transpose
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
@@ -71,13 +78,15 @@ def expand(x: TensorLike, *shape: int | Sequence[int]) -> Tensor:
         ValueError: The shape does not fit.
     """
     x = as_tensor(x)
-    wanted = _sequence(shape)
-    extra = len(wanted) - x.ndim
+    return broadcast_to(x, _expanded_shape(x.shape, _sequence(shape)))
+
+
+@lru_cache(maxsize=4096)
+def _expanded_shape(shape: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
+    extra = len(wanted) - len(shape)
     if any(n < -1 for n in wanted) or -1 in wanted[: max(extra, 0)] or extra < 0:
-        raise ValueError(f"expand: {x.shape} does not expand to {wanted}")
-    return broadcast_to(
-        x, tuple(x.shape[i - extra] if n == -1 else n for i, n in enumerate(wanted))
-    )
+        raise ValueError(f"expand: {shape} does not expand to {wanted}")
+    return tuple(shape[i - extra] if n == -1 else n for i, n in enumerate(wanted))
 
 
 def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
@@ -87,13 +96,16 @@ def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
         TypeError: The dtypes differ.
         ValueError: There is none, or the shapes differ.
     """
-    parts = [as_tensor(t) for t in tensors]
-    for p in parts:
-        if p.shape != parts[0].shape:
-            raise ValueError(f"stack: shapes {parts[0].shape} and {p.shape} differ")
+    parts = [t if isinstance(t, Tensor) else as_tensor(t) for t in tensors]
     if not parts:
         raise ValueError("stack: expects one Tensor or more, got none")
-    return concatenate([unsqueeze(p, axis) for p in parts], axis)
+    shape = parts[0].shape
+    for p in parts:
+        if p.shape != shape:
+            raise ValueError(f"stack: shapes {shape} and {p.shape} differ")
+    at = single_axis("unsqueeze", axis, len(shape) + 1)
+    layer = (*shape[:at], 1, *shape[at:])
+    return concatenate([apply(_RESHAPE, p, shape=layer) for p in parts], at)
 
 
 def split(x: TensorLike, size: int | Sequence[int], axis: int = 0) -> list[Tensor]:
@@ -119,13 +131,7 @@ def split(x: TensorLike, size: int | Sequence[int], axis: int = 0) -> list[Tenso
         if any(s < 0 for s in sizes) or sum(sizes) != n:
             raise ValueError(f"split: sizes {sizes} do not add up to the {n} of axis {along}")
     starts = [0, *accumulate(sizes)]
-    return [_narrow(x, along, b, s) for b, s in zip(starts, sizes, strict=False)]
-
-
-def _narrow(x: Tensor, axis: int, start: int, length: int) -> Tensor:
-    first = [0] * x.ndim
-    first[axis] = start
-    return part(x, first, [1] * x.ndim, (*x.shape[:axis], length, *x.shape[axis + 1 :]))
+    return [narrow(x, along, b, s) for b, s in zip(starts, sizes, strict=False)]
 
 
 def flip(x: TensorLike, axis: int | Sequence[int] | None = None) -> Tensor:
@@ -136,8 +142,13 @@ def flip(x: TensorLike, axis: int | Sequence[int] | None = None) -> Tensor:
     """
     x = as_tensor(x)
     axes = infer.normalize_axes("flip", axis, len(x.shape))
-    start = [max(n - 1, 0) if i in axes else 0 for i, n in enumerate(x.shape)]
-    return part(x, start, [-1 if i in axes else 1 for i in range(len(start))], x.shape)
+    return apply(_SLICE, x, **_flip_attributes(x.shape, axes)) if axes else x
+
+
+@lru_cache(maxsize=4096)
+def _flip_attributes(shape: tuple[int, ...], axes: tuple[int, ...]) -> dict[str, Any]:
+    start = [max(n - 1, 0) if i in axes else 0 for i, n in enumerate(shape)]
+    return part_attributes(start, [-1 if i in axes else 1 for i in range(len(shape))], shape)
 
 
 def pad(x: TensorLike, widths: int | Sequence[Any], value: float = 0.0) -> Tensor:
@@ -210,8 +221,13 @@ def diagonal(x: TensorLike) -> Tensor:
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ValueError(f"diagonal: expects matrices [..., n, n], got shape {x.shape}")
     lead, n = x.shape[:-2], x.shape[-1]
-    rows = reshape(x, (*lead, n * n))
-    return part(rows, [0] * rows.ndim, [1] * len(lead) + [n + 1], (*lead, n))
+    rows = apply(_RESHAPE, x, shape=(*lead, n * n))
+    return rows if n <= 1 else apply(_SLICE, rows, **_diagonal_attributes(lead, n))
+
+
+@lru_cache(maxsize=4096)
+def _diagonal_attributes(lead: tuple[int, ...], n: int) -> dict[str, Any]:
+    return part_attributes([0] * (len(lead) + 1), [1] * len(lead) + [n + 1], (*lead, n))
 
 
 def one_hot(labels: TensorLike, classes: int, dtype: DTypeLike = np.float32) -> Tensor:

@@ -149,17 +149,17 @@ def as_operands(*values: TensorLike) -> list[Tensor]:
 _FLOAT32 = Tensor(np.zeros((), np.float32))
 
 
-def clip(x: TensorLike, low: TensorLike | None = None, high: TensorLike | None = None) -> Tensor:
-    """`x` where it lies between `low` and `high`, else the bound; ``None`` is no bound.
+def clip(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
+    """`x` where it lies between `min` and `max`, else the bound; ``None`` is no bound.
 
     Raises:
         TypeError: One is float32, the other float64.
         ValueError: The shapes do not broadcast.
     """
     y = as_tensor(x)
-    if low is not None:
-        y = maximum(y, low)
-    return y if high is None else minimum(y, high)
+    if min is not None:
+        y = maximum(y, min)
+    return y if max is None else minimum(y, max)
 
 
 def _pow_base(dy: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor | None:

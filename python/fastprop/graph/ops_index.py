@@ -7,6 +7,7 @@ They come in pairs whose derivatives are each other: `slice` and `place`, `take`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -144,10 +145,11 @@ def _part_of(position: int) -> Vjp:
     """The derivative by one of the parts: its own piece of dy."""
 
     def rule(dy: Tensor, y: Tensor, *parts: Tensor) -> Tensor:
-        axis, part = y.attrs["axis"], parts[position]
-        start = [0] * dy.ndim
-        start[axis] = sum(p.shape[axis] for p in parts[:position])
-        return apply(_SLICE, dy, **part_attributes(start, [1] * dy.ndim, part.shape))
+        axis = y.attrs["axis"]
+        start = 0
+        for p in parts[:position]:
+            start += p.shape[axis]
+        return narrow(dy, axis, start, parts[position].shape[axis])
 
     return rule
 
@@ -204,6 +206,8 @@ _SCATTER: Op = register(
 def check_index(name: str, index: Tensor, count: int, what: str = "index") -> None:
     """Refuses indices that are out of range."""
     values = index.data
+    if _core.wrapped_index(values, count) is values:
+        return
     if values.size and not (values.min() >= 0 and values.max() < count):
         found = f"{values.min()} to {values.max()}"
         raise ValueError(f"{name}: {what} must be from 0 to {count - 1}, got {found}")
@@ -212,9 +216,9 @@ def check_index(name: str, index: Tensor, count: int, what: str = "index") -> No
 def as_index(name: str, index: TensorLike | Sequence[int], count: int) -> Tensor:
     """Indices into `count` places as a Tensor int64, negative ones counted from the end."""
     if isinstance(index, Tensor):
-        if index.symbolic:
+        if index._data is None:
             return index
-        values = index.data
+        values = index._data
     else:
         values = np.asarray(index)
     wrapped = _core.wrapped_index(values, count)
@@ -251,6 +255,24 @@ def part(x: Tensor, start: Sequence[int], step: Sequence[int], shape: Sequence[i
     return apply(
         _SLICE, x, start=(*start, *_ZEROS[:more]), step=(*step, *_ONES[:more]), shape=tuple(shape)
     )
+
+
+def narrow(x: Tensor, axis: int, start: int, length: int) -> Tensor:
+    """``x[..., start : start + length, ...]`` along an axis, counted from 0."""
+    attrs = _narrow_attributes(x.shape, axis, start, length)
+    return x if attrs is None else apply(_SLICE, x, **attrs)
+
+
+@lru_cache(maxsize=4096)
+def _narrow_attributes(
+    shape: tuple[int, ...], axis: int, start: int, length: int
+) -> dict[str, Any] | None:
+    """Attributes of `slice`; ``None`` where it is all."""
+    if length == shape[axis]:
+        return None
+    first = [0] * len(shape)
+    first[axis] = start
+    return part_attributes(first, [1] * len(shape), (*shape[:axis], length, *shape[axis + 1 :]))
 
 
 def concatenate(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
@@ -295,14 +317,15 @@ def take(x: TensorLike, index: TensorLike | Sequence[int], axis: int | None = No
         IndexError: An index is out of range.
         TypeError: `index` is not of an integer dtype.
     """
-    x = as_tensor(x)
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
     if axis is None:
         x, axis = reshape(x, (x.size,)), 0
-    if x.ndim == 0:
+    if not x.shape:
         raise ValueError("take: a scalar has no axis")
-    along = single_axis("take", axis, x.ndim)
+    along = single_axis("take", axis, len(x.shape))
     chosen = as_index("take", index, x.shape[along])
-    if chosen.ndim:
+    if chosen.shape:
         return apply(_TAKE, x, chosen, axis=along)
     y = apply(_TAKE, x, reshape(chosen, (1,)), axis=along)
     return reshape(y, (*x.shape[:along], *x.shape[along + 1 :]))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from fastprop.graph import infer
 from fastprop.graph.op import Spec, apply, register
 from fastprop.graph.ops_elementwise import as_operands
-from fastprop.graph.ops_reduction import broadcast_to
-from fastprop.graph.ops_reduction import sum as reduce_sum
+from fastprop.graph.ops_reduction import _SUM, broadcast_to
 from fastprop.graph.ops_shape import _RESHAPE, reshape
 from fastprop.graph.tensor import Tensor, TensorLike
+
+Shape = tuple[int, ...]
 
 
 def infer_dense(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
@@ -56,7 +58,7 @@ def _matmul_db(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _dense_db(dy: Tensor, y: Tensor, x: Tensor, W: Tensor, b: Tensor) -> Tensor:
-    return reduce_sum(dy, tuple(range(dy.ndim - 1)))
+    return apply(_SUM, dy, axes=(1 << (len(dy.shape) - 1)) - 1, keepdims=False)
 
 
 _MATMUL = register("matmul", infer.matmul, _matmul_da, _matmul_db, rowwise=(0,))
@@ -100,16 +102,23 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
         return _matmul(a, b)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul: operands need an axis, got {a.shape} and {b.shape}")
-    row = apply(_RESHAPE, a, shape=(1, *a.shape)) if a.ndim == 1 else a
-    column = apply(_RESHAPE, b, shape=(*b.shape, 1)) if b.ndim == 1 else b
-    if column.ndim > 2 and column.shape[:-2] != row.shape[:-2]:
+    as_row, as_column, shape = _vector_shapes(a.shape, b.shape)
+    row = a if as_row is None else apply(_RESHAPE, a, shape=as_row)
+    column = b if as_column is None else apply(_RESHAPE, b, shape=as_column)
+    if len(column.shape) > 2 and column.shape[:-2] != row.shape[:-2]:
         row, column = _broadcast_leading(row, column)
-    y = _matmul(row, column)
-    if a.ndim > 1 and b.ndim > 1:
+    y = apply(_MATMUL, row, column, transpose_a=False, transpose_b=False)
+    if as_row is None and as_column is None:
         return y
-    rows = () if a.ndim == 1 else (y.shape[-2],)
-    columns = () if b.ndim == 1 else (y.shape[-1],)
-    return apply(_RESHAPE, y, shape=(*y.shape[:-2], *rows, *columns))
+    return apply(_RESHAPE, y, shape=y.shape[:-2] + shape)
+
+
+@lru_cache(maxsize=4096)
+def _vector_shapes(a: Shape, b: Shape) -> tuple[Shape | None, Shape | None, Shape]:
+    """What vectors count as, None for the other operands, and the last axes of their product."""
+    row, column = len(a) == 1, len(b) == 1
+    shape = (() if row else a[-2:-1]) + (() if column else b[-1:])
+    return (1, *a) if row else None, (*b, 1) if column else None, shape
 
 
 def _broadcast_leading(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

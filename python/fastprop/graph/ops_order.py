@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
-from fastprop.graph.ops_index import _GATHER, other_axis, part, single_axis
-from fastprop.graph.ops_shape import reshape, transpose
+from fastprop.graph.ops_index import _GATHER, narrow, other_axis, single_axis
+from fastprop.graph.ops_shape import reshape, swapped
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
 
@@ -51,13 +51,12 @@ def argsort(x: TensorLike, axis: int = -1, descending: bool = False) -> Tensor:
         ValueError: `axis` is out of range.
     """
     x = as_tensor(x)
-    along = single_axis("argsort", axis, x.ndim)
-    if x.ndim == 1:
+    along = single_axis("argsort", axis, len(x.shape))
+    if len(x.shape) == 1:
         rows = apply(_ARGSORT, reshape(x, (1, x.size)), descending=bool(descending))
         return reshape(rows, x.shape)
-    swap = [*range(x.ndim)]
-    swap[along], swap[-1] = swap[-1], swap[along]
-    return transpose(apply(_ARGSORT, transpose(x, swap), descending=bool(descending)), swap)
+    order = apply(_ARGSORT, swapped(x, along), descending=descending is True or bool(descending))
+    return swapped(order, along)
 
 
 def sort(x: TensorLike, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
@@ -82,6 +81,5 @@ def topk(x: TensorLike, k: int, axis: int = -1, largest: bool = True) -> tuple[T
     if not 0 <= k <= x.shape[along]:
         raise ValueError(f"topk: k must be from 0 to {x.shape[along]}, got {k}")
     order = argsort(x, along, descending=largest)
-    shape = (*x.shape[:along], int(k), *x.shape[along + 1 :])
-    chosen = part(order, [0] * x.ndim, [1] * x.ndim, shape)
+    chosen = narrow(order, along, 0, int(k))
     return _in_order(x, along, chosen), chosen

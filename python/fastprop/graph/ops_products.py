@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from fastprop.graph.op import apply
 from fastprop.graph.ops_arrange import diagonal
-from fastprop.graph.ops_elementwise import as_operands
+from fastprop.graph.ops_elementwise import as_operands, mul
 from fastprop.graph.ops_linear import matmul, transposed_matmul
 from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.ops_reduction import sum as reduce_sum
-from fastprop.graph.ops_shape import reshape, transpose
+from fastprop.graph.ops_shape import _RESHAPE, reshape, transpose
 from fastprop.graph.tensor import Tensor, TensorLike
 from fastprop.registry import type_name
 
@@ -26,7 +28,7 @@ def dot(x: TensorLike, y: TensorLike) -> Tensor:
         ValueError: They are not two vectors of one length.
     """
     x, y = as_operands(x, y)
-    if x.ndim != 1 or x.shape != y.shape:
+    if len(x.shape) != 1 or x.shape != y.shape:
         raise ValueError(f"dot: expects two vectors of one length, got {x.shape} and {y.shape}")
     return matmul(x, y)
 
@@ -39,9 +41,9 @@ def outer(x: TensorLike, y: TensorLike) -> Tensor:
         ValueError: They are not two vectors.
     """
     x, y = as_operands(x, y)
-    if x.ndim != 1 or y.ndim != 1:
+    if len(x.shape) != 1 or len(y.shape) != 1:
         raise ValueError(f"outer: expects two vectors, got {x.shape} and {y.shape}")
-    return reshape(x, (x.size, 1)) * reshape(y, (1, y.size))
+    return mul(apply(_RESHAPE, x, shape=(*x.shape, 1)), y)
 
 
 def einsum(subscripts: str, *operands: TensorLike) -> Tensor:
@@ -60,7 +62,7 @@ def einsum(subscripts: str, *operands: TensorLike) -> Tensor:
         ValueError: The subscripts do not fit the operands.
     """
     tensors = list(as_operands(*operands))
-    labels, output = _parse(subscripts, [t.ndim for t in tensors])
+    labels, output = _parse(subscripts, tuple([len(t.shape) for t in tensors]))
     sizes = _sizes(labels, tensors)
     for label in output:
         if label not in sizes:
@@ -82,6 +84,7 @@ def _name(label: Label) -> str:
     return f"index {label!r}" if len(label) == 1 else "an axis of '...'"
 
 
+@lru_cache(maxsize=256)
 def _parse(subscripts: str, ranks: Sequence[int]) -> tuple[list[list[Label]], list[Label]]:
     """A list of labels for each operand and for the result; ``...`` becomes ``...1, ...0``."""
     if not isinstance(subscripts, str):

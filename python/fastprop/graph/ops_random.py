@@ -15,7 +15,7 @@ import numpy as np
 
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
-from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
+from fastprop.graph.tensor import Tensor, TensorLike, as_tensor, constant_array
 from fastprop.graph.trace import current_trace
 from fastprop.random import DROPOUT, NOISE, current_step, default_generator
 
@@ -58,7 +58,7 @@ def _stream(where: str, x: Tensor, purpose: int) -> tuple[list[Tensor], dict[str
             seed, stream, number = step.seed, purpose + step.next_stream(), step.number
         # An operand, as other attributes in every call would be planned anew in every call.
         key = np.array([seed & 0xFFFFFFFF, seed >> 32, stream, number & 0xFFFFFFFF], np.int64)
-        return [Tensor(key)], numbers
+        return [constant_array(key)], numbers
     if not (x.symbolic or x.requires_grad):
         raise ValueError(
             f"{where}: the input of shape {x.shape} is a constant, which a traced function would "

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
-from fastprop.graph.ops_shape import broadcast_axes, cast, infer_broadcast, reshape
+from fastprop.graph.ops_shape import _RESHAPE, broadcast_axes, cast, infer_broadcast, reshape
 from fastprop.graph.tensor import Axis, Tensor, TensorLike, as_tensor
 
 
@@ -38,7 +38,7 @@ def reduce_mask(axes: Sequence[int]) -> int:
 def _kept(value: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """`value`, of the reduction's shape, with the reduced axes put back as extents of 1."""
     shape = _kept_shape(x.shape, y.attrs["axes"])
-    return value if value.shape == shape else reshape(value, shape)
+    return value if value.shape == shape else apply(_RESHAPE, value, shape=shape)
 
 
 @lru_cache(maxsize=4096)
@@ -178,5 +178,5 @@ def broadcast_to(x: TensorLike, shape: Sequence[int] | Tensor) -> Tensor:
     x = as_tensor(x)
     if isinstance(shape, Tensor):
         return _repeat(_BROADCAST, x, shape)
-    wanted = tuple(int(n) for n in shape)
+    wanted = tuple(map(int, shape))
     return apply(_BROADCAST, x, shape=wanted, batched=x.batched)

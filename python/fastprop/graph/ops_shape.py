@@ -91,18 +91,25 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     """
     if not isinstance(x, Tensor):
         x = as_tensor(x)
+    one = type(shape) is not tuple and isinstance(shape, int | np.integer)
     try:
-        wanted = (shape,) if isinstance(shape, int | np.integer) else tuple(map(int, shape))
+        wanted = (int(shape),) if one else tuple(map(int, shape))  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise TypeError(f"reshape: shape must be integers, got {shape!r}") from None
     if -1 in wanted:
-        if wanted.count(-1) > 1:
-            raise ValueError(f"reshape: shape {wanted} may have one -1")
-        rest = -math.prod(wanted)
-        if rest == 0 or x.size % rest:
-            raise ValueError(f"reshape: cannot reshape {x.shape} to {wanted}")
-        wanted = tuple(x.size // rest if n == -1 else n for n in wanted)
+        wanted = _full_shape(x.shape, wanted)
     return apply(_RESHAPE, x, shape=wanted)
+
+
+@lru_cache(maxsize=4096)
+def _full_shape(shape: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
+    """The extents that `reshape` is asked for, with the one that -1 stands for."""
+    if wanted.count(-1) > 1:
+        raise ValueError(f"reshape: shape {wanted} may have one -1")
+    size, rest = math.prod(shape), -math.prod(wanted)
+    if rest == 0 or size % rest:
+        raise ValueError(f"reshape: cannot reshape {shape} to {wanted}")
+    return tuple(size // rest if n == -1 else n for n in wanted)
 
 
 def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
@@ -119,6 +126,19 @@ def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
         x = as_tensor(x)
     found = _transpose_attributes(None if axes is None else tuple(axes), len(x.shape))
     return x if found is None else apply(_TRANSPOSE, x, **found)
+
+
+def swapped(x: Tensor, axis: int) -> Tensor:
+    """An axis, counted from 0, and the last one exchanged."""
+    attrs = _swap_attributes(axis, len(x.shape))
+    return x if attrs is None else apply(_TRANSPOSE, x, **attrs)
+
+
+@lru_cache(maxsize=4096)
+def _swap_attributes(axis: int, ndim: int) -> dict[str, Any] | None:
+    order = [*range(ndim)]
+    order[axis], order[-1] = order[-1], order[axis]
+    return _transpose_attributes(tuple(order), ndim)
 
 
 @lru_cache(maxsize=4096)

@@ -9,7 +9,7 @@ from fastprop.graph.op import Op, Spec, apply, register
 from fastprop.graph.ops_elementwise import exp
 from fastprop.graph.ops_index import single_axis
 from fastprop.graph.ops_reduction import sum as reduce_sum
-from fastprop.graph.ops_shape import as_floating, reshape, transpose
+from fastprop.graph.ops_shape import as_floating, reshape, swapped
 from fastprop.graph.tensor import Tensor, TensorLike
 
 
@@ -53,13 +53,11 @@ def _along(op: Op, x: TensorLike, axis: int) -> Tensor:
         raise ValueError(
             f"{op.name}: axis {axis} of {x.shape} is the batch, which cannot be normalized"
         )
-    if x.ndim == 1:
-        return reshape(apply(op, reshape(x, (1, *x.shape))), x.shape)
-    if last == x.ndim - 1:
+    if last == len(x.shape) - 1 and last > 0:
         return apply(op, x)
-    swap = [*range(x.ndim)]
-    swap[last], swap[-1] = swap[-1], swap[last]
-    return transpose(apply(op, transpose(x, swap)), swap)
+    if last == 0 and len(x.shape) == 1:
+        return reshape(apply(op, reshape(x, (1, *x.shape))), x.shape)
+    return swapped(apply(op, swapped(x, last)), last)
 
 
 def softmax(x: TensorLike, axis: int = -1) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -43,14 +44,19 @@ def var(x: TensorLike, axis: Axis = None, keepdims: bool = False, ddof: int = 0)
             of a Program, whose size may change, with another `ddof` than 0.
     """
     x = as_floating(x)
-    axes = infer.normalize_axes("var", axis, x.ndim)
-    n = math.prod(x.shape[a] for a in axes)
+    axes = infer.normalize_axes("var", axis, len(x.shape))
+    n = _extent(x.shape, axes)
     if n <= ddof:
         raise ValueError(f"var: {n} elements along axes {axes} of {x.shape} with ddof={ddof}")
     if ddof != 0 and x.batched and 0 in axes:
         raise ValueError("var: along the batch axis of a Program ddof must be 0")
-    y = mean(square(x - mean(x, axes, keepdims=True)), axes, keepdims)
+    y = mean(square(sub(x, mean(x, axes, keepdims=True))), axes, keepdims)
     return y if ddof == 0 else y * (n / (n - ddof))
+
+
+@lru_cache(maxsize=4096)
+def _extent(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+    return math.prod(shape[a] for a in axes)
 
 
 def std(x: TensorLike, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:

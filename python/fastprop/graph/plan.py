@@ -31,6 +31,7 @@ class Plan(NamedTuple):
         code: The kernel's number in the op table.
         view: Whether the output is the input's memory under another shape.
         threads: How many threads the work is worth.
+        attrs: The attributes as the op's nodes have them: one dict for all, which nobody changes.
     """
 
     out: Spec
@@ -39,6 +40,7 @@ class Plan(NamedTuple):
     code: int
     view: bool
     threads: int
+    attrs: dict[str, Any]
 
 
 def make_plan(op: Op, specs: Sequence[Spec], attrs: dict[str, Any]) -> Plan:
@@ -47,7 +49,8 @@ def make_plan(op: Op, specs: Sequence[Spec], attrs: dict[str, Any]) -> Plan:
     values = kernel_attributes(op, attrs).values()
     encoded = struct.pack(f"{len(values)}d", *values)
     differentiable = bool(op.vjps) and out.dtype.kind == "f"
-    return Plan(out, differentiable, encoded, op.code, op.view, _threads(op, specs, out, attrs))
+    threads = _threads(op, specs, out, attrs)
+    return Plan(out, differentiable, encoded, op.code, op.view, threads, attrs)
 
 
 def _threads(op: Op, specs: Sequence[Spec], out: Spec, attrs: dict[str, Any]) -> int:
@@ -64,4 +67,4 @@ def _most_threads() -> int:
 
 def bind_tensor(tensor_type: type[Tensor]) -> None:
     """Tell :func:`apply` the class of its results, which is defined in terms of it."""
-    _core.bind_tensor(tensor_type, {}, make_plan, GRAD_ENABLED, TRACE, SCOPE)
+    _core.bind_tensor(tensor_type, Spec, {}, make_plan, GRAD_ENABLED, TRACE, SCOPE)

@@ -13,6 +13,7 @@ from fastprop.graph.lower import Lowering
 from fastprop.graph.memory import plan, split_phases
 from fastprop.graph.packing import pack_gradients, pack_weights
 from fastprop.graph.schedule import Schedule, schedule
+from fastprop.graph.strips import Strips, pays, plan_strips, sums_by_chunks
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect
 
@@ -59,18 +60,23 @@ class StepPlan(NamedTuple):
     Attributes:
         prologue: The instructions that pack weights at the start of a run.
         schedule: Those of a step.
-        arena_bytes: Memory for all values.
+        arena_bytes: Memory for all values that the threads share.
+        strips: What goes by chunks of the batch.
     """
 
     prologue: list[Instruction]
     schedule: Schedule
     arena_bytes: int
+    strips: Strips
 
 
 def plan_step(lowered: Lowered, capacity: int, *, packed: bool, check_loss: bool) -> StepPlan:
     """Plan a step; see :class:`Program` for the arguments."""
     recorded, outputs = lowered.recorded, lowered.outputs
     items = fuse(lowered.instructions, outputs)
+    by_chunks = pays(items, capacity)
+    if by_chunks:
+        items = sums_by_chunks(items, outputs)
     prologue: list[Instruction] = []
     if packed:
         prologue, items = pack_weights(items, capacity)
@@ -80,8 +86,11 @@ def plan_step(lowered: Lowered, capacity: int, *, packed: bool, check_loss: bool
         value.base.persistent = value.base.in_arena
     persistent = [v for p in prologue for v in p.outputs]
     persistent += list(dict.fromkeys(v.base for v in recorded if v.base.in_arena))
+    strips = Strips()
+    if by_chunks:
+        order, strips = plan_strips(order, outputs, capacity)
     order = split_phases(order, outputs)
-    return StepPlan(prologue, order, plan(order, persistent, outputs))
+    return StepPlan(prologue, order, plan(order, persistent, outputs), strips)
 
 
 def keeps_packed(packed: bool, threads: int | None) -> bool:

@@ -14,7 +14,7 @@ from fastprop import _core
 from fastprop.graph import cost
 from fastprop.graph.assemble import Assembler
 from fastprop.graph.forms import Planned, Plans, form_of, numbered
-from fastprop.graph.ir import Instruction, Value
+from fastprop.graph.ir import BATCH, Instruction, Value
 from fastprop.graph.planning import Lowered, StepPlan, keeps_packed, plan_step
 from fastprop.graph.schedule import Schedule
 from fastprop.graph.tensor import Tensor
@@ -175,8 +175,8 @@ class Program:
         )
 
     def _make(self, threads: int | None) -> None:
-        self.arena_bytes = self._plan.arena_bytes
         self.threads = threads or cost.choose_threads(self._schedule, self.capacity)
+        self.arena_bytes = self._plan.arena_bytes + self.threads * self._plan.strips.scratch_bytes
         self._buffers = self._build()
 
     # What takes over the plan of another rarely wants its own.
@@ -218,16 +218,18 @@ class Program:
         before = [assembler.instruction(p, i == 0) for i, p in enumerate(self.prologue)]
         step = []
         phase = 0
-        for item, item_phase in zip(
-            self._schedule.instructions, self._schedule.phases, strict=True
-        ):
-            step.append(assembler.instruction(item, item_phase != phase))
-            phase = item_phase
+        strips = self._plan.strips
+        for i, item in enumerate(self._schedule.instructions):
+            barrier = self._schedule.phases[i] != phase
+            by_chunks = strips.chunks > 0 and item.key == BATCH
+            strip = self._schedule.strips[i] if by_chunks else -1
+            step.append(assembler.instruction(item, barrier, by_chunks, strip))
+            phase = self._schedule.phases[i]
         scalars = [assembler.operand(v) for v in self._lowered.recorded]
         rows = [assembler.operand(v) for v in self._lowered.stored]
         self._program = _core.Program(
             self.arena_bytes, self.capacity, assembler.buffers, before, step, scalars, rows,
-            self._schedule.guard,
+            self._schedule.guard, strips.chunks, strips.scratch_bytes,
         )  # fmt: skip
         return assembler.buffers
 

@@ -8,6 +8,7 @@ dW, updates and repacking the next.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from fastprop.graph.ir import Instruction, Value
@@ -19,16 +20,23 @@ class Schedule(NamedTuple):
     Attributes:
         guard: How many instructions come before the first one that overwrites memory; -1 if nobody
             asked.
+        strips: The strip of each instruction, -1 if it is in none; empty if there are none.
     """
 
     instructions: list[Instruction]
     phases: list[int]
     guard: int = -1
+    strips: Sequence[int] = ()
 
     @property
     def barriers(self) -> int:
         """Barriers in a step, with the one at its end."""
         return self.phases[-1] + 1 if self.phases else 1
+
+    def in_strip(self, position: int) -> bool:
+        """Whether a strip goes on behind an instruction."""
+        here = self.strips[position : position + 2]
+        return len(here) == 2 and here[0] == here[1] >= 0
 
 
 class _Access(NamedTuple):

@@ -318,7 +318,13 @@ def tensor(data: ArrayLike, requires_grad: bool = False, dtype: DTypeLike | None
 
     Raises:
         TypeError: Complex, object or string data, or an integer Tensor that requires a gradient.
+        ValueError: Lists of different lengths.
     """
+    if not isinstance(requires_grad, bool):  # np.array(data, dtype) is another library's order
+        raise TypeError(
+            f"tensor: requires_grad must be True or False, got {requires_grad!r}; a dtype goes by "
+            "its name, dtype=…"
+        )
     return Tensor(data, requires_grad, dtype)
 
 
@@ -365,11 +371,8 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     return Tensor(value, dtype=like.dtype)
 
 
-def constant_array(array: NDArray[Any]) -> Tensor:
-    """A contiguous array of a supported dtype as a Tensor, without a look at it."""
-    tensor = Tensor.__new__(Tensor)
-    tensor._set(array, Spec(array.shape, array.dtype), False)
-    return tensor
+constant_array: Callable[[NDArray[Any]], Tensor] = _core.leaf
+"""A contiguous array of a supported dtype as a Tensor, without a look at it."""
 
 
 _MAX_CONSTANTS = 1024

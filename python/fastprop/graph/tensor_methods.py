@@ -229,8 +229,8 @@ class TensorMethods:
     def pow(self, exponent: TensorLike) -> Tensor:
         return _F.pow(self, exponent)
 
-    def clip(self, low: TensorLike | None = None, high: TensorLike | None = None) -> Tensor:
-        return _F.clip(self, low, high)
+    def clip(self, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
+        return _F.clip(self, min, max)
 
     def maximum(self, other: TensorLike) -> Tensor:
         return _F.maximum(self, other)

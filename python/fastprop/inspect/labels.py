@@ -63,7 +63,8 @@ class Labels:
             return Label(self._owner(self._parameter_of(item), self._recorded(item)[0]), "pack")
         gradient_of = self._gradients.get(out.base)
         if gradient_of is not None:
-            return Label(self._owner(gradient_of, _OPTIMIZER), "dW" if len(out.shape) > 1 else "db")
+            phase = "dW" if len(gradient_of.shape) > 1 else "db"
+            return Label(self._owner(gradient_of, _OPTIMIZER), phase)
         layer, phase = self._recorded(item)
         read = next((p for p in map(self._parameter, item.inputs) if p is not None), None)
         return Label(layer if read is None else self._owner(read, layer), phase)
@@ -134,7 +135,8 @@ def _gradients(instructions: Sequence[Instruction]) -> dict[Value, Any]:
         stack = [v for v in update.inputs if v is not None]
         while stack:
             value = stack.pop()
-            if value.base in found or value.batched or value.shape != parameter.shape:
+            shape = value.shape[1:] if value.parts else value.shape
+            if value.base in found or value.batched or shape != parameter.shape:
                 continue
             found[value.base] = parameter
             maker = made_by.get(value.base)
@@ -144,4 +146,6 @@ def _gradients(instructions: Sequence[Instruction]) -> dict[Value, Any]:
 
 
 def _is_derivative(value: Value | None) -> TypeGuard[Value]:
-    return value is not None and value.scope is not None and value.scope.phase == "backward"
+    if value is None:
+        return False
+    return value.parts or (value.scope is not None and value.scope.phase == "backward")

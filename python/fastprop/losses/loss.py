@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -17,7 +17,6 @@ from fastprop.losses.targets import check_known, converted, rule_of
 from fastprop.random import check_float_dtype
 from fastprop.registry import lookup, type_name
 
-TargetKind = Literal["labels", "values", "either"]
 LossFunction = Callable[..., Tensor]
 
 LOSSES: dict[str, LossFunction] = {
@@ -66,7 +65,6 @@ class Loss:
         name: Name of the function.
         function: The function.
         parameters: The arguments given here.
-        target_kind: "values", or "either" if integer labels are welcome as well.
 
     Raises:
         ValueError: An unknown name or parameter; the message has the nearest one.
@@ -95,9 +93,6 @@ class Loss:
             }
             for parameter in parameters:
                 lookup(self.name, "parameter", parameter, known)
-        self.target_kind: TargetKind = (
-            "values" if self.is_known and not self.takes_classes else "either"
-        )
 
     @property
     def takes_classes(self) -> bool:

@@ -116,7 +116,7 @@ class Module:
         kept_in = ""
         if isinstance(value, _KEPT):
             kept_in = next(t for kind, t in _KINDS.items() if isinstance(value, kind))
-        else:
+        if kept_in in ("", "_modules"):
             check_assignment(self, name, value)
         self._forget(name, but=kept_in)
         if kept_in:

@@ -13,6 +13,7 @@ from fastprop.graph.effects import Numbers, effect
 from fastprop.graph.storage import flat_views
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Trace, current_trace, forget_gradient
+from fastprop.optim.eager_step import Part, make_part, step_now
 from fastprop.optim.groups import Parameters, ParamGroup, split_groups
 from fastprop.optim.hyper import HasHyper, LearningRate, Rate
 from fastprop.optim.schedules import Schedule
@@ -20,7 +21,6 @@ from fastprop.optim.state import checked_state, saved_state
 from fastprop.registry import type_name
 
 _BLOCK_STEPS = 256  # whose numbers are computed together, where the step alone decides
-
 
 Control = Callable[[Sequence[Tensor | None]], Sequence[Tensor | None]]
 
@@ -57,7 +57,7 @@ class Optimizer(HasHyper):
         self._steps: list[int] = []
         self._most_steps = 0
         self._attributes: tuple[int, tuple[dict[str, float], ...]] = (-1, ())
-        self._parts: tuple[int, list[tuple[dict[str, float], list[NDArray[Any]]]]] = (-1, [])
+        self._parts: tuple[int, list[Part]] = (-1, [])
         self._block: tuple[int, int, NDArray[np.float64]] = (-1, 0, np.empty((0, 0)))
         if params is not None:
             self.bind(params)
@@ -236,18 +236,19 @@ class Optimizer(HasHyper):
 
     def state_of(self, i: int) -> list[NDArray[Any]]:
         """The arrays that the op updates along with parameter `i`."""
-        return self._parts_now()[i][1]
+        return list(self._parts_now()[i].outputs[1:])  # type: ignore[arg-type]
 
-    def _parts_now(self) -> list[tuple[dict[str, float], list[NDArray[Any]]]]:
-        """Attributes and state of each parameter, looked up when a hyper-parameter has changed:
-        an eager step of Adam on six small arrays takes 21 µs so, 27 without."""
+    def _parts_now(self) -> list[Part]:
+        """What each parameter's update takes, looked up when a hyper-parameter has changed."""
         revision, parts = self._parts
         if revision != self._revision:
             self._add_state()
             parts = []
             for i, k in enumerate(self._group_of):
                 names = self._state_names(self.param_groups[k])
-                parts.append((self._attributes_for(i), [self.state[name][i] for name in names]))
+                state = [self.state[name][i] for name in names]
+                attributes = self._attributes_for(i)
+                parts.append(make_part(self.op, attributes, self.parameters[i], state))
             self._parts = (self._revision, parts)
         return parts
 
@@ -306,17 +307,14 @@ class Optimizer(HasHyper):
             )
 
     def _step_now(self) -> None:
-        due = [i for i, p in enumerate(self.parameters) if p.grad is not None]
-        gradients = [self._gradient(i) for i in due]
-        rate = None if _known(self.lr) else self.learning_rates(self.steps, 1)
-        numbers: dict[int, list[float]] = {}  # by the step, which most parameters share
-        parts = self._parts_now()
-        for i, gradient in zip(due, gradients, strict=True):
-            step = self._steps[i]
-            if step not in numbers:
-                numbers[step] = self.step_scalars(step, 1, rate)[0].tolist()
-            first, end = self._numbers_of(i, len(numbers[step]))
-            self._update(i, gradient, parts[i][0], numbers[step][first:end])
+        step_now(self, type(self)._update is Optimizer._update)
+
+    def _rate_now(self) -> NDArray[np.float64] | None:
+        """The rate of now, where more than the step decides."""
+        return None if _known(self.lr) else self.learning_rates(self.steps, 1)
+
+    def _count(self, updated: list[int]) -> None:
+        for i in updated:
             self._steps[i] += 1
         self._most_steps = max(self._steps)
 
@@ -337,25 +335,8 @@ class Optimizer(HasHyper):
     def _record(self, gradients: Sequence[Tensor | None], start: int, width: int) -> None:
         for i, gradient in enumerate(gradients):
             if gradient is not None:
-                first, _ = self._numbers_of(i, width)
-                self._update(i, gradient, self._parts_now()[i][0], start + first)
-
-    def _numbers_of(self, i: int, width: int) -> tuple[int, int]:
-        """Where in a row of a step's numbers those of parameter `i` begin and end."""
-        width //= len(self.param_groups)
-        first = width * self._group_of[i]
-        return first, first + width
-
-    def _gradient(self, i: int) -> Tensor:
-        parameter = self.parameters[i]
-        gradient = parameter.grad
-        assert gradient is not None
-        if gradient.shape != parameter.shape or gradient.dtype != parameter.dtype:
-            raise ValueError(
-                f"{type_name(self)}.step: parameter {i} is {parameter.dtype} {parameter.shape}, "
-                f"its gradient {gradient.dtype} {gradient.shape}"
-            )
-        return gradient
+                first = width // len(self.param_groups) * self._group_of[i]
+                self._update(i, gradient, self._parts_now()[i].attributes, start + first)
 
     # -- saving ---
 

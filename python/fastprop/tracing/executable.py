@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprop.graph.program import Program
-from fastprop.graph.tensor import Tensor
+from fastprop.graph.tensor import Tensor, constant_array
 from fastprop.graph.threads import ThreadChooser
 from fastprop.tracing.capture import Graph
 
@@ -72,9 +72,10 @@ class Executable:
         graph = self._graph
         values: dict[int, Tensor] = {}
         for i, tensor in enumerate(graph.scalars):
-            values[id(tensor)] = Tensor(np.asarray(result.values[0, i], dtype=tensor.dtype))
+            number = np.asarray(result.values[0, i], dtype=tensor.dtype)
+            values[id(tensor)] = constant_array(number)
         for tensor, array in zip(graph.rows, result.rows, strict=True):
-            values[id(tensor)] = Tensor(array)
+            values[id(tensor)] = constant_array(array)
         for stored in graph.arrays:
-            values[id(stored.tensor)] = Tensor(stored.array.copy())
+            values[id(stored.tensor)] = constant_array(stored.array.copy())
         return values

@@ -216,9 +216,10 @@ class Derivative:
     ) -> None:
         self._name = name
         self._gradients = pullback.gradients
-        self._executable = Executable(pullback, threads)
+        self._dtypes = [r.dtype for r in results]
         self._reads = [t for t in topological_order(pullback.tensors) if not t.symbolic]
         refuse_overwritten(name, self._reads, results, overwritten)
+        self._executable = Executable(pullback, threads)
         gradients = pullback.tensors if pullback.recorded else []
         self._history = History(name, pullback, gradients, overwritten, threads)
 
@@ -231,7 +232,13 @@ class Derivative:
                     f"backward: a Tensor of shape {tensor.shape} was changed in place after "
                     f"{self._name} had used it; differentiate first, then change it"
                 )
-        arrays = [as_supported_array(self._name, d) for d in given]
+        for d, dtype in zip(given, self._dtypes, strict=True):
+            if d.dtype != dtype:
+                raise TypeError(
+                    f"backward: the gradient is {d.dtype}, the result of {self._name} {dtype}; "
+                    "convert one with astype"
+                )
+        arrays = [as_supported_array(self._name, d._data) for d in given]
         call = call._replace(leaves=[*call.leaves, *given], arrays=[*call.arrays, *arrays])
         values = self._executable.run(call)
         if self._history:

@@ -126,6 +126,10 @@ class EarlyStopping(BestWeights):
 
     def _begin_monitor(self, trainer: Trainer) -> None:
         self._monitor.begin(trainer, validated=self._validation is not None)
+        if self._validation is not None:  # does it fit the model? Now, not after an epoch
+            where = f"{type(self).__name__}: validation_data"
+            x, y, weight = self._validation
+            trainer._reader.source(where, x, y, weight, True)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> bool | None:
         if self._validation is not None:

@@ -138,7 +138,8 @@ class Fit:
 
     @property
     def ended(self) -> bool:
-        return self._runner.stop_requested or self.epochs_done == self.epochs
+        done = self.epochs is not None and self.epochs_done >= self.epochs
+        return self._runner.stop_requested or done
 
     @property
     def validates(self) -> bool:

@@ -297,10 +297,12 @@ def check_full_batch(where: str, optimizer: Optimizer, batch: int, rows: int | N
         ValueError: It gets a part of them.
     """
     if optimizer.full_batch and (rows is None or batch < rows):
-        count = "an unknown number of" if rows is None else rows
+        advice = "write batch_size=None"
+        if rows is None:
+            advice = "give arrays, or say how many there are where the dataset is made (rows=)"
         raise ValueError(
             f"{where}: {type_name(optimizer)} needs all rows in every step; batch_size is "
-            f"{batch} of {count} rows, write batch_size=None"
+            f"{batch} of {'an unknown number of' if rows is None else rows} rows, {advice}"
         )
 
 

@@ -87,7 +87,7 @@ def _announced(where: str, given: Any) -> tuple[Array, Array]:
         if isinstance(label, bool) or not isinstance(label, int | np.integer):
             raise ValueError(f"{where} names class {label!r}; classes are whole numbers here")
     if not classes:
-        raise ValueError(f"{where} is empty; wanted are the weights of classes")
+        raise ValueError(f"{where} is empty, expected the weights of classes")
     return np.array(sorted(classes), np.int64), np.ones(len(classes))
 
 

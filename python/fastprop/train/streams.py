@@ -330,10 +330,12 @@ def check_repeatable(where: str, data: StreamData, epochs: int | None) -> None:
         ValueError: There would be several.
     """
     dataset = data.dataset
-    if isinstance(dataset, StreamDataset) and not dataset.repeatable and (epochs or 0) > 1:
+    several = epochs is None or epochs > 1
+    if isinstance(dataset, StreamDataset) and not dataset.repeatable and several:
+        count = "as many epochs as there is time for" if epochs is None else f"{epochs} epochs"
         raise ValueError(
-            f"{where}: {epochs} epochs of an iterator, which gives its rows once; give a list, or "
-            "from_generator(function)"
+            f"{where}: {count} of an iterator, which gives its rows once; give a list, or "
+            "from_generator(function), or epochs=1"
         )
 
 

@@ -116,6 +116,8 @@ class Trainer(Diagnostics):
         self.program: Program | None = None
         self.objective = Objective("Trainer", loss, metrics)
         parameters = list(model.parameters())
+        if not parameters:
+            raise ValueError(f"Trainer: the model {type_name(model)} has no parameters to train")
         flatten(parameters)
         if not self.optimizer.parameters:
             self.optimizer.bind(parameters)
@@ -322,23 +324,16 @@ class Trainer(Diagnostics):
         self.program = traced.program
         optimizer = self.optimizer
         step = optimizer.steps
-        result = traced.run(
-            data.sources,
-            rows,
-            rows,
-            optimizer.step_scalars(step, 1),
-            step,
-            self.seed,
-        )
+        numbers = optimizer.step_scalars(step, 1)
+        result = traced.run(data.sources, rows, rows, numbers, step, self.seed)
         optimizer.steps = step + result.steps_done
         if result.stopped == "done":
             return result.values.item(0)
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
         loss = result.values.item(0)
-        active = anomaly.active() is not None
         cause = None
-        if active:
+        if anomaly.active() is not None:
             cause = self._programs.explain(data, data.sources, np.arange(rows), self.seed)
         why = "" if cause is None else f". {cause}"
         raise NonFiniteError(
