@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from fastprop import _core
 from fastprop.graph.arrange import Layers, on_one_thread
 from fastprop.graph.ir import BATCH, Instruction, Value, instruction
 from fastprop.graph.memory import align, open_places, peak_bytes, plan, split_phases
@@ -324,3 +325,25 @@ def test_large_programs_get_barriers_that_save_memory(name: str) -> None:
 def test_small_programs_get_no_further_barriers() -> None:
     arranged = schedule(multilayer_perceptron(*NETWORKS["tiny"], "from output"))
     assert split_phases(arranged, []).phases == arranged.phases
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_buffers_take_the_tightest_gap(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    starts = rng.integers(0, 40, 60)
+    ends = starts + rng.integers(1, 12, 60)
+    sizes = 64 * rng.integers(1, 9, 60)
+    wishes = [(int(n), int(a), int(b)) for n, a, b in zip(sizes, starts, ends, strict=True)]
+    found: dict[int, int] = {}
+    for i in sorted(range(60), key=lambda i: (-wishes[i][0], wishes[i][1])):
+        size, start, end = wishes[i]
+        taken = np.zeros(sum(w[0] for w in wishes) // 64, bool)
+        for j, offset in found.items():
+            if wishes[j][1] < end and start < wishes[j][2]:
+                taken[offset // 64 : (offset + wishes[j][0]) // 64] = True
+        # Runs of free memory: those that are followed by something, and the one that is not.
+        edges = np.flatnonzero(np.diff(np.concatenate([[True], taken, [True]]).astype(int)))
+        free = [(int(b - a), int(a)) for a, b in edges.reshape(-1, 2)]
+        gaps = [gap for gap in free[:-1] if gap[0] * 64 >= size]
+        found[i] = 64 * min(gaps, default=free[-1])[1]
+    assert _core.place_buffers(wishes) == [found[i] for i in range(60)]

@@ -324,3 +324,16 @@ def test_texts() -> None:
         "MaxNorm(3)",
     ]
     assert fp.regularizers.L2 is L2
+
+
+def test_weights_that_change_twice_are_packed_once() -> None:
+    model = nn.Sequential(nn.Dense(64, 256, "relu"), nn.Dense(256, 1))
+    trainer = fp.Trainer(model, "mse", "adam", constraint=MaxNorm(0.5), threads=2)
+    x = np.random.default_rng(0).standard_normal((64, 64), dtype=np.float32)
+    trainer.fit(x, x[:, :1], batch_size=32)
+    assert trainer.program is not None
+    names = [item.name for item in trainer.program.instructions]
+    assert names.count("pack_weights") == 1
+    after = names[names.index("pack_weights") - 1 :: -1]
+    assert "mul" in after  # the copy is of what MaxNorm leaves
+    assert "adam_update" not in names[names.index("pack_weights") :]

@@ -39,12 +39,24 @@ class Extra(NamedTuple):
         torch: The same of PyTorch, by the names of its modules.
         optimizer: Arguments of Adam, for both.
         clip: Largest global norm of the gradients, or None.
+        around: What is around our Adam, which PyTorch does not get.
+        options: What our Trainer gets beside, and PyTorch does not.
+        fit: What its `fit` gets.
+        ours: True if PyTorch's step would be another one.
     """
 
     fastprop: Callable[[Any, int], list[Any]] = lambda nn, width: []
     torch: Callable[[Any, int], list[Any]] = lambda nn, width: []
     optimizer: dict[str, Any] = {}  # noqa: RUF012
     clip: float | None = None
+    around: Callable[[Any, Any], Any] = lambda optim, adam: adam
+    options: Callable[[Any], dict[str, Any]] = lambda fp: {}
+    fit: dict[str, Any] = {}  # noqa: RUF012
+    ours: bool = False
+
+
+def _ours(**settings: Any) -> Extra:
+    return Extra(ours=True, **settings)
 
 
 EXTRAS: dict[str, Extra] = {
@@ -55,6 +67,20 @@ EXTRAS: dict[str, Extra] = {
     "rms-norm": Extra(lambda nn, n: [nn.RMSNorm(n)], lambda nn, n: [nn.RMSNorm(n)]),
     "weight-decay": Extra(optimizer={"weight_decay": 1e-4}),
     "clipping": Extra(clip=1.0),
+    "alpha-dropout": _ours(fastprop=lambda nn, n: [nn.AlphaDropout(0.1)]),
+    "noise": _ours(fastprop=lambda nn, n: [nn.GaussianNoise(0.1)]),
+    "smoothing": _ours(
+        options=lambda fp: {"loss": fp.losses.Loss("cross_entropy", label_smoothing=0.1)}
+    ),
+    "mixup": _ours(fit={"mixup": 0.2}),
+    "l1": _ours(options=lambda fp: {"penalty": fp.regularizers.L1(1e-5)}),
+    "l2": _ours(options=lambda fp: {"penalty": fp.regularizers.L2(1e-5)}),
+    "max-norm": _ours(options=lambda fp: {"constraint": fp.regularizers.MaxNorm(3.0)}),
+    "adaptive-clip": _ours(options=lambda fp: {"clip": fp.gradients.AdaptiveClip(0.01)}),
+    "ema": _ours(around=lambda optim, adam: optim.EMA(adam, 0.999)),
+    "swa": _ours(around=lambda optim, adam: optim.SWA(adam)),
+    "accumulate-2": _ours(around=lambda optim, adam: optim.Accumulate(adam, 2)),
+    "accumulate-8": _ours(around=lambda optim, adam: optim.Accumulate(adam, 8)),
     "all": Extra(
         lambda nn, n: [nn.BatchNorm(n), nn.Dropout(0.5)],
         lambda nn, n: [nn.BatchNorm1d(n), nn.Dropout(0.5)],
@@ -108,7 +134,7 @@ def compare(
     contestants: dict[tuple[str, str], Step] = {}
     for name in extras:
         contestants["fastprop", name] = _fastprop(work, EXTRAS[name], threads)
-        rival = _torch(work, EXTRAS[name], threads) if torch else None
+        rival = _torch(work, EXTRAS[name], threads) if torch and not EXTRAS[name].ours else None
         if rival is not None:
             contestants["torch", name] = rival
     counts = {key: _count(step, work, effort.seconds) for key, step in contestants.items()}
@@ -141,10 +167,12 @@ def _ratio(a: list[float], b: list[float]) -> float:
 
 def _count(step: Step, work: Work, seconds: float) -> int:
     """Steps of a turn; the first call traces, the second one is timed."""
-    step(2)
+    step(8)
     start = time.perf_counter()
-    step(4)
-    return max(2, min(work.steps, int(4 * seconds / (time.perf_counter() - start))))
+    step(8)
+    count = min(work.steps, int(8 * seconds / (time.perf_counter() - start)))
+    # Whole updates, where gradients of up to 8 steps are added up.
+    return max(8, count // 8 * 8)
 
 
 def _fastprop(work: Work, extra: Extra, threads: int) -> Step:
@@ -157,14 +185,15 @@ def _fastprop(work: Work, extra: Extra, threads: int) -> Step:
         activation = work.activation if hidden else None
         layers.append(nn.Dense(n_in, n_out, activation=activation, dtype=work.dtype))
         layers += extra.fastprop(nn, n_out) if hidden else []
-    optimizer = optim.Adam(lr=LEARNING_RATE, **extra.optimizer)
+    optimizer = extra.around(optim, optim.Adam(lr=LEARNING_RATE, **extra.optimizer))
     model = nn.Sequential(*layers)
-    trainer = fp.Trainer(model, work.loss, optimizer, threads=threads, clip=extra.clip)
+    own = {"loss": work.loss, "clip": extra.clip} | extra.options(fp)
+    trainer = fp.Trainer(model, optimizer=optimizer, threads=threads, **own)
     x, y = work.data()
 
     def step(count: int) -> None:
         rows = count * work.batch
-        trainer.fit(x[:rows], y[:rows], batch_size=work.batch, verbose=False)
+        trainer.fit(x[:rows], y[:rows], batch_size=work.batch, verbose=False, **extra.fit)
 
     return step
 
@@ -215,11 +244,11 @@ def table(costs: list[Cost]) -> str:
     first = costs[0]
     lines = [
         f"{first.work}, {first.threads} thread{'s' * (first.threads > 1)}:",
-        f"  {'':12}{'µs/step':>10}{'cost':>9}{'PyTorch':>10}{'lead':>8}",
+        f"  {'':14}{'µs/step':>10}{'cost':>9}{'PyTorch':>10}{'lead':>8}",
     ]
     for c in costs:
         theirs = f"{c.torch:10.0f}{c.lead:7.2f}x" if c.torch and c.lead else f"{'-':>10}{'-':>8}"
-        lines.append(f"  {c.extra:12}{c.step:10.1f}{100 * (c.ratio - 1):+8.1f}%{theirs}")
+        lines.append(f"  {c.extra:14}{c.step:10.1f}{100 * (c.ratio - 1):+8.1f}%{theirs}")
     return "\n".join(lines)
 
 

@@ -6,12 +6,14 @@
 #include <numeric>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/program_run.h"
+#include "program/place_buffers.h"
 
 namespace py = pybind11;
 
@@ -255,6 +257,16 @@ void prepare_run(const py::object& program, const RunArguments& arguments, Progr
 }
 
 void bind_program(py::module_& m) {
+    m.def(
+        "place_buffers",
+        [](const std::vector<std::tuple<std::size_t, int, int>>& wishes) {
+            std::vector<BufferWish> list;
+            for (const auto& [bytes, start, end] : wishes) list.push_back({bytes, start, end});
+            return place_buffers(list);
+        },
+        py::arg("wishes"),
+        "Offsets in an arena for (bytes, start, end): from the largest to the smallest, each into "
+        "the tightest gap among those that live when it does.");
     py::class_<Template> planned(m, "Template", "A Program without its memory.");
     py::class_<BoundProgram>(m, "Program",
                              "A flat list of instructions over one arena; see fastprop.graph.")

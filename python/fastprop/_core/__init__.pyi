@@ -264,6 +264,19 @@ def permutation(
     A random order of range(n) that depends on the arguments alone; those of `count` steps, one behind the other.
     """
 
+def place_buffers(
+    wishes: collections.abc.Sequence[
+        tuple[
+            typing.SupportsInt | typing.SupportsIndex,
+            typing.SupportsInt | typing.SupportsIndex,
+            typing.SupportsInt | typing.SupportsIndex,
+        ]
+    ],
+) -> list[int]:
+    """
+    Offsets in an arena for (bytes, start, end): from the largest to the smallest, each into the tightest gap among those that live when it does.
+    """
+
 def set_backward_observer(observer: typing.Any) -> typing.Any:
     """
     Call observer(node, position, dy, dx) after every derivative rule of a pass, None for nothing; gives the one before.

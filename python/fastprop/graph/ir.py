@@ -147,7 +147,9 @@ class Instruction:
         "outputs",
         "overwrites",
         "own",
+        "read",
         "when",
+        "written",
     )
 
     def __init__(
@@ -171,15 +173,24 @@ class Instruction:
         self.overwrites = overwrites
         self.inplace = inplace
         self.when = when
+        self.read: list[tuple[Value, bool]] | None = None
+        self.written: list[Value] | None = None
+
+    # Planning asks many times.
 
     def reads(self) -> list[tuple[Value, bool]]:
         """Base values that it reads, and whether only its own slice of them."""
-        return [
-            (value.base, i in self.own) for i, value in enumerate(self.inputs) if value is not None
-        ]
+        if self.read is None:
+            self.read = [
+                (v.base, i in self.own) for i, v in enumerate(self.inputs) if v is not None
+            ]
+        return self.read
 
     def writes(self) -> list[Value]:
-        return [value.base for value in self.outputs]
+        """Base values that it writes."""
+        if self.written is None:
+            self.written = [value.base for value in self.outputs]
+        return self.written
 
     def settings(self) -> tuple[Hashable, ...]:
         """All that it is beside its operands."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from fastprop import _core
 from fastprop.graph.ir import BATCH, PARTS, Instruction, Value
 from fastprop.graph.schedule import Schedule
 
@@ -48,9 +49,6 @@ class Buffer:
         self.start = start
         self.end = end
         self.offset = 0
-
-    def meets(self, other: Buffer) -> bool:
-        return self.start < other.end and other.start < self.end
 
 
 def plan(schedule: Schedule, persistent: list[Value], kept: list[Value]) -> int:
@@ -92,6 +90,9 @@ def split_phases(schedule: Schedule, kept: list[Value]) -> Schedule:
     Without one, gradients of weights of different shapes that follow each other in a phase cannot
     share memory, nor take that of activations which are not needed any more.
     """
+    written = {v for item in schedule.instructions for v in item.writes() if v.in_arena}
+    if sum(align(value.nbytes) for value in written) < SPLIT_BYTES:
+        return schedule
     total = place(_buffers(schedule, kept))
     while total >= SPLIT_BYTES:
         best, bytes_of_best = schedule, total
@@ -217,20 +218,11 @@ def _take(dead: list[tuple[Value, Buffer]], value: Value, ending: list[Buffer]) 
 
 def place(buffers: list[Buffer]) -> int:
     """Set offsets, the largest buffer first; return the bytes."""
-    placed: list[Buffer] = []
+    offsets = _core.place_buffers([(b.size, b.start, b.end) for b in buffers])
     total = 0
-    for buffer in sorted(buffers, key=lambda b: (-b.size, b.start)):
-        taken = sorted((b.offset, b.offset + b.size) for b in placed if b.meets(buffer))
-        end, tightest, buffer.offset = 0, -1, -1
-        for begin, after in taken:
-            gap = begin - end
-            if gap >= buffer.size and (tightest < 0 or gap < tightest):
-                tightest, buffer.offset = gap, end
-            end = max(end, after)
-        if tightest < 0:
-            buffer.offset = end
-        placed.append(buffer)
-        total = max(total, buffer.offset + buffer.size)
+    for buffer, offset in zip(buffers, offsets, strict=True):
+        buffer.offset = offset
+        total = max(total, offset + buffer.size)
     return total
 
 

@@ -136,8 +136,13 @@ def _repack_after_updates(
     step: list[Instruction], prologue: dict[tuple[Value, str], Instruction]
 ) -> list[Instruction]:
     out: list[Instruction] = []
-    for item in step:
-        out.append(item)
+    wanted = {p.outputs[0] for p in prologue.values()}  # by the next step, or what follows in this
+    for item in reversed(step):
         if item.overwrites:
-            out.extend(p for (weights, _), p in prologue.items() if weights in item.outputs)
-    return out
+            packers = [p for (weights, _), p in prologue.items() if weights in item.outputs]
+            # A second change of the weights, such as MaxNorm's, makes the first copy worthless.
+            out += [p for p in reversed(packers) if p.outputs[0] in wanted]
+            wanted.difference_update(p.outputs[0] for p in packers)
+        wanted.update(v for v in item.inputs if v is not None and v.persistent)
+        out.append(item)
+    return out[::-1]
