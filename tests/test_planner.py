@@ -8,12 +8,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from fastprop.graph.arrange import Layers, on_one_thread
 from fastprop.graph.ir import BATCH, Instruction, Value, instruction
-from fastprop.graph.memory import align, plan, split_phases
-from fastprop.graph.schedule import Schedule, schedule
+from fastprop.graph.memory import align, open_places, peak_bytes, plan, split_phases
+from fastprop.graph.schedule import Schedule, fewest_barriers, step
 
 F32 = np.dtype(np.float32)
 CAPACITY = 12
+
+
+def schedule(instructions: list[Instruction], guarded: Value | None = None) -> Schedule:
+    return fewest_barriers(step(instructions, guarded))
 
 
 def value(*shape: int, batched: bool = True) -> Value:
@@ -34,7 +39,7 @@ def random_program(seed: int, length: int) -> tuple[list[Instruction], list[Valu
         b = rng.choice([v for v in batched if v.shape == a.shape])
         if kind == "map":
             out = value(*a.shape)
-            items.append(instruction("add", [a, b], [out], own=(0, 1), inplace=True))
+            items.append(instruction("add", [a, b], [out], own=(0, 1), inplace=(0, 1)))
             batched.append(out)
         elif kind == "product":
             # 3 and 4 columns take as many cache lines, but a thread's rows lie elsewhere.
@@ -48,7 +53,7 @@ def random_program(seed: int, length: int) -> tuple[list[Instruction], list[Valu
         elif summed:
             s = rng.choice(summed)
             out = value(*s.shape, batched=False)
-            items.append(instruction("square", [s], [out], own=(0,), inplace=True))
+            items.append(instruction("square", [s], [out], own=(0,), inplace=(0,)))
             summed.append(out)
     for w in weights:
         fitting = [s for s in summed if s.shape == w.shape]
@@ -98,10 +103,24 @@ def check_order(given: list[Instruction], arranged: Schedule) -> None:
                 assert position[id(first)] < position[id(second)]
 
 
+ARRANGEMENTS = ("fewest barriers", "layers", "pairs of layers", "open places", "one thread")
+
+
+def arrange(how: str, items: list[Instruction], kept: list[Value]) -> Schedule:
+    given = step(items)
+    if how == "fewest barriers":
+        return fewest_barriers(given)
+    if how == "one thread":
+        return on_one_thread(given, CAPACITY)
+    arranged = Layers(given).grouped(2 if how == "pairs of layers" else 1)
+    return open_places(arranged, kept, 100) if how == "open places" else arranged
+
+
+@pytest.mark.parametrize("how", ARRANGEMENTS)
 @pytest.mark.parametrize("seed", range(60))
-def test_no_two_threads_can_disagree(seed: int) -> None:
+def test_no_two_threads_can_disagree(seed: int, how: str) -> None:
     items, kept = random_program(seed, 5 + seed)
-    arranged = schedule(items)
+    arranged = arrange(how, items, kept)
     check_order(items, arranged)
     plan(arranged, [], kept)
     for i, first in enumerate(arranged.instructions):
@@ -110,11 +129,13 @@ def test_no_two_threads_can_disagree(seed: int) -> None:
                 assert not conflicts(first, arranged.instructions[j])
 
 
+@pytest.mark.parametrize("how", ARRANGEMENTS)
 @pytest.mark.parametrize("seed", range(60))
-def test_no_live_value_is_overwritten(seed: int) -> None:
+def test_no_live_value_is_overwritten(seed: int, how: str) -> None:
     items, kept = random_program(seed, 5 + seed)
-    arranged = schedule(items)
+    arranged = arrange(how, items, kept)
     total = plan(arranged, [], kept)
+    assert total >= peak_bytes(arranged, kept)
     born: dict[Value, int] = {}
     dies: dict[Value, int] = {}
     for position, item in enumerate(arranged.instructions):

@@ -170,6 +170,26 @@ def test_copies_are_rare() -> None:
     assert len(copies) == 1
 
 
+def test_what_is_zero_is_not_copied_but_comes_back() -> None:
+    parameter = next(iter(model().parameters()))
+    state, signed = np.zeros(3, np.float32), np.full((), -0.0)
+    arrays = [parameter.data, state, signed]
+    optimizer = optim.SGD([parameter], lr=0.1)
+    kept = Recovery(arrays, optimizer, lambda segment, count: None)
+    kept.before_run()
+    assert [saved is None for saved in kept._copies[0].saved] == [False, True, False]
+    before = [a.copy() for a in arrays]
+    for renewed in range(4):  # the first copy, the second one, and each of them again
+        for array in arrays:
+            array[...] = 7 + renewed
+        list(kept.roll_back(0))
+        for array, wanted in zip(arrays, before, strict=True):
+            assert array.tobytes() == wanted.tobytes()
+        state[...] = renewed + 1
+        before[1] = state.copy()
+        kept.before_run(always=True)
+
+
 # -- Ctrl-C ----------------------------------------------------------------------------------------
 
 _INTERRUPTED = """

@@ -70,36 +70,55 @@ def _figures(losses: list[float], imported: int | None, peak: int | None) -> Fig
 def arena(program: Any) -> Figures:
     """The arena, the packed weights in it, and what else lies there when it is fullest.
 
-    The third is summed by the instruction that wrote the bytes. A value counts from the instruction
-    that writes it to the last one that reads it; two that share their place count once.
+    The last is summed by the instruction that wrote the bytes, and what an update reads as its
+    gradient on its own. A value counts from the phase that writes it to the last one that reads it
+    (on one thread every instruction is a phase); two that share their place count once.
     """
-    instructions = program._schedule.instructions
+    schedule = program._schedule
+    instructions = schedule.instructions
     names: dict[Any, str] = {}
     first: dict[Any, int] = {}
     last: dict[Any, int] = {}
-    for position, item in enumerate(instructions):
+    for phase, item in zip(schedule.phases, instructions, strict=True):
         for value in item.writes():
             names.setdefault(value, item.name)
-            first.setdefault(value, position)
-            last[value] = position
+            first.setdefault(value, phase)
+            last[value] = phase
         for value, _ in item.reads():
-            last[value] = position
+            last[value] = phase
     packed = sum(v.nbytes for v, name in names.items() if name.startswith("pack_weights"))
+    gradients = _gradients(instructions)
     fullest: dict[str, int] = {}
-    for position in range(len(instructions)):
+    held = 0
+    for phase in sorted(set(schedule.phases)):
         places = {
-            (v.offset, v.nbytes): name
+            (v.offset, v.nbytes): (name, v in gradients)
             for v, name in names.items()
-            if v.in_arena and not v.persistent and first[v] <= position <= last[v]
+            if v.in_arena and not v.persistent and first[v] <= phase <= last[v]
         }
         written: dict[str, int] = defaultdict(int)
-        for (_, nbytes), name in places.items():
+        for (_, nbytes), (name, _) in places.items():
             written[name] += nbytes
-        fullest = max(fullest, written, key=lambda w: sum(w.values()))
+        if sum(written.values()) > sum(fullest.values()):
+            fullest = written
+            held = sum(nbytes for (_, nbytes), (_, gradient) in places.items() if gradient)
     return {
+        "threads": program.threads,
         "arena_bytes": program.arena_bytes,
         "packed_weight_bytes": packed,
+        "gradient_bytes": held,
         "fullest": dict(sorted(fullest.items(), key=lambda item: -item[1])),
+    }
+
+
+def _gradients(instructions: Any) -> set[Any]:
+    """What lies in the arena and is read by an update of a parameter of its shape."""
+    return {
+        value.base
+        for item in instructions
+        if item.overwrites and item.outputs[0].parameter is not None
+        for value in item.inputs
+        if value is not None and value.base.in_arena and value.shape == item.outputs[0].shape
     }
 
 

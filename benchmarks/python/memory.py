@@ -5,7 +5,9 @@
 
 Each run is a process of its own, which loads its data from a file. Bounds: the peak of a fit is
 data + arena + parameters x (1 + gradient + state) + 40 MB; an arena is 1.1 times what the backward
-pass must keep. Figures beyond a bound are marked with "!".
+pass must keep, without packed weights and without the gradients that lie there when it is fullest,
+which the first bound counts with the parameters. Figures beyond a bound are marked with "!".
+FASTPROP_NUM_THREADS=1 gives the figures of one thread.
 """
 
 from __future__ import annotations
@@ -102,16 +104,18 @@ def peaks(found: list[Figures]) -> str:
 
 def arenas(found: list[Figures]) -> str:
     """The arena beside what must be kept, in Markdown."""
-    header = ["KB", "kept", "arena", "packed weights", "the rest", "rest ÷ kept", "at its fullest"]
+    header = ["KB", "threads", "kept", "arena", "packed weights", "gradients", "the rest"]
+    header += ["rest ÷ kept", "at its fullest"]
     rows = []
     for f in found:
         own, kept = f["fastprop"], f["kept_bytes"]
-        rest = own["arena_bytes"] - own["packed_weight_bytes"]
+        gradients = min(own["gradient_bytes"], f["parameter_bytes"])
+        rest = own["arena_bytes"] - own["packed_weight_bytes"] - gradients
         mark = " !" if rest > _ARENA_FACTOR * kept else ""
         holds = ", ".join(f"{name} {n / 1e3:.1f}" for name, n in list(own["fullest"].items())[:5])
-        sizes = [kept, own["arena_bytes"], own["packed_weight_bytes"], rest]
+        sizes = [kept, own["arena_bytes"], own["packed_weight_bytes"], gradients, rest]
         kilobytes = [f"{n / 1e3:.1f}" for n in sizes]
-        rows.append([f["work"], *kilobytes, f"{rest / kept:.2f}{mark}", holds])
+        rows.append([f["work"], str(own["threads"]), *kilobytes, f"{rest / kept:.2f}{mark}", holds])
     return _table(header, rows)
 
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/aligned_buffer.h"
 #include "kernels/gemm.h"
 #include "kernels/gemm_tile.h"
 #include "kernels/pack.h"
@@ -28,6 +29,29 @@ GemmEpilogue<T> backward_epilogue(const T* h, const ActivationSpec<T>& f) {
     e.p1 = f.p1;
     e.h = h;
     return e;
+}
+
+/// Bytes of h, and rows of it at least, that are copied at a time where dx overwrites them too
+/// soon.
+constexpr Index kCopyBytes = 1024 * 1024;
+constexpr Index kCopyRows = 256;
+
+template <class T>
+void backward_data(const T* dz, const GemmRight<T>& wt, const T* h, T* dx, Index rows, Index in,
+                   Index out, const ActivationSpec<T>& f) {
+    if (h != dx || gemm_may_overwrite_h<T>(f.kind, rows, in, out)) {
+        gemm<T>({dz, out}, wt, dx, in, rows, in, out, backward_epilogue(h, f));
+        return;
+    }
+    const Index row_bytes = std::max<Index>(in, 1) * Index{sizeof(T)};
+    const Index block = std::min(rows, std::max(kCopyRows, kCopyBytes / row_bytes));
+    for (Index i = 0; i < rows; i += block) {
+        const Index count = std::min(block, rows - i);
+        T* copy = static_cast<T*>(thread_scratch(static_cast<std::size_t>(count * row_bytes), 1));
+        std::copy(h + i * in, h + (i + count) * in, copy);
+        gemm<T>({dz + i * out, out}, wt, dx + i * in, in, count, in, out,
+                backward_epilogue<T>(copy, f));
+    }
 }
 
 /// kPackets packets of columns, all rows.
@@ -76,14 +100,13 @@ void dense_forward_packed(const T* x, const T* wp, const T* b, T* y, T* z, Index
 template <class T>
 void dense_backward_data(const T* dz, const T* w, const T* h, T* dx, Index rows, Index in,
                          Index out, const ActivationSpec<T>& f) {
-    gemm<T>({dz, out}, {w, out, GemmLayout::transposed}, dx, in, rows, in, out,
-            backward_epilogue(h, f));
+    backward_data<T>(dz, {w, out, GemmLayout::transposed}, h, dx, rows, in, out, f);
 }
 
 template <class T>
 void dense_backward_data_packed(const T* dz, const T* wtp, const T* h, T* dx, Index rows, Index in,
                                 Index out, const ActivationSpec<T>& f) {
-    gemm<T>({dz, out}, panels(wtp, out), dx, in, rows, in, out, backward_epilogue(h, f));
+    backward_data<T>(dz, panels(wtp, out), h, dx, rows, in, out, f);
 }
 
 template <class T>

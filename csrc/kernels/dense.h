@@ -29,7 +29,7 @@ template <class T>
 void dense_forward_packed(const T* x, const T* wp, const T* b, T* y, T* z, Index rows, Index in,
                           Index out, const ActivationSpec<T>& f);
 
-/// dx = (dz W^T) * f'(h), f the activation that made x; h null: dx = dz W^T. dx may not overlap h.
+/// dx = (dz W^T) * f'(h), f the activation that made x; h null: dx = dz W^T. dx may be h.
 template <class T>
 void dense_backward_data(const T* dz, const T* w, const T* h, T* dx, Index rows, Index in,
                          Index out, const ActivationSpec<T>& f);

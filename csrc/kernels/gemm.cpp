@@ -124,11 +124,13 @@ public:
         }
     }
 
-private:
     static constexpr Index kWidth = GemmTile<T>::columns;
-    static constexpr Index kRows = GemmTile<T>::rows;
+    /// Longest sum that is finished in registers.
     static constexpr Index kDepth =
         std::min<Index>(kMaxDepth, kPanelBytes / (kWidth * Index{sizeof(T)}));
+
+private:
+    static constexpr Index kRows = GemmTile<T>::rows;
 
     /// Chooses blocks and what is packed.
     void plan() {
@@ -345,6 +347,15 @@ void gemm(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Ind
     }
     Gemm<T>(a, b, c, c_stride, m, n, k, epilogue).run();
 }
+
+template <class T>
+bool gemm_may_overwrite_h(Activation activation, Index m, Index n, Index k) {
+    // Thin products finish their sums in C, and deep ones come back to it.
+    return activation == Activation::relu && m > 1 && n > 1 && k <= Gemm<T>::kDepth;
+}
+
+template bool gemm_may_overwrite_h<float>(Activation, Index, Index, Index);
+template bool gemm_may_overwrite_h<double>(Activation, Index, Index, Index);
 
 template void gemm(const GemmLeft<float>&, const GemmRight<float>&, float*, Index, Index, Index,
                    Index, const GemmEpilogue<float>&);

@@ -48,9 +48,13 @@ struct GemmEpilogue {
 };
 
 /// Writes C [m, n] at `c`, rows `c_stride` apart. C may not overlap A, B or the epilogue's
-/// operands.
+/// operands, but it may be `h` where gemm_may_overwrite_h says so.
 template <class T>
 void gemm(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Index m, Index n,
           Index k, const GemmEpilogue<T>& epilogue = {});
+
+/// Whether C is written once only, with sums that were finished and masked in registers.
+template <class T>
+bool gemm_may_overwrite_h(Activation activation, Index m, Index n, Index k);
 
 }  // namespace fastprop

@@ -6,6 +6,7 @@
 /// Each function computes what it is given room for: a null `row_loss`, `dpred` or `daux` is left
 /// out, and the bits of the others are the same as when everything is asked for at once. Gradients
 /// are scaled by `g_rows[row]`, the derivative of the objective with respect to that row's loss.
+/// `dpred` may be `pred`.
 
 #include <cstdint>
 

@@ -279,6 +279,9 @@ void row_along_lanes(const T* x, const Target& target, const Change& change, Ind
     const PacketOf<T> greatest = S::set(greatest_of(x, classes));
     const bool background = target.has_background();
     T* dx = dpred == nullptr ? nullptr : dpred + row * classes;
+    const bool hits = Target::kHasLabel && target.in_range(row);
+    const T hit = target.hit_of(row);
+    const T hit_logit = hits ? x[target.label(row)] : T(0);  // dx may be x
 
     RowSum<T> sums, totals, dots;
     RowSum<T>::for_packets(0, classes, [&](int k, Index j, Index n) {
@@ -291,12 +294,10 @@ void row_along_lanes(const T* x, const Target& target, const Change& change, Ind
         totals.add(k, q);
         dots.add(k, weighted<T>(q, d));
     });
-    const bool hits = Target::kHasLabel && target.in_range(row);
-    const T hit = target.hit_of(row);
     const T sum = sums.total();
     const T total = totals.total() + hit;
     T dot = dots.total();
-    if (hits && hit != T(0)) dot += hit * (x[target.label(row)] - pk::pfirst(greatest));
+    if (hits && hit != T(0)) dot += hit * (hit_logit - pk::pfirst(greatest));
 
     T slope = T(1);
     if (Change::kChanges || row_loss != nullptr) {

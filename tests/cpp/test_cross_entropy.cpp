@@ -83,6 +83,11 @@ struct Classification {
         run_op(name + "_fused", in_gradient,
                {view(fused.rows, {rows}), view(fused.dpred, {rows, classes})}, {smoothing},
                threads);
+        std::vector<T> place = pred;  // dpred may be pred
+        in_gradient[0] = view(place, {rows, classes});
+        run_op(name + "_fused", in_gradient, {view(fused.rows, {rows}), in_gradient[0]},
+               {smoothing}, threads);
+        EXPECT_TRUE(same_bits(place, fused.dpred));
     }
 
     void expect_definition(bool by_label, double smoothing, const Outputs<T>& got) const {

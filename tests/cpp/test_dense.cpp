@@ -95,13 +95,15 @@ void check_forward(const Layer<T>& l) {
 }
 
 template <class T>
-std::vector<T> backward_data(const Layer<T>& l, Activation kind, bool packed, int threads) {
-    std::vector<T> dx = nan_values<T>(l.rows * l.in);
+std::vector<T> backward_data(const Layer<T>& l, Activation kind, bool packed, int threads,
+                             bool in_place = false) {
+    std::vector<T> dx = in_place ? l.h : nan_values<T>(l.rows * l.in);
     std::vector<TensorView> in = {l.vdz(),
                                   packed ? test::view(l.wtp, {Index(l.wtp.size())}) : l.vw()};
-    if (kind != Activation::identity) in.push_back(l.vh());
-    run_op(packed ? "dense_backward_data_packed" : "dense_backward_data", in,
-           {test::view(dx, {l.rows, l.in})}, {double(kind), 1, 20, double(l.in)}, threads);
+    const TensorView to = test::view(dx, {l.rows, l.in});
+    if (kind != Activation::identity) in.push_back(in_place ? to : l.vh());
+    run_op(packed ? "dense_backward_data_packed" : "dense_backward_data", in, {to},
+           {double(kind), 1, 20, double(l.in)}, threads);
     return dx;
 }
 
@@ -118,6 +120,8 @@ void check_backward_data(const Layer<T>& l) {
         for (const bool packed : {false, true}) {
             for (int threads : {1, 2, 3}) {
                 ASSERT_TRUE(same_bits(f, backward_data(l, kind, packed, threads))) << int(kind);
+                ASSERT_TRUE(same_bits(f, backward_data(l, kind, packed, threads, true)))
+                    << int(kind);
             }
         }
     }
@@ -175,6 +179,8 @@ TYPED_TEST(Dense, SeveralBlocks) {
     check_all<TypeParam>(70, 300, 520);
     check_all<TypeParam>(20, 600, 10);
     check_all<TypeParam>(530, 4, 1);
+    check_all<TypeParam>(700, 400, 3);  // of h, two blocks are copied where dx takes its place
+    check_all<TypeParam>(258, 1100, 515);
 }
 
 TYPED_TEST(Dense, EmptySizes) {

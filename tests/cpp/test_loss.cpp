@@ -174,6 +174,11 @@ void run_forms(const Case& c, const Operands<T>& o, int threads, Outputs<T>& apa
     std::vector<TensorView> all = dpred_of(fused);
     all.insert(all.begin(), view(fused.rows, {o.rows}));
     run_op(c.name + "_fused", o.inputs(c.aux, true), all, c.attrs, threads);
+    std::vector<T> place = o.pred;  // dpred may be pred
+    std::vector<TensorView> in = o.inputs(c.aux, true);
+    in[0] = all[1] = view(place, {o.rows, o.outer, o.last});
+    run_op(c.name + "_fused", in, all, c.attrs, threads);
+    EXPECT_TRUE(same_bits(place, fused.dpred));
 }
 
 /// Row losses by definition, derivatives by central differences.

@@ -49,6 +49,8 @@ class Program:
         scalars: collections.abc.Sequence,
         rows: collections.abc.Sequence,
         guard: typing.SupportsInt | typing.SupportsIndex,
+        chunks: typing.SupportsInt | typing.SupportsIndex = 0,
+        scratch_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
     ) -> None: ...
     def latest(self) -> tuple[int, int]:
         """
@@ -193,6 +195,11 @@ def execute(
 def first_nonfinite(array: numpy.ndarray) -> int:
     """
     Flat index of the first NaN or infinity, or -1 if there is none.
+    """
+
+def flat_views(like: collections.abc.Sequence[numpy.ndarray]) -> list:
+    """
+    Zeroed arrays of the same shapes and dtypes, each on a cache line, one behind the other in one array.
     """
 
 def leaf(array: numpy.ndarray) -> typing.Any:

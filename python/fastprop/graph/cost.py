@@ -15,6 +15,9 @@ _NS_PER_PRODUCT_FLOP = 1 / 60
 _NS_PER_BYTE = 1 / 15
 _NS_PER_INSTRUCTION = 40.0
 _NS_PER_BARRIER = 1000.0
+# One more: between two of them, threads that other work slows down now and then wait for each other.
+# 1 to 30 µs, as measured for 128-(128x16)-10 and 784-512-512-10.
+_NS_PER_FURTHER_BARRIER = 10_000.0
 # What another core wrote has to be fetched. Fitted: 4-64-64-1 took 38 µs on two threads, 18 on one.
 _NS_PER_SHARED_BYTE = 0.3
 
@@ -36,21 +39,32 @@ def choose_threads(schedule: Schedule, capacity: int) -> int:
 def predicted_ns(schedule: Schedule, capacity: int) -> dict[int, float]:
     """Predicted time of a step for every number of threads that the process may use."""
     work = [instruction_ns(item) for item in schedule.instructions]
+    counts = range(1, _core.available_threads() + 1)
+    return {threads: _step_ns(schedule, work, capacity, threads) for threads in counts}
+
+
+def affordable_barriers(schedule: Schedule, capacity: int, threads: int, share: float) -> int:
+    """How many barriers more take at most that share of the predicted time of a step."""
+    work = [instruction_ns(item) for item in schedule.instructions]
+    step = _step_ns(schedule, work, capacity, threads)
+    return int(share * step / (_NS_PER_FURTHER_BARRIER * math.log2(threads)))
+
+
+def _step_ns(schedule: Schedule, work: list[float], capacity: int, threads: int) -> float:
+    if threads == 1:
+        return sum(work)
     shared = sum(
         value.nbytes
         for item in schedule.instructions
         for value, own in item.reads()
         if value.in_arena and not own
     )
-    times = {1: sum(work)}
-    for threads in range(2, _core.available_threads() + 1):
-        time = schedule.barriers * _NS_PER_BARRIER * math.log2(2 * threads)
-        time += shared * _NS_PER_SHARED_BYTE * (threads - 1) / threads
-        for item, ns in zip(schedule.instructions, work, strict=True):
-            extent = {BATCH: capacity, ALONE: 1}.get(item.key, item.key)
-            time += max(ns / min(threads, max(extent, 1)), _NS_PER_INSTRUCTION)
-        times[threads] = time
-    return times
+    time = schedule.barriers * _NS_PER_BARRIER * math.log2(2 * threads)
+    time += shared * _NS_PER_SHARED_BYTE * (threads - 1) / threads
+    for item, ns in zip(schedule.instructions, work, strict=True):
+        extent = {BATCH: capacity, ALONE: 1}.get(item.key, item.key)
+        time += max(ns / min(threads, max(extent, 1)), _NS_PER_INSTRUCTION)
+    return time
 
 
 def instruction_ns(item: Instruction) -> float:

@@ -168,7 +168,7 @@ def fuse_backward_data(instructions: list[Instruction], kept: set[Value]) -> lis
             own = (*item.own, 2)
             replaced[item] = None
             replaced[user] = instruction(
-                "dense_backward_data", [*item.inputs, h], outputs, attrs, own=own
+                "dense_backward_data", [*item.inputs, h], outputs, attrs, own=own, inplace=(2,)
             )
         else:
             replaced[item] = instruction(
@@ -204,7 +204,7 @@ def fuse_penalties(instructions: list[Instruction], kept: set[Value]) -> list[In
                 item.outputs,
                 source.attrs,
                 own=tuple(i for i, own in enumerate(owned) if own),
-                inplace=True,
+                inplace=(2,),
             )
             break
     return _replace(instructions, replaced)
@@ -230,7 +230,7 @@ def fuse_losses(instructions: list[Instruction], kept: set[Value]) -> list[Instr
         outputs = [value.outputs[0], item.outputs[0]]
         replaced[value] = None
         replaced[item] = instruction(
-            f"{name}_fused", item.inputs, outputs, item.attrs, own=item.own
+            f"{name}_fused", item.inputs, outputs, item.attrs, own=item.own, inplace=(0,)
         )
     return _sorted(_replace(instructions, replaced))
 

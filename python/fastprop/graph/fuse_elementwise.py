@@ -254,7 +254,7 @@ class _Emission:
             _attributes(_steps(items, [self._codes[i] for i in steps], places)),
             own=tuple(k for k, base in enumerate(inputs) if base not in shared),
             # Alone, the output is written by the last step, when nothing else is read any more.
-            inplace=len(outputs) == 1,
+            inplace=tuple(range(len(inputs))) if len(outputs) == 1 else (),
         )
 
     def _with_recomputed(self, steps: list[int]) -> list[int]:

@@ -134,7 +134,7 @@ class Instruction:
         own: Positions of the inputs of which a thread reads its own slice only.
         key: How it is sliced; by default as its first output.
         overwrites: It writes memory that held something before (updates, repacking).
-        inplace: The output may take the place of one of the inputs of its shape.
+        inplace: Positions of the inputs whose place the last output may take, if it has their size.
         when: Which of the step's numbers must not be 0, else it is left out; -1: none.
     """
 
@@ -159,7 +159,7 @@ class Instruction:
         own: tuple[int, ...] = (),
         key: int = 0,
         overwrites: bool = False,
-        inplace: bool = False,
+        inplace: tuple[int, ...] = (),
         when: int = -1,
     ) -> None:
         self.name = name

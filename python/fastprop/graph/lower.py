@@ -111,7 +111,7 @@ class Lowering:
                 own=own,
                 key=key,
                 when=when,
-                inplace=tensor.op.inplace,
+                inplace=tuple(range(len(inputs))) if tensor.op.inplace else (),
             )
         )
         self._known[identity] = out

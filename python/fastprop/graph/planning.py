@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from fastprop import _core
+from fastprop.graph.arrange import on_one_thread, with_barriers
+from fastprop.graph.cost import choose_threads
 from fastprop.graph.fuse import fuse
 from fastprop.graph.ir import Instruction, Value
 from fastprop.graph.lower import Lowering
 from fastprop.graph.memory import plan, split_phases
-from fastprop.graph.packing import pack_gradients, pack_weights
-from fastprop.graph.schedule import Schedule, schedule
+from fastprop.graph.packing import pack
+from fastprop.graph.schedule import Schedule, fewest_barriers, step
 from fastprop.graph.strips import Strips, pays, plan_strips, sums_by_chunks
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect
@@ -61,45 +63,50 @@ class StepPlan(NamedTuple):
         prologue: The instructions that pack weights at the start of a run.
         schedule: Those of a step.
         arena_bytes: Memory for all values that the threads share.
+        threads: Size of the team.
         strips: What goes by chunks of the batch.
     """
 
     prologue: list[Instruction]
     schedule: Schedule
     arena_bytes: int
+    threads: int
     strips: Strips
 
 
-def plan_step(lowered: Lowered, capacity: int, *, packed: bool, check_loss: bool) -> StepPlan:
+def plan_step(
+    lowered: Lowered, capacity: int, threads: int | None, *, packed: bool, check_loss: bool
+) -> StepPlan:
     """Plan a step; see :class:`Program` for the arguments."""
     recorded, outputs = lowered.recorded, lowered.outputs
     items = fuse(lowered.instructions, outputs)
     by_chunks = pays(items, capacity)
     if by_chunks:
         items = sums_by_chunks(items, outputs)
-    prologue: list[Instruction] = []
-    if packed:
-        prologue, items = pack_weights(items, capacity)
-    order = schedule(pack_gradients(items), recorded[0] if check_loss else None)
+    guarded = recorded[0] if check_loss else None
     # Recorded scalars keep a place of their own: rank 0 reads them while others go on.
     for value in recorded:
         value.base.persistent = value.base.in_arena
-    persistent = [v for p in prologue for v in p.outputs]
-    persistent += list(dict.fromkeys(v.base for v in recorded if v.base.in_arena))
+    persistent = list(dict.fromkeys(v.base for v in recorded if v.base.in_arena))
+    team = threads or _core.available_threads()
+    if team > 1:
+        prologue, shared = pack(items, capacity, team, weights=packed)
+        given = step(shared, guarded)
+        order = fewest_barriers(given)
+        team = threads or choose_threads(order, capacity)
+    if team == 1:
+        # One thread alone packs blocks as it goes: in cache, and with no copy to keep up to date.
+        # Steps took 5 to 7 % less so; on two threads, which would pack all twice, 0 to 3 % more.
+        prologue, given = [], step(items, guarded)
+        order = fewest_barriers(given) if by_chunks else on_one_thread(given)
+    elif not by_chunks:
+        order = with_barriers(given, order, outputs, capacity, team)
     strips = Strips()
     if by_chunks:
         order, strips = plan_strips(order, outputs, capacity)
-    order = split_phases(order, outputs)
-    return StepPlan(prologue, order, plan(order, persistent, outputs), strips)
-
-
-def keeps_packed(packed: bool, threads: int | None) -> bool:
-    """Whether weights are packed once a run, and after updates.
-
-    One thread alone packs blocks as it goes: in cache, and with no copy to keep up to date. Steps
-    took 5 to 7 % less so; on two threads, which would pack all twice, 0 to 3 % more.
-    """
-    return packed and (threads or _core.available_threads()) > 1
+        order = split_phases(order, outputs)
+    persistent = [v for p in prologue for v in p.outputs] + persistent
+    return StepPlan(prologue, order, plan(order, persistent, outputs), team, strips)
 
 
 def _needs_two_rows(item: Instruction) -> bool:

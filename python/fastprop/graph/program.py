@@ -15,7 +15,7 @@ from fastprop.graph import cost
 from fastprop.graph.assemble import Assembler
 from fastprop.graph.forms import Planned, Plans, form_of, numbered
 from fastprop.graph.ir import BATCH, Instruction, Value
-from fastprop.graph.planning import Lowered, StepPlan, keeps_packed, plan_step
+from fastprop.graph.planning import Lowered, StepPlan, plan_step
 from fastprop.graph.schedule import Schedule
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect
@@ -76,7 +76,7 @@ class Program:
         threads: Size of the team.
         arena_bytes: Memory for all values, packed weights included.
         num_instructions: Instructions in a step.
-        barriers: Times that the threads wait for each other in a step.
+        barriers: Times that the threads wait for each other in a step; 0 if it was planned for one.
         least_rows: Smallest number of rows in a step: 2 for the variance of a batch, else 1.
         step_numbers: As given.
         planned: What it shares with others of its form, if it does.
@@ -104,17 +104,18 @@ class Program:
         self._lowered = Lowered.of(inputs, scalars, rows, effects)
         self.least_rows = self._lowered.least_rows
         self._check_loss = check_loss
-        self._packed = keeps_packed(packed, threads)
+        self._packed = packed
+        self._wanted_threads = threads
         self.planned: Planned | None = None
         self._lower: Callable[[], Lowered]
         if plans is None:
-            self._make(threads)
+            self._make()
             return
         options = (self.capacity, threads, check_loss, self._packed, len(scalars))
         form = form_of(self._lowered.instructions, self._lowered.outputs, options)
         known = plans.find(form.key)
         if known is None or not self._take_over(known, form.arrays):
-            self._make(threads)
+            self._make()
             self.planned = self.share(form.arrays)
             if self.planned is not None:
                 plans.add(form.key, self.planned)
@@ -140,6 +141,7 @@ class Program:
         program.capacity, program.least_rows = planned.capacity, planned.least_rows
         program.step_numbers = planned.step_numbers
         program._check_loss, program._packed = planned.check_loss, planned.packed
+        program._wanted_threads = planned.threads
         program._lower = lower
         return program if program._take_over(planned, arrays) else None
 
@@ -174,8 +176,8 @@ class Program:
             packed=self._packed,
         )
 
-    def _make(self, threads: int | None) -> None:
-        self.threads = threads or cost.choose_threads(self._schedule, self.capacity)
+    def _make(self) -> None:
+        self.threads = self._plan.threads
         self.arena_bytes = self._plan.arena_bytes + self.threads * self._plan.strips.scratch_bytes
         self._buffers = self._build()
 
@@ -187,8 +189,13 @@ class Program:
 
     @cached_property
     def _plan(self) -> StepPlan:
-        check = self._check_loss
-        return plan_step(self._lowered, self.capacity, packed=self._packed, check_loss=check)
+        return plan_step(
+            self._lowered,
+            self.capacity,
+            self._wanted_threads,
+            packed=self._packed,
+            check_loss=self._check_loss,
+        )
 
     @property
     def _schedule(self) -> Schedule:
@@ -210,7 +217,7 @@ class Program:
 
     @property
     def barriers(self) -> int:
-        return self._schedule.barriers
+        return self._schedule.barriers if self._plan.threads > 1 else 0
 
     def _build(self) -> list[NDArray[Any]]:
         """Make the C++ Program; returns the arrays that it works on."""
@@ -348,7 +355,7 @@ class Program:
         for item, item_phase in zip(
             self._schedule.instructions, self._schedule.phases, strict=True
         ):
-            if item_phase != phase:
+            if item_phase != phase and self._plan.threads > 1:
                 lines.append("---- barrier ----")
                 phase = item_phase
             operands = ", ".join("-" if v is None else _shape_text(v) for v in item.inputs)

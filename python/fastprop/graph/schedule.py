@@ -45,8 +45,43 @@ class _Access(NamedTuple):
     key: int
 
 
-def schedule(instructions: list[Instruction], guarded: Value | None = None) -> Schedule:
-    """Order instructions that are given in dependency order.
+class Step(NamedTuple):
+    """Instructions that are to be ordered.
+
+    Attributes:
+        instructions: In dependency order.
+        depends: What each one has to wait for, and whether with a barrier in between.
+        first: What a guarded value needs; it comes before anything is overwritten.
+        guarded: Whether there is such a value.
+    """
+
+    instructions: list[Instruction]
+    depends: list[dict[int, bool]]
+    first: set[int]
+    guarded: bool
+
+    def phases(self, least: list[int]) -> tuple[list[int], int]:
+        """The earliest phase of each, not before its `least` one; and the one in which the guarded
+        value becomes known, before which nothing is overwritten."""
+        phases = earliest_phases(self.depends, least)
+        known = max((phases[i] for i in self.first), default=0)
+        if known == 0:
+            return phases, 0
+        items = zip(self.instructions, least, strict=True)
+        least = [max(known * item.overwrites, phase) for item, phase in items]
+        return earliest_phases(self.depends, least), known
+
+    def arranged(self, order: list[int], phases: list[int]) -> Schedule:
+        """The Schedule of that order, given the phase of each instruction."""
+        items = [self.instructions[i] for i in order]
+        guard = -1
+        if self.guarded:
+            guard = next((i for i, item in enumerate(items) if item.overwrites), len(items))
+        return Schedule(items, [phases[i] for i in order], guard)
+
+
+def step(instructions: list[Instruction], guarded: Value | None = None) -> Step:
+    """What has to be known to order instructions that are given in dependency order.
 
     Args:
         instructions: Of one step.
@@ -59,8 +94,6 @@ def schedule(instructions: list[Instruction], guarded: Value | None = None) -> S
     """
     depends = dependencies(instructions)
     first: set[int] = set()
-    known = 0  # the phase that computes the guarded value
-    phases = earliest_phases(depends, [0] * len(instructions))
     if guarded is not None:
         first = _needed_for(guarded, instructions, depends)
         if any(instructions[i].overwrites for i in first):
@@ -68,23 +101,23 @@ def schedule(instructions: list[Instruction], guarded: Value | None = None) -> S
                 "Program: the loss needs a Parameter or Buffer that the same step has overwritten "
                 "before, so a loss that is not finite could not be held back; use the value itself"
             )
-        known = max((phases[i] for i in first), default=0)
-        phases = earliest_phases(depends, [known * item.overwrites for item in instructions])
-    users: list[list[int]] = [[] for _ in instructions]
-    for i, needed in enumerate(depends):
+    return Step(instructions, depends, first, guarded is not None)
+
+
+def fewest_barriers(step: Step) -> Schedule:
+    """Every instruction in the earliest phase that it can be in."""
+    phases, known = step.phases([0] * len(step.instructions))
+    users: list[list[int]] = [[] for _ in phases]
+    for i, needed in enumerate(step.depends):
         for j in needed:
             users[j].append(i)
     members: list[tuple[list[int], list[int]]] = [
         ([], []) for _ in range(max(phases, default=-1) + 1)
     ]
     for i, phase in enumerate(phases):
-        members[phase][phase == known and i not in first].append(i)
-    order = [i for halves in members for half in halves for i in _chains(half, depends, users)]
-    items = [instructions[i] for i in order]
-    guard = -1
-    if guarded is not None:
-        guard = next((i for i, item in enumerate(items) if item.overwrites), len(items))
-    return Schedule(items, [phases[i] for i in order], guard)
+        members[phase][phase == known and i not in step.first].append(i)
+    order = [i for halves in members for half in halves for i in _chains(half, step.depends, users)]
+    return step.arranged(order, phases)
 
 
 def dependencies(instructions: list[Instruction]) -> list[dict[int, bool]]:

@@ -106,10 +106,13 @@ class _Sum:
         """What makes the parts of one of the items, on top of those before."""
         shape = self.items[0].outputs[0].shape
         parts = Value((1, *shape), self.value.dtype, parts=True, scope=item.outputs[0].scope)
-        inputs = [*item.inputs, *([] if self._parts is None else [self._parts])]
+        before = [] if self._parts is None else [self._parts]
+        inputs = [*item.inputs, *before]
         self._parts = parts
         own = tuple(range(len(inputs)))
-        return instruction(_PARTS[item.name], inputs, [parts], own=own, key=BATCH, inplace=True)
+        return instruction(
+            _PARTS[item.name], inputs, [parts], own=own, key=BATCH, inplace=own[len(item.inputs) :]
+        )
 
     def finish(self) -> list[Instruction]:
         """Add up the parts, and what else there is."""
@@ -118,7 +121,7 @@ class _Sum:
         out = [instruction("sum", [self._parts], [total], {"axes": 1.0})]
         for i, other in enumerate(self.others):
             value = self.value if i + 1 == len(self.others) else self._like()
-            out.append(instruction("add", [total, other], [value], own=(0, 1), inplace=True))
+            out.append(instruction("add", [total, other], [value], own=(0, 1), inplace=(0, 1)))
             total = value
         return out
 

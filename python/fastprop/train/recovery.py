@@ -40,19 +40,29 @@ class _Copy:
     """Parameters and optimizer state as they were."""
 
     def __init__(self, arrays: Sequence[NDArray[Any]], step: int) -> None:
-        self.saved = [a.copy() for a in arrays]
+        # State that is zero still, as in the first copy of a fit, takes no memory.
+        self.saved = [a.copy() if _any_bit(a) else None for a in arrays]
         self.step = step
         self.segments: list[Segment] = []
 
     def renew(self, arrays: Sequence[NDArray[Any]], step: int) -> None:
-        for saved, array in zip(self.saved, arrays, strict=True):
-            np.copyto(saved, array)
+        for i, array in enumerate(arrays):
+            saved = self.saved[i]
+            if saved is None:
+                self.saved[i] = array.copy()
+            else:
+                np.copyto(saved, array)
         self.step = step
         self.segments = []
 
     def restore(self, arrays: Sequence[NDArray[Any]]) -> None:
         for saved, array in zip(self.saved, arrays, strict=True):
-            np.copyto(array, saved)
+            np.copyto(array, 0 if saved is None else saved)
+
+
+def _any_bit(array: NDArray[Any]) -> bool:
+    """Minus zero has one."""
+    return bool(array.reshape(-1).view(f"u{array.itemsize}").any())
 
 
 class Recovery:

@@ -1,0 +1,90 @@
+"""Orders of a step that need less memory than the one with the fewest barriers.
+
+That one leaves all dW to a phase behind all dx, so dz of all layers live at once. Here a step goes
+down the layers once, dW and dx of a layer side by side (see order.py). On one thread, which waits
+for nobody, that costs nothing. Several threads have to wait for each other once a layer, or once
+for a few of them.
+"""
+
+from __future__ import annotations
+
+from fastprop.graph.cost import affordable_barriers
+from fastprop.graph.ir import Value
+from fastprop.graph.memory import SPLIT_BYTES, open_places, peak_bytes, split_phases
+from fastprop.graph.order import by_demand
+from fastprop.graph.schedule import Schedule, Step
+
+BARRIER_SHARE = 0.01
+"""The share of a step's time that these barriers may take."""
+WORTH = 0.03
+"""The share of the memory that they must save."""
+
+
+def on_one_thread(step: Step) -> Schedule:
+    """Every instruction is a phase of its own: memory is free again right after its last reader."""
+    order = by_demand(step.instructions, step.depends, sorted(step.first))
+    positions = [0] * len(order)
+    for position, i in enumerate(order):
+        positions[i] = position
+    return step.arranged(order, positions)
+
+
+def with_barriers(
+    step: Step, fewest: Schedule, kept: list[Value], capacity: int, threads: int
+) -> Schedule:
+    """What needs least memory among the orders whose barriers the step can afford.
+
+    Args:
+        step: What is to be ordered.
+        fewest: The order with the fewest barriers.
+        kept: Values that are read after the last instruction.
+        capacity: Rows of the batch.
+        threads: Size of the team.
+    """
+    best, least = fewest, peak_bytes(fewest, kept)
+    if least < SPLIT_BYTES:
+        return fewest
+    budget = affordable_barriers(fewest, capacity, threads, BARRIER_SHARE)
+    layers = Layers(step)
+    size = 1
+    while size < layers.count:
+        found = layers.grouped(size)
+        more = found.barriers - fewest.barriers
+        if 0 <= more <= budget:
+            found = open_places(found, kept, budget - more)
+            nbytes = peak_bytes(found, kept)
+            if nbytes < (1 - WORTH) * least:
+                best = found
+            break
+        size += 1
+    return split_phases(best, kept)
+
+
+class Layers:
+    """The same order with barriers.
+
+    Args:
+        step: What is to be ordered.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self._order = by_demand(step.instructions, step.depends, sorted(step.first))
+        # In this order a barrier is needed about once a layer.
+        self._phases = [0] * len(self._order)
+        phase = 0
+        for i in self._order:
+            needed = step.depends[i].items()
+            phase = max(phase, *(self._phases[j] + apart for j, apart in needed), 0)
+            self._phases[i] = phase
+
+    @property
+    def count(self) -> int:
+        """Phases if each layer has its own."""
+        return max(self._phases, default=0) + 1
+
+    def grouped(self, size: int) -> Schedule:
+        """With a barrier for every so many layers."""
+        phases, _ = self._step.phases([phase // size for phase in self._phases])
+        order = sorted(self._order, key=phases.__getitem__)
+        return self._step.arranged(order, phases)
