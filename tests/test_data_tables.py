@@ -83,6 +83,7 @@ def test_parquet_columns_of_arrays(tmp_path: Path) -> None:
         (lists, x),
         (pa.array(raw), x),
         (pa.array(raw, pa.binary(6)), x),
+        (pa.array(raw, pa.large_binary()), x),
         (tensor, x.reshape(4, 2, 3)),
     ]:
         found = data.from_parquet(parquet(tmp_path, {"x": column, "y": y}), "y")
@@ -99,6 +100,18 @@ def test_parquet_columns_of_arrays(tmp_path: Path) -> None:
         data.from_arrow(pa.table({"x": ragged, "y": [0, 1]}), "y")
     with pytest.raises(ValueError, match=r"row 1, column 'x' has 1 bytes, row 0 has 2"):
         data.from_arrow(pa.table({"x": [b"ab", b"c"], "y": [0, 1]}), "y")
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(3)])
+def test_bytes_with_missing_values(kind) -> None:
+    """Rows that are left out may leave bytes behind in the column's memory."""
+    column = pa.array([None, b"abc", None, b"def", b"ghi"], kind)
+    table = pa.table({"x": column, "y": np.arange(5)})
+    for part, wanted in [(table, b"abcdefghi"), (table.slice(2), b"defghi")]:
+        kept = data.from_arrow(part, "y", missing="drop")
+        assert kept.x.tobytes() == wanted
+    with pytest.raises(ValueError, match="row 0, column 'x': the value is missing"):
+        data.from_arrow(table, "y")
 
 
 def test_lists_with_missing_values() -> None:

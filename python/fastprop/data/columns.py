@@ -233,8 +233,19 @@ class Column:
     def _bytes(self, array: Any, place: str, rows: Any) -> Array:
         lengths = self._pc.binary_length(array).to_numpy(zero_copy_only=False)
         self._check_lengths(lengths, place, rows, "bytes")
-        flat = np.frombuffer(b"".join(array.to_pylist()), np.uint8)
-        return flat.reshape(len(array), -1)
+        if not len(array):
+            return np.empty((0, 0), np.uint8)
+        # Values of one length lie behind each other, from that of the first row on.
+        width, first = int(lengths[0]), array.offset * int(lengths[0])
+        buffers = array.buffers()
+        if not self._pa.types.is_fixed_size_binary(array.type):
+            large = self._pa.types.is_large_binary(array.type)
+            offsets = np.frombuffer(buffers[1], np.int64 if large else np.int32)
+            first = int(offsets[array.offset])
+        flat = np.zeros(0, np.uint8)
+        if width:
+            flat = np.frombuffer(buffers[-1], np.uint8, len(array) * width, first)
+        return flat.reshape(len(array), width)
 
     def _check_lengths(self, lengths: Array, place: str, rows: Any, what: str) -> None:
         if len(lengths) and np.any(lengths != lengths[0]):

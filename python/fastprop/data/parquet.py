@@ -111,6 +111,8 @@ class ParquetStream(StreamDataset):
         self.block_rows = [None if self._reader.may_drop else rows for _, _, rows in self._groups]
         if not self._groups:
             raise ValueError(f"{where}: there are no rows in {files[0]}")
+        types = load(where, "pyarrow", "table").types
+        self._numbers = sum(_numbers_in(types, schema.field(name).type) for name in self._names)
         starts: dict[int, int] = {}
         self._starts = []
         for file, _, rows in self._groups:
@@ -158,7 +160,7 @@ class ParquetStream(StreamDataset):
         path, first = self._files[number], self._starts[block]
         pa = load(self._layout.where, "pyarrow", "table")
         with self._open(path, self._metadata[number]) as file:
-            rows = max(256, _PIECE_NUMBERS // max(1, len(self._names)))
+            rows = max(256, _PIECE_NUMBERS // self._numbers)
             pieces = file.iter_batches(
                 rows, row_groups=[group], columns=self._names, use_threads=False
             )
@@ -185,3 +187,11 @@ class ParquetStream(StreamDataset):
         dataset = ArrayDataset(*made, feature_names=self._reader.feature_names(made.x))
         dataset.categories = copy.copy(self.categories)
         return dataset
+
+
+def _numbers_in(types: Any, kind: Any) -> int:
+    """Numbers in a value of a column, where its type says that."""
+    kind = getattr(kind, "storage_type", kind)  # of a tensor
+    if types.is_fixed_size_list(kind):
+        return max(1, int(kind.list_size))
+    return max(1, int(kind.byte_width)) if types.is_fixed_size_binary(kind) else 1
