@@ -47,6 +47,7 @@ constexpr std::array<const char*, kSlots> kSlotNames = {"_data", "spec",   "shap
 struct Bound {
     PyTypeObject* spec_type = nullptr;
     PyObject* plans = nullptr;      ///< dict: (op, specs, attributes) -> plan
+    PyObject* specs = nullptr;      ///< dict: a Spec -> the one that stands for all equal ones
     PyObject* make_plan = nullptr;  ///< (op, specs, attrs) -> plan, or the error users see
     PyObject* no_attrs = nullptr;
     PyObject* no_inputs = nullptr;
@@ -56,8 +57,7 @@ struct Bound {
 
 PlanCache plan_cache;
 
-/// A tuple (out, differentiable, attributes, code, view, threads, attrs); see Plan in
-/// graph/plan.py.
+/// Fields of a plan, a tuple; see Plan in graph/plan.py.
 enum PlanField {
     plan_out,
     plan_differentiable,
@@ -67,8 +67,6 @@ enum PlanField {
     plan_threads,
     plan_attrs
 };
-
-bool is_true(PyObject* context_variable) { return value_of(context_variable).ptr() == Py_True; }
 
 /// Parameters and Buffers, subclasses of Tensor, have other values when a Program runs.
 bool is_state(PyObject* tensor) { return Py_TYPE(tensor) != tensor_type; }
@@ -148,12 +146,23 @@ py::object look_up_plan(const Arguments& call) {
     return plan;
 }
 
+/// Gives a Tensor the one object for all Specs equal to its own: new leaves come with their own
+/// ones, which would otherwise fill the table of plans by identity.
+void share_spec(PyObject* tensor) {
+    PyObject* own = slot(tensor, slot_spec);
+    if (PyDict_Size(bound.specs) >= kMaxPlans) PyDict_Clear(bound.specs);
+    PyObject* shared = PyDict_SetDefault(bound.specs, own, own);
+    if (shared == nullptr) throw py::error_already_set();
+    if (shared != own) replace(tensor, slot_spec, shared);
+}
+
 py::object find_plan(const Arguments& call) {
     const PlanCache::Key identity = call.identity();
     if (PyObject* known = plan_cache.find(identity))
         return py::reinterpret_borrow<py::object>(known);
     py::object plan = look_up_plan(call);
-    plan_cache.put(identity, plan.ptr());
+    for (Py_ssize_t i = 0; i < call.count; ++i) share_spec(call.tensors[i]);
+    plan_cache.put(call.identity(), plan.ptr());
     return plan;
 }
 
@@ -248,7 +257,7 @@ py::object apply_to(const Arguments& args) {
     if ((differentiable || state) && !symbolic) symbolic = value_of(modes.trace).ptr() != Py_None;
     if (differentiable) {
         differentiable = PyTuple_GET_ITEM(plan.ptr(), plan_differentiable) == Py_True &&
-                         is_true(modes.grad_enabled);
+                         value_of(modes.grad_enabled).ptr() == Py_True;
     }
     const bool view = PyTuple_GET_ITEM(plan.ptr(), plan_view) == Py_True;
     const py::object value = symbolic ? py::none()
@@ -339,6 +348,7 @@ void bind_tensor(const py::type& tensor, const py::type& spec, const py::dict& p
     if (!PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(spec.ptr()), &PyTuple_Type))
         throw TypeError("bind_tensor: spec is no type of tuples");
     bound.spec_type = reinterpret_cast<PyTypeObject*>(keep(spec));
+    bound.specs = keep(py::dict());
     bound.plans = keep(plans);
     bound.make_plan = keep(make_plan);
     modes.grad_enabled = keep(grad_enabled);

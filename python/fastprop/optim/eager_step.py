@@ -73,7 +73,8 @@ def _numbers(optimizer: Optimizer, due: list[int]) -> list[list[float]]:
     rate = optimizer._rate_now()
     steps = {*map(optimizer._steps.__getitem__, due)}
     if len(optimizer.param_groups) == 1 and len(steps) == 1:
-        return [optimizer.step_scalars(steps.pop(), 1, rate)[0].tolist()] * len(due)
+        (step,) = steps
+        return [optimizer.step_scalars(step, 1, rate)[0].tolist()] * len(due)
     rows: dict[tuple[int, int], list[float]] = {}
     found = []
     for i in due:
