@@ -16,7 +16,7 @@ from fastprop import nn, optim
 from fastprop.graph import planning, strips
 from fastprop.graph.ir import BATCH, Instruction, Value, instruction
 from fastprop.graph.memory import align
-from fastprop.graph.schedule import dependencies, schedule
+from fastprop.graph.schedule import dependencies, fewest_barriers, step
 from fastprop.graph.strips import chunk_rows, plan_strips, sums_by_chunks
 from fastprop.inspect.labels import Labels
 
@@ -288,7 +288,7 @@ def test_products_of_one_parameter_share_their_parts() -> None:
 def test_strips_hold_what_may_go_together_and_memory_of_what_they_alone_use() -> None:
     items, kept = step_of_two_layers()
     loss, y = kept
-    order = schedule(sums_by_chunks(items, kept), loss)
+    order = fewest_barriers(step(sums_by_chunks(items, kept), loss))
     planned, plan = plan_strips(order, kept, CAPACITY)
     assert sorted(map(id, planned.instructions)) == sorted(map(id, order.instructions))
     position = {item: i for i, item in enumerate(planned.instructions)}
