@@ -77,8 +77,9 @@ def test_a_deep_network_needs_a_quarter_of_the_memory(threads: int) -> None:
     x = rng.normal(size=(512, 64)).astype(np.float32)
     y = x[:, :1]
     arenas = []
-    for segments in (0, 11):
-        trainer = fp.Trainer(Deep(64, segments, 64), "mse", optim.SGD(lr=1e-3), threads=threads)
+    for segments in (None, "auto"):
+        model = nn.Sequential(*[nn.Dense(64, 64, "relu") for _ in range(64)], nn.Dense(64, 1))
+        trainer = fp.Trainer(model, "mse", optim.SGD(lr=1e-3), threads=threads, checkpoint=segments)
         trainer.fit(x, y, batch_size=512)
         assert trainer.program is not None
         arenas.append(trainer.program.arena_bytes)

@@ -114,15 +114,16 @@ class _Segment:
         """Derivatives of an output by all inputs that are wanted, in one pass."""
         places = {id(t): t for t in self._inputs}
         trace = current_trace()
-        args, options = self._args, self._options
+        args, options = tuple(self._args), self._options
         if trace is not None:
             # Not before what comes later in the network is done: else its values would be kept.
             waits = [*trace.last_segment, dy]
+            # The batch itself, too: a first segment that is not repeated would be kept as a whole.
+            needed = {**places, **{id(t): t for t in _tensors((args, options))}}
             with grad_mode(True):
-                gated = {key: after(t, waits) for key, t in places.items() if t.symbolic}
-            args = tuple(_replace(a, gated) for a in args)
-            options = {name: _replace(a, gated) for name, a in options.items()}
-            places |= gated
+                gated = {key: after(t, waits) for key, t in needed.items() if t.symbolic}
+            args, options = _replace(args, gated), _replace(options, gated)
+            places |= {key: gated[key] for key in places if key in gated}
         with _random_from(self._random), without_effects(), grad_mode(True):
             result = self._function(*args, **options)
         outputs = [result] if isinstance(result, Tensor) else list(result)
@@ -138,9 +139,20 @@ class _Segment:
         return gradients
 
 
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """The Tensors in arguments."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list | dict):
+        for v in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(v)
+
+
 def _replace(value: Any, gated: dict[int, Tensor]) -> Any:
     if isinstance(value, tuple | list):
         return type(value)(_replace(v, gated) for v in value)
+    if isinstance(value, dict):
+        return {name: _replace(v, gated) for name, v in value.items()}
     return gated.get(id(value), value)
 
 

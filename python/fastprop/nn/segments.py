@@ -19,9 +19,9 @@ def checkpoint_sequential(model: Module, segments: int | str, x: Any) -> Any:
 
     Args:
         model: Modules one after the other.
-        segments: How many; ``"auto"`` makes :math:`\\sqrt{2 n}` of :math:`n` modules: values are
-            kept between segments, values and derivatives within the one that is being repeated,
-            and so these together come to the least.
+        segments: How many; ``"auto"`` makes :math:`\\sqrt{2 n}` of :math:`n` modules, with which
+            the values that live at once come to the least: those between the segments that are
+            still to be repeated, and those within the one that is. So later segments are shorter.
         x: The input.
 
     Raises:
@@ -30,10 +30,22 @@ def checkpoint_sequential(model: Module, segments: int | str, x: Any) -> Any:
     """
     count = check_segments("checkpoint_sequential", model, segments)
     layers = list(model.children())
-    for i in range(count):
-        first, end = (len(layers) * j // count for j in (i, i + 1))
-        x = checkpoint(_run, layers[first:end], x)
+    end = 0
+    for size in _sizes(len(layers), count):
+        end += size
+        x = checkpoint(_run, layers[end - size : end], x)
     return x
+
+
+def _sizes(modules: int, count: int) -> list[int]:
+    """Modules of each segment: while one is repeated, its values and, on several threads, their
+    derivatives live beside the inputs of the segments before it.
+    """
+    sizes = [1] * count
+    for _ in range(modules - count):
+        shortest = min(range(count), key=lambda i: i + 2 * sizes[i])
+        sizes[shortest] += 1
+    return sizes
 
 
 def in_segments(where: str, model: Module, segments: int | str) -> Callable[[Any], Any]:
