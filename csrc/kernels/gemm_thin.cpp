@@ -211,8 +211,10 @@ void shallow(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, 
         const Index rows = std::min(block, m - i);
         for (Index next = 0, j; next < n;) {
             const bool pair = n - next >= 2 * width;
-            // The last packet may overlap the one before: what both hold comes out the same.
-            j = n - next >= width || n < width || panels ? next : n - width;
+            // The last packet may overlap the one before, since what both hold comes out the same,
+            // unless C takes the place of h.
+            const bool overlaps = n - next < width && n > width && !panels && !masked;
+            j = overlaps ? n - width : next;
             const Index at = i * c_stride + j;
             ShallowCall<T> t = {};
             t.a = a.data + i * (a.transposed ? 1 : a.stride);
