@@ -257,7 +257,7 @@ def step_of_two_layers() -> tuple[list[Instruction], list[Value]]:
         instruction("gather_rows", [source], [x], own=(0,)),
         instruction("dense", [x, w, None], [h], own=(0,)),
         instruction("dense", [h, v, None], [y], own=(0,)),
-        instruction("square", [y], [dy], own=(0,), inplace=True),
+        instruction("square", [y], [dy], own=(0,), inplace=(0,)),
         instruction("mean", [dy], [loss], {"axes": 3.0}),
         instruction("dense_backward_data", [dy, v, h], [dh], own=(0, 2)),
     ]
