@@ -24,16 +24,16 @@ from fastprop.graph.schedule import Schedule, dependencies
 LEAST_ROWS = 1024
 """Rows of the batch from which strips pay."""
 LEAST_BYTES = 4 * 2**20
-"""Bytes of narrow arrays that a step writes from which strips pay. On one thread 4-64-64-1 took 0.80
-of the time with 4,096 rows, 0.99 with 1,024; 20-50-50-10 with 2,048 rows 1.07."""
+"""Bytes of narrow arrays that a step writes from which strips pay. On one thread 4-64-64-1 took
+0.80 of the time with 4,096 rows, 0.99 with 1,024; 20-50-50-10 with 2,048 rows 1.07."""
 ROW_BYTES = 256
 """Bytes of a row up to which an array is narrow."""
 WEIGHT_BYTES = 16 * 1024
 """Bytes of other operands up to which reading them again for every chunk costs little."""
 LOCAL_BYTES = 768 * 1024
-"""What a chunk's values may take. Cores have 512 KB to 2 MB of second-level cache, and chunks of few
-rows cost calls: on Zen 3, with 512 KB, a step of 10,000 rows took 18.9 ms with 300 KB a chunk, 17.9
-with 600, 17.5 with 990, and on two threads 10.8, 10.0 and 10.7."""
+"""What a chunk's values may take. Chunks of few rows cost calls: a step of 10,000 rows took 18.9 ms
+with 300 KB a chunk, 17.9 with 600 and 17.5 with 990, on two threads 10.8, 10.0 and 10.7 (Zen 3,
+which has 512 KB of second-level cache)."""
 CHUNK_ROWS = (128, 512)
 """Least and most rows of a chunk."""
 CHUNKS = 16
