@@ -62,11 +62,11 @@ void run_tile(const NarrowCall<T>& call) {
         for (int v = 0; v < kPackets; ++v) acc[i][v] = S::set(T(0));
     }
     if (t.resume) {
+        const T* c = t.c;
         FASTPROP_UNROLL
-        for (int i = 0; i < kRows; ++i) {
+        for (int i = 0; i < kRows; ++i, c += t.c_stride) {
             FASTPROP_UNROLL
-            for (int v = 0; v < kPackets; ++v)
-                acc[i][v] = S::load(t.c + i * t.c_stride + column(v));
+            for (int v = 0; v < kPackets; ++v) acc[i][v] = S::load(c + column(v));
         }
     }
     const T* a = t.a;
@@ -98,21 +98,20 @@ void run_tile(const NarrowCall<T>& call) {
         }
     }
     if (t.mask) {
+        const T* h = t.mask;
         FASTPROP_UNROLL
-        for (int i = 0; i < kRows; ++i) {
+        for (int i = 0; i < kRows; ++i, h += t.c_stride) {
             FASTPROP_UNROLL
-            for (int v = 0; v < kPackets; ++v) {
-                const Packet h = S::load(t.mask + i * t.c_stride + column(v));
-                acc[i][v] = tile::relu_mask<T>(acc[i][v], h);
-            }
+            for (int v = 0; v < kPackets; ++v)
+                acc[i][v] = tile::relu_mask<T>(acc[i][v], S::load(h + column(v)));
         }
     }
     if (t.z) {
+        T* z = t.z;
         FASTPROP_UNROLL
-        for (int i = 0; i < kRows; ++i) {
+        for (int i = 0; i < kRows; ++i, z += t.c_stride) {
             FASTPROP_UNROLL
-            for (int v = 0; v < kPackets; ++v)
-                S::store(t.z + i * t.c_stride + column(v), acc[i][v]);
+            for (int v = 0; v < kPackets; ++v) S::store(z + column(v), acc[i][v]);
         }
     }
     if (t.relu) {
@@ -122,10 +121,11 @@ void run_tile(const NarrowCall<T>& call) {
             for (int v = 0; v < kPackets; ++v) acc[i][v] = tile::relu<T>(acc[i][v]);
         }
     }
+    T* c = t.c;
     FASTPROP_UNROLL
-    for (int i = 0; i < kRows; ++i) {
+    for (int i = 0; i < kRows; ++i, c += t.c_stride) {
         FASTPROP_UNROLL
-        for (int v = 0; v < kPackets; ++v) S::store(t.c + i * t.c_stride + column(v), acc[i][v]);
+        for (int v = 0; v < kPackets; ++v) S::store(c + column(v), acc[i][v]);
     }
 }
 

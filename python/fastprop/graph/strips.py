@@ -31,9 +31,9 @@ ROW_BYTES = 256
 WEIGHT_BYTES = 16 * 1024
 """Bytes of other operands up to which reading them again for every chunk costs little."""
 LOCAL_BYTES = 768 * 1024
-"""What a chunk's values may take. Cores have 512 KB to 2 MB of second-level cache, and chunks of
-few rows cost calls: on Zen 3, with 512 KB, a step of 10,000 rows took 18.9 ms with 300 KB a chunk,
-17.9 with 600, 17.5 with 990, and on two threads 10.8, 10.0 and 10.7."""
+"""What a chunk's values may take. Chunks of few rows cost calls: a step of 10,000 rows took 18.9
+ms with 300 KB a chunk, 17.9 with 600 and 17.5 with 990, on two threads 10.8, 10.0 and 10.7 (Zen 3,
+which has 512 KB of second-level cache)."""
 CHUNK_ROWS = (128, 512)
 """Least and most rows of a chunk."""
 CHUNKS = 16
