@@ -287,7 +287,7 @@ def test_numbers_out_of_range() -> None:
     for name in ("epoch", "first_step", "seed"):
         with pytest.raises(ValueError, match=f"batches: {name} must be"):
             list(data.ArrayDataset(x, y).batches(8, **{name: -1}))
-    with pytest.raises(ValueError, match=r"LBFGS wants all rows .* unknown number .*rows="):
+    with pytest.raises(ValueError, match=r"LBFGS needs all rows .* unknown number .*rows="):
         fp.Trainer(network(3, 4, 1), "mse", "lbfgs").fit(data.from_iterable([(x, y)]))
     known = data.from_iterable([(x, y)], rows=50)
     fp.Trainer(network(3, 4, 1), "mse", "lbfgs").fit(known, batch_size=None, epochs=2)
