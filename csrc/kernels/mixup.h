@@ -11,9 +11,9 @@ namespace fastprop {
 /// larger share loses nothing, and a row keeps the most of itself.
 double mixup_share(const RandomStream& stream, double alpha);
 
-/// How many rows further on the partner of a row is: from 1 to rows - 1, all equally likely; 0 for a
-/// single row. So every two rows of a batch are a pair equally often, as with a random permutation,
-/// whatever order the rows have, and no permutation has to be made or kept.
+/// How many rows further on the partner of a row is: from 1 to rows - 1, all equally likely; 0 for
+/// a single row. So every two rows of a batch are a pair equally often, as with a random
+/// permutation, whatever order the rows have, and no permutation has to be made or kept.
 Index mixup_shift(const RandomStream& stream, Index rows);
 
 /// Rows [first, first + n) of `share` x + (1 - `share`) x', where x' is the batch x[rows, row_size]

@@ -288,8 +288,8 @@ TYPED_TEST(Random, MixupMixesWithTheShiftedBatch) {
             const RandomStream stream{(std::uint64_t{2} << 32) + 1, 3, 4};
             const double share = mixup_share(stream, 0.4);
             for (const int back : {0, 1}) {
-                const Index shift = back ? rows - mixup_shift(stream, rows)
-                                         : mixup_shift(stream, rows);
+                const Index shift =
+                    back ? rows - mixup_shift(stream, rows) : mixup_shift(stream, rows);
                 std::vector<T> wanted(x.size());
                 for (Index i = 0; i < rows; ++i)
                     for (Index j = 0; j < columns; ++j)
