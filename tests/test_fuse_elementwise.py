@@ -12,11 +12,17 @@ from helpers import DTYPES, uniform
 import fastprop as fp
 from fastprop import functional as F
 from fastprop import nn, optim
-from fastprop.graph import fuse
+from fastprop.graph import fuse, planning
 from fastprop.graph.fuse_elementwise import fuse_elementwise
 from fastprop.graph.ir import Instruction, Value, instruction
 
 F32 = np.dtype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _all_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a step goes by chunks depends on how much it writes, and so on what is fused."""
+    monkeypatch.setattr(planning, "pays", lambda items, capacity: False)
 
 
 @pytest.fixture
