@@ -19,6 +19,12 @@ from fastprop.graph.ir import Instruction, Value, instruction
 F32 = np.dtype(np.float32)
 
 
+@pytest.fixture(autouse=True)
+def _all_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a step goes by chunks depends on how much it writes, and so on what is fused."""
+    monkeypatch.setattr(planning, "pays", lambda items, capacity: False)
+
+
 @pytest.fixture
 def apart(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Call it to compile without chains from there on."""
