@@ -30,11 +30,17 @@ def test_never_overrules_the_user() -> None:
     assert settle(ThreadChooser(2, fixed=True), {2: 900e-6, 1: 80e-6}) == 2
 
 
-def test_does_not_try_long_steps_on_one_thread() -> None:
+def test_long_steps_are_compared_once() -> None:
     chooser = ThreadChooser(4, fixed=False)
-    chooser.took(4, 1, 0.2)
-    assert [chooser.next()[0] for _ in range(5)] == [4] * 5
-    assert chooser.step_seconds == 0.2
+    assert settle(chooser, {4: 0.2, 1: 0.7}) == 4
+    assert not chooser.choosing
+
+
+def test_long_steps_of_threads_that_wait_for_cores_are_found_out() -> None:
+    """Their time says nothing about how long a step takes."""
+    chooser = ThreadChooser(2, fixed=False)
+    assert settle(chooser, {2: 0.02, 1: 80e-6}) == 1
+    assert chooser.choosing
 
 
 def test_one_planned_thread_leaves_nothing_to_choose() -> None:

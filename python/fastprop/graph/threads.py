@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 0.002  # steps that are timed to compare, together
 _SOONEST_SECONDS = 0.5  # until the other number is tried again
 _COST_SHARE = 50.0  # trying takes at most a fiftieth of the time
-# Steps this long pay their barriers many times over; trying them on one thread would cost much.
+# Steps this long on one thread pay their barriers many times over: they need no further look.
 _LONG_STEP_SECONDS = 0.005
 # What more threads must gain: a short comparison errs by some percent, one thread never waits.
 _LEAST_GAIN = 0.05
@@ -99,8 +99,6 @@ class ThreadChooser:
         step_seconds = seconds / steps
         first = not self._warm  # it starts threads and touches memory: too slow to compare with
         self._warm = True
-        if step_seconds > _LONG_STEP_SECONDS:
-            self.choosing, self.best = False, self._planned
         if first or not self.choosing:
             self.step_seconds = step_seconds
             return
@@ -109,6 +107,8 @@ class ThreadChooser:
         many, one = self._seconds.get(self._planned), self._seconds.get(1)
         if many is not None and one is not None:
             self.best = self._planned if many < (1.0 - _LEAST_GAIN) * one else 1
+            # A step that is long on several threads alone may be one that waits for its cores.
+            self.choosing = self.best == 1 or one <= _LONG_STEP_SECONDS
         else:
             self.best = threads
         self.step_seconds = self._seconds[self.best]
