@@ -9,7 +9,8 @@ from numpy.typing import DTypeLike
 
 from fastprop.data.array_dataset import ArrayDataset
 from fastprop.data.extras import load
-from fastprop.data.tables import Categories, Layout, in_memory
+from fastprop.data.table_arguments import Categories
+from fastprop.data.tables import Layout, in_memory
 from fastprop.registry import type_name
 
 

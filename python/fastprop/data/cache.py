@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,9 +25,13 @@ _RECORD = "cache.json"
 
 def cached(dataset: StreamDataset, folder: str | os.PathLike[str] | None) -> ArrayStream:
     """The rows of a stream in memory-mapped files; see :meth:`StreamDataset.cache`."""
+    import shutil
+    import tempfile
+
     from fastprop.data.array_dataset import ArrayDataset, ArrayStream
 
     temporary = folder is None
+
     with _writing(folder or tempfile.gettempdir()):
         place = Path(tempfile.mkdtemp(prefix="fastprop-")) if folder is None else Path(folder)
     try:

@@ -16,7 +16,8 @@ from fastprop.data.extras import load
 from fastprop.data.kept import KEEP_BYTES, KeptBlocks, check_keep_bytes
 from fastprop.data.paths import Paths, files_of, stamp
 from fastprop.data.stream import StreamDataset
-from fastprop.data.tables import Categories, Layout, TableReader, in_memory
+from fastprop.data.table_arguments import Categories
+from fastprop.data.tables import Layout, TableReader, in_memory
 
 _BLOCK_BYTES = 1 << 20  # text that is parsed at once
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from fastprop.data.extras import load
 
@@ -41,6 +40,8 @@ def fetch(
     pooch = load(where, "pooch", "data")
     if not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise ValueError(f"{where}: sha256 must be 64 hexadecimal digits, got {sha256!r}")
+    from urllib.parse import unquote, urlsplit
+
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError(

@@ -15,7 +15,8 @@ from fastprop.data.extras import load
 from fastprop.data.kept import KEEP_BYTES, KeptBlocks, check_keep_bytes
 from fastprop.data.paths import Paths, files_of, stamp
 from fastprop.data.stream import StreamDataset
-from fastprop.data.tables import Categories, Layout, TableReader, collect, find_categories
+from fastprop.data.table_arguments import Categories
+from fastprop.data.tables import Layout, TableReader, collect, find_categories
 
 # Numbers that are decoded at once, 16 MB of float32. A column of a piece costs about 10 µs, however
 # long it is: with an eighth of that, 784 columns took 2.6 times as long.

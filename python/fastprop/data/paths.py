@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +32,8 @@ def files_of(where: str, paths: Paths, ending: str) -> list[Path]:
 def stamp(files: Sequence[Path], *arguments: object) -> str:
     """A text that is another one for other files, or for arguments that print differently."""
     stats = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    import hashlib  # loads OpenSSL, which takes milliseconds of every start
+
     return hashlib.sha256(repr((stats, arguments)).encode()).hexdigest()
 
 

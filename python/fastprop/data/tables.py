@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,15 @@ from fastprop.data.array_dataset import ArrayDataset
 from fastprop.data.batch import Batch
 from fastprop.data.columns import Column
 from fastprop.data.extras import load
-from fastprop.registry import type_name
+from fastprop.data.table_arguments import (
+    Categories,
+    category_values,
+    column_names,
+    listed,
+    missing_values,
+)
 
 Array = NDArray[Any]
-Categories = Mapping[str, Sequence[Any]] | Sequence[str]
 
 
 class Layout:
@@ -47,17 +52,21 @@ class Layout:
     ) -> None:
         self.where = where
         self.single_target = isinstance(target, str)
-        self.targets = _names(where, "target", [target] if isinstance(target, str) else target)
-        self.columns = None if columns is None else _names(where, "columns", columns)
-        self.weight = _names(
+        self.targets = column_names(
+            where, "target", [target] if isinstance(target, str) else target
+        )
+        self.columns = None if columns is None else column_names(where, "columns", columns)
+        self.weight = column_names(
             where, "sample_weight", [] if sample_weight is None else [sample_weight]
         )
-        self.categories = _categories(where, categories)
-        self.missing = _missing(where, missing)
+        self.categories = category_values(where, categories)
+        self.missing = missing_values(where, missing)
         self.dtype = None if dtype is None else np.dtype(dtype)
         both = {*self.targets, *self.weight} & set(self.columns or ())
         if both:
-            raise ValueError(f"{where}: {_list(sorted(both))} cannot be input and target or weight")
+            raise ValueError(
+                f"{where}: {listed(sorted(both))} cannot be input and target or weight"
+            )
         if self.columns == []:
             raise ValueError(f"{where}: columns is empty, expected at least one input")
 
@@ -88,7 +97,7 @@ class Layout:
         if inputs is None:
             inputs = [name for name in there if name not in special]
         if not inputs:
-            raise ValueError(f"{self.where}: {place} has no column but {_list(special)}")
+            raise ValueError(f"{self.where}: {place} has no column but {listed(special)}")
         wanted = [*inputs, *special]
         for name in [*wanted, *self.categories, *self.missing]:
             if name is None or name in there:
@@ -101,7 +110,7 @@ class Layout:
             if other and self.where == "from_csv":
                 hint = f"; is it delimiter={other[0]!r}?"
             raise ValueError(
-                f"{self.where}: {place} has no column {name!r}{hint} There are: {_list(there)}"
+                f"{self.where}: {place} has no column {name!r}{hint} There are: {listed(there)}"
             )
         for name in wanted:
             if list(there).count(name) > 1:
@@ -350,58 +359,3 @@ def _side_by_side(parts: list[Array], dtype: np.dtype[Any] | None) -> Array:
         made[:, at : at + part.shape[1]] = part
         at += part.shape[1]
     return made
-
-
-# -- arguments ---------------------------------------------------------------------------------
-
-
-def _names(where: str, argument: str, given: Any) -> list[str]:
-    names = [] if given is None else given
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"{where}: {argument} must be names of columns, got {given!r}")
-    names = list(names)
-    if len(set(names)) < len(names):
-        raise ValueError(f"{where}: {argument} has a name twice: {_list(names)}")
-    return names
-
-
-def _categories(where: str, given: Categories) -> dict[str, Sequence[Any] | None]:
-    if isinstance(given, Mapping):
-        for name, values in given.items():
-            if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
-                raise TypeError(
-                    f"{where}: categories[{name!r}] must be a list of values, got "
-                    f"{type_name(values)}"
-                )
-            if len(set(values)) < len(values) or not len(values):
-                raise ValueError(
-                    f"{where}: categories[{name!r}] must be different values, got {values}"
-                )
-        return {name: tuple(values) for name, values in given.items()}
-    return dict.fromkeys(_names(where, "categories", given))
-
-
-def _missing(where: str, given: Any) -> dict[Any, Any]:
-    """By column; ``None`` stands for all others."""
-    if isinstance(given, Mapping):
-        return {
-            name: _policy(where, f"missing[{name!r}]", value, True) for name, value in given.items()
-        }
-    return {None: _policy(where, "missing", given, False)}
-
-
-def _policy(where: str, argument: str, value: Any, text: bool) -> Any:
-    if isinstance(value, str):
-        if value in ("error", "drop") or text:
-            return value
-        raise ValueError(f"{where}: {argument} must be 'error', 'drop' or a number, got {value!r}")
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
-        raise TypeError(f"{where}: {argument} must be 'error', 'drop' or a number, got {value!r}")
-    if not np.isfinite(value):
-        raise ValueError(f"{where}: {argument} must be finite, got {value}")
-    return int(value) if float(value).is_integer() else float(value)
-
-
-def _list(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:20]))
-    return f"{shown} … ({len(names)} in all)" if len(names) > 20 else shown
