@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastprop.graph.autodiff import topological_order
 from fastprop.graph.ir import ALONE, Instruction, Value, instruction
-from fastprop.graph.op import Op, kernel_attributes
+from fastprop.graph.op import Op, encode, kernel_attributes
 from fastprop.graph.ops_shape import AFTER
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.tensor import Tensor
@@ -95,7 +95,8 @@ class Lowering:
         # The spec is part of the identity: broadcast_to and cast have no other attribute.
         versions = (self._versions.get(v.base, 0) for v in inputs)
         when = -1 if tensor.scope is None else tensor.scope.when
-        identity = (tensor.op.name, when, tensor.spec, *map(id, inputs), *versions, *attrs.values())
+        numbers = encode(attrs.values())
+        identity = (tensor.op.name, when, tensor.spec, *map(id, inputs), *versions, numbers)
         known = self._known.get(identity)
         if known is not None:
             return known

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastprop.graph.autodiff import topological_order
-from fastprop.graph.op import Spec, is_grad_enabled, kernel_attributes, now
+from fastprop.graph.op import Spec, encode, is_grad_enabled, kernel_attributes, now
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect, Trace, no_value, tracing
@@ -134,11 +134,11 @@ class _Print:
             inputs = tuple(self._name(t) for t in item.inputs)
             if isinstance(item, Effect):
                 made = tuple(map(self._output, item.outputs))
-                lines.append((item.name, inputs, made, tuple(item.attrs.items())))
+                lines.append((item.name, inputs, made, encode(item.attrs.values())))
             else:
                 assert item.op is not None
-                attrs = () if item.op.view else kernel_attributes(item.op, item.attrs).values()
-                lines.append((item.op.name, inputs, _look(item), *attrs))
+                attrs = {} if item.op.view else kernel_attributes(item.op, item.attrs)
+                lines.append((item.op.name, inputs, _look(item), encode(attrs.values())))
                 self._names[id(item)] = len(lines)
         return (*lines, tuple(map(self._name, wanted)), tuple(map(id, capture.trace.numbers)))
 
