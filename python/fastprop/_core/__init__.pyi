@@ -216,6 +216,11 @@ def machine_speed(
     Floating-point operations and bytes a second that `threads` threads reach together now: multiply-adds in registers, and y = x + 3 z over arrays of `bytes` in all.
     """
 
+def mark_changed(tensors: list) -> None:
+    """
+    Note that the data of Tensors were written to: graphs that used them are out of date.
+    """
+
 def now() -> int:
     """
     The next number of the clock that orders results and changes of what they came from.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop import _core
 from fastprop.data import Dataset
 from fastprop.data.windows import Reading
 from fastprop.graph import anomaly
@@ -282,6 +283,8 @@ class EpochRunner:
             if runs > runs_before and self._traced.in_one_call:
                 self._optimizer.steps = segment.step + steps
             raise
+        finally:
+            _core.mark_changed(self._optimizer.parameters)
         self.seconds += result.seconds
         return result
 

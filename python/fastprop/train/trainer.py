@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprop import optim
+from fastprop import _core, optim
 from fastprop.graph import anomaly
 from fastprop.graph.storage import flatten
 from fastprop.nn import Module
@@ -327,6 +327,7 @@ class Trainer(Diagnostics):
         numbers = optimizer.step_scalars(step, 1)
         result = traced.run(data.sources, rows, rows, numbers, step, self.seed)
         optimizer.steps = step + result.steps_done
+        _core.mark_changed(optimizer.parameters)
         if result.stopped == "done":
             return result.values.item(0)
         if result.stopped == "interrupt":
