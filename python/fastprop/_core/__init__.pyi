@@ -224,6 +224,8 @@ def machine_speed(
 def mark_changed(tensors: list) -> None:
     """
     Note that the data of Tensors were written to: graphs that used them are out of date.
+    """
+
 def multiply_add_peak(threads: typing.SupportsInt | typing.SupportsIndex) -> float:
     """
     float32 operations a second that `threads` threads reach together now, in registers.
