@@ -46,7 +46,9 @@ class Variant:
         self._executable = Executable(capture, threads)
         self.program = self._executable.program
         results = capture.results if capture.recorded else []
-        self._history = History(name, capture, results, capture.trace.effects, threads)
+        self._history = History(name, capture, results, capture.trace.effects, threads, saves=True)
+        self._threads = threads
+        self._saving = False
         self._name = name
         self._capture = capture
         self._look()
@@ -76,6 +78,8 @@ class Variant:
     def run(self, call: Call) -> Any:
         """Run the Program, and do what the function does to Tensors outside it."""
         capture = self._capture
+        if self._history.saved and not self._saving:
+            self._save()
         gradients = capture.trace.gradients.values()
         for gradient in gradients:
             self._check(gradient)
@@ -92,6 +96,17 @@ class Variant:
             self._history.connect(values, call)
         results = (values.get(id(t), t) for t in capture.results)
         return put_together(capture.structure, results)
+
+    def _save(self) -> None:
+        """Somebody differentiates the results: from now on a call keeps what that needs."""
+        self._saving = True
+        history = self._history
+        self._executable = (
+            Executable(self._capture, self._threads, history.saved)
+            if self._capture.trace.effects
+            else history.saver
+        )
+        self.program = self._executable.program
 
     def _check(self, gradient: Gradient) -> None:
         """A gradient from before would have to be added to the one that an optimizer uses."""
