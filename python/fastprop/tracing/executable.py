@@ -27,7 +27,6 @@ class Call(NamedTuple):
         rows: Of the batch.
         seed: Of whatever is random.
         number: Of the call, which makes random numbers new ones.
-        saved: What it has kept for its derivatives.
     """
 
     leaves: Sequence[Any]
@@ -35,6 +34,17 @@ class Call(NamedTuple):
     rows: int
     seed: int
     number: int
+
+
+class Values(NamedTuple):
+    """What a run has given.
+
+    Attributes:
+        wanted: By the id of the symbolic Tensor.
+        saved: Arrays for derivatives, if it was asked for them.
+    """
+
+    wanted: dict[int, Tensor]
     saved: Sequence[Array] = ()
 
 
@@ -60,20 +70,26 @@ class Executable:
         effects: bool = True,
     ) -> None:
         # A run records numbers, stores rows, and writes everything else into arrays of its own.
-        self._scalars: list[Tensor] = []
-        self._rows: list[Tensor] = []
-        self._arrays: list[Tensor] = []
+        scalars: list[Tensor] = []
+        rows: list[Tensor] = []
+        arrays: list[Tensor] = []
         for tensor in dict.fromkeys([*graph.wanted, *saved]):
             number = tensor.ndim == 0 and tensor.dtype.kind == "f"
-            kind = self._scalars if number else self._rows if tensor.batched else self._arrays
-            kind.append(tensor)
-        given = [t for t in self._arrays if t.size]
+            (scalars if number else rows if tensor.batched else arrays).append(tensor)
+        arrays.sort(key=lambda t: not t.size)  # those without memory come last: no run takes them
+        given = [t for t in arrays if t.size]
         places = [Tensor.placeholder(t.shape, t.dtype) for t in given]
+        self._scalars = [t.dtype for t in scalars]
+        self._looks = [(t.shape, t.dtype) for t in arrays]
+        self._given = len(given)
+        positions = {id(t): i for i, t in enumerate([*scalars, *rows, *arrays])}
+        self._wanted = [(id(t), positions[id(t)]) for t in dict.fromkeys(graph.wanted)]
+        self._saved = [positions[id(t)] for t in saved]
         overwritten = graph.trace.effects if effects else []
         self.program = Program(
             [*graph.placeholders, *places],
-            self._scalars,
-            self._rows,
+            scalars,
+            rows,
             [*overwritten, *(_copy(t, place) for t, place in zip(given, places, strict=True))],
             step_numbers=graph.trace.width if effects else 0,
             threads=threads,
@@ -83,26 +99,33 @@ class Executable:
         outputs = [o for e in overwritten for o in e.outputs]
         self._changed = list({id(o): o for o in outputs if isinstance(o, Tensor)}.values())
 
-    def run(self, call: Call, numbers: NDArray[np.float64] | None = None) -> dict[int, Tensor]:
-        """What the Program computes, by the id of the symbolic Tensor."""
-        arrays = [np.empty(t.shape, t.dtype) for t in self._arrays]
-        sources = [*call.arrays, *(array for array in arrays if array.size)]
-        result = self._chooser.run(
-            self.program, sources, call.rows, call.rows, numbers, call.number, call.seed
-        )
+    def run(
+        self, call: Call, more: Sequence[Array] = (), numbers: NDArray[np.float64] | None = None
+    ) -> Values:
+        """What the Program computes.
+
+        Args:
+            call: What from.
+            more: Arrays that the graph takes beside those of the call.
+            numbers: Of the optimizers' steps.
+        """
+        program, chooser = self.program, self._chooser
+        arrays = [np.empty(shape, dtype) for shape, dtype in self._looks]
+        sources = [*call.arrays, *more, *arrays[: self._given]]
+        rows = call.rows
+        if chooser.choosing:
+            result = chooser.run(program, sources, rows, rows, numbers, call.number, call.seed)
+        else:
+            result = program.run(sources, rows, rows, numbers, call.number, call.seed)
         if result.stopped == "interrupt":
             raise result.error or KeyboardInterrupt
         for tensor in self._changed:
             tensor.mark_changed()
-        values: dict[int, Tensor] = {}
-        for i, tensor in enumerate(self._scalars):
-            number = np.asarray(result.values[0, i], dtype=tensor.dtype)
-            values[id(tensor)] = constant_array(number)
-        for tensor, array in zip(self._rows, result.rows, strict=True):
-            values[id(tensor)] = constant_array(array)
-        for tensor, array in zip(self._arrays, arrays, strict=True):
-            values[id(tensor)] = constant_array(array)
-        return values
+        found = [np.asarray(result.values[0, i], dtype=d) for i, d in enumerate(self._scalars)]
+        found += result.rows
+        found += arrays
+        wanted = {name: constant_array(found[i]) for name, i in self._wanted}
+        return Values(wanted, [found[i] for i in self._saved])
 
 
 def _copy(tensor: Tensor, place: Tensor) -> Effect:

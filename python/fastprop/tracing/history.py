@@ -104,26 +104,27 @@ class History:
     def __bool__(self) -> bool:
         return bool(self._results or self._freed or self._late)
 
-    def connect(self, values: dict[int, Tensor], call: Call) -> None:
-        """Let the values of results remember the call."""
+    def connect(
+        self, values: dict[int, Tensor], call: Call, saved: Sequence[np.ndarray[Any, Any]]
+    ) -> None:
+        """Let the values of results remember the call, and what it has saved."""
         for result in self._freed:
             values[id(result)].attrs = self._no_history
         for result in self._late:
             _remember(values[id(result)], self._refusal, (), {})
         if not self._results:
             return
-        if self.saved and id(self.saved[0]) in values:
-            call = call._replace(saved=_arrays(values, self.saved))
         inputs = tuple(
             source if at is None else call.leaves[at]
             for source, at in zip(self._sources, self._arguments, strict=True)
         )
         if len(self._results) == 1:
-            _remember(values[id(self._results[0])], self._op, inputs, {"call": call})
+            result = values[id(self._results[0])]
+            _remember(result, self._op, inputs, {"call": call, "saved": saved})
             return
         node = Tensor.__new__(Tensor)
         node._set(_NOTHING, Spec(_NOTHING.shape, _NOTHING.dtype), True)
-        _remember(node, self._op, inputs, {"call": call})
+        _remember(node, self._op, inputs, {"call": call, "saved": saved})
         for i, result in enumerate(self._results):
             _remember(values[id(result)], _RESULT, (node,), {"index": i})
 
@@ -154,9 +155,10 @@ class History:
                 self._derivatives.pop(next(iter(self._derivatives)))
             self._derivatives[key] = derivative
         call: Call = y.attrs["call"]
-        if derivative.resumes and not call.saved:  # it was made before anybody had differentiated
-            call = call._replace(saved=_arrays(self.saver.run(call), self.saved))
-        return derivative(y, call, [d for _, d in given])
+        saved = y.attrs["saved"] if derivative.resumes else ()
+        if derivative.resumes and not saved:  # it was made before anybody had differentiated
+            saved = self.saver.run(call).saved
+        return derivative(y, call, saved, [d for _, d in given])
 
     @property
     def saver(self) -> Executable:
@@ -272,7 +274,13 @@ class Derivative:
         gradients = pullback.tensors if pullback.recorded else []
         self._history = History(name, pullback, gradients, overwritten, threads)
 
-    def __call__(self, y: Tensor, call: Call, given: Sequence[Tensor]) -> list[Any]:
+    def __call__(
+        self,
+        y: Tensor,
+        call: Call,
+        saved: Sequence[np.ndarray[Any, Any]],
+        given: Sequence[Tensor],
+    ) -> list[Any]:
         """The derivatives, from those by the results of the call that made `y`."""
         for tensor in (*self._reads, *call.leaves):
             if isinstance(tensor, Tensor) and tensor.time > y.time:
@@ -287,17 +295,11 @@ class Derivative:
                     "convert one with astype"
                 )
         arrays = [as_supported_array(self._name, d._data) for d in given]
-        saved = call.saved if self.resumes else ()
-        leaves, arrays = [*call.leaves, *given], [*call.arrays, *arrays, *saved]
-        call = call._replace(leaves=leaves, arrays=arrays, saved=())
-        values = self._executable.run(call)
+        values, _ = self._executable.run(call, [*arrays, *saved])
         if self._history:
-            self._history.connect(values, call)
+            call = call._replace(leaves=[*call.leaves, *given], arrays=[*call.arrays, *arrays])
+            self._history.connect(values, call, ())
         return [values.get(id(g), g) for g in self._gradients]
-
-
-def _arrays(values: dict[int, Tensor], tensors: Sequence[Tensor]) -> list[np.ndarray[Any, Any]]:
-    return [values[id(t)].data for t in tensors]
 
 
 def _remember(tensor: Tensor, op: Op, inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> None:
