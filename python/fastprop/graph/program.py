@@ -14,7 +14,7 @@ from fastprop import _core
 from fastprop.graph import cost
 from fastprop.graph.assemble import Assembler
 from fastprop.graph.forms import Planned, Plans, form_of, numbered
-from fastprop.graph.ir import BATCH, Instruction, Value
+from fastprop.graph.ir import BATCH, Instruction
 from fastprop.graph.planning import Lowered, StepPlan, plan_step
 from fastprop.graph.schedule import Schedule
 from fastprop.graph.tensor import Tensor
