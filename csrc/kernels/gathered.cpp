@@ -33,24 +33,21 @@ void forward_group(const GatheredRows<T>& x, Index i, const T* w, T* y, Index ro
     gemv_rows<T, kGroups>(from, w, 1, y + i, rows - i, x.columns, LinesAhead<T, count>{later});
 }
 
-/// dw += x^T dz for kRows rows, element by element and row after row; `first`: dw holds nothing yet.
+/// dw += x^T dz for kRows rows, element by element and row after row; `first`: dw holds nothing
+/// yet.
 template <class T, int kRows>
-void add_rows(const GatheredRows<T>& x, Index i, const T* dz, T* dw, Index rows, Range slice,
-              bool first) {
+void add_rows(const GatheredRows<T>& x, Index i, const T* dz, T* dw, Range slice, bool first) {
     using S = Simd<T>;
     using Packet = typename S::Packet;
-    const T *from[kRows], *later[kRows];
+    const T* from[kRows];
     Packet right[kRows];
     FASTPROP_UNROLL
     for (int r = 0; r < kRows; ++r) {
         from[r] = x[i + r];
-        later[r] = x[std::min(i + r + kRows, rows - 1)];
         right[r] = S::set(dz[i + r]);
     }
-    const LinesAhead<T, kRows> ahead{later};
     Index j = slice.begin;
     for (; j + S::width <= slice.end; j += S::width) {
-        ahead(j - slice.begin);
         Packet sum = first ? S::set(T(0)) : S::load(dw + j);
         FASTPROP_UNROLL
         for (int r = 0; r < kRows; ++r) sum = pk::pmadd(S::load(from[r] + j), right[r], sum);
@@ -59,8 +56,7 @@ void add_rows(const GatheredRows<T>& x, Index i, const T* dz, T* dw, Index rows,
     if (j == slice.end) return;
     const Index n = slice.end - j;
     Packet sum = first ? S::set(T(0)) : S::load_partial(dw + j, n);
-    for (int r = 0; r < kRows; ++r)
-        sum = pk::pmadd(S::load_partial(from[r] + j, n), right[r], sum);
+    for (int r = 0; r < kRows; ++r) sum = pk::pmadd(S::load_partial(from[r] + j, n), right[r], sum);
     S::store_partial(dw + j, sum, n);
 }
 
@@ -98,15 +94,15 @@ void dense_backward_weights_gathered(const GatheredRows<T>& x, const T* dz, T* d
         return;
     }
     Index i = 0;
-    for (; i + block <= rows; i += block) add_rows<T, block>(x, i, dz, dw, rows, slice, i == 0);
-    for (; i < rows; ++i) add_rows<T, 1>(x, i, dz, dw, rows, slice, i == 0);
+    for (; i + block <= rows; i += block) add_rows<T, block>(x, i, dz, dw, slice, i == 0);
+    for (; i < rows; ++i) add_rows<T, 1>(x, i, dz, dw, slice, i == 0);
 }
 
-#define FASTPROP_GATHERED(T)                                                               \
-    template void dense_forward_gathered(const GatheredRows<T>&, const T*, const T*, T*,   \
-                                         T*, Index, const ActivationSpec<T>&);             \
-    template void dense_backward_weights_gathered(const GatheredRows<T>&, const T*, T*,    \
-                                                  Index, Range);
+#define FASTPROP_GATHERED(T)                                                                   \
+    template void dense_forward_gathered(const GatheredRows<T>&, const T*, const T*, T*, T*,   \
+                                         Index, const ActivationSpec<T>&);                     \
+    template void dense_backward_weights_gathered(const GatheredRows<T>&, const T*, T*, Index, \
+                                                  Range);
 FASTPROP_GATHERED(float)
 FASTPROP_GATHERED(double)
 #undef FASTPROP_GATHERED

@@ -28,7 +28,7 @@ LOSSES = (
     "cross_entropy",
     "cross_entropy_probs",
 )
-LEAST_ROW_BYTES = 256
+LEAST_ROW_BYTES = 1024
 """Bytes of a row from which a layer of one column reads it where it lies."""
 _GATHERED = {
     "dense": "dense_gathered",
