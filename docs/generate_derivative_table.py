@@ -42,7 +42,7 @@ EXAMPLES: dict[str, Example] = {
     "broadcast_mean": ("x", [(1, 3)], {"shape": MATRIX, "batched": False}),
     **{
         name: ("x", [MATRIX], {"axes": 2, "keepdims": True})
-        for name in ("sum", "mean", "max", "min")
+        for name in ("sum", "sum_squares", "mean", "max", "min")
     },
     "where": ("c x y", [MATRIX] * 3, {}),
     "slice": ("x", [MATRIX], _PART),
