@@ -10,8 +10,8 @@ from helpers import DTYPES, assert_close, derivatives, torch, torch_derivatives,
 from op_cases import CASES, Case
 
 import fastprop as fp
+from fastprop import Tensor
 from fastprop import functional as F
-from fastprop.graph import Tensor
 from fastprop.graph.op import OPS
 
 needs_torch = pytest.mark.skipif(torch is None, reason="PyTorch is not installed")

@@ -221,6 +221,11 @@ def machine_speed(
     Floating-point operations and bytes a second that `threads` threads reach together now: multiply-adds in registers, and y = x + 3 z over arrays of `bytes` in all.
     """
 
+def mark_changed(tensors: list) -> None:
+    """
+    Note that the data of Tensors were written to: graphs that used them are out of date.
+    """
+
 def multiply_add_peak(threads: typing.SupportsInt | typing.SupportsIndex) -> float:
     """
     float32 operations a second that `threads` threads reach together now, in registers.
