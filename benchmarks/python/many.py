@@ -21,6 +21,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,16 @@ from numpy.typing import NDArray
 
 import fastprop as fp
 from fastprop import _core, nn, optim
+from fastprop.inspect.turns import Turn
+
+from . import placement
+from .placement import remark, turns_on
+from .pool import usable_cpus
 
 WIDTHS = (10, 32, 32, 1)
 ROWS, EPOCHS, BATCH, RATE = 1000, 20, 32, 1e-3
 CHECKED_EPOCHS = 3
+_PATIENCE = 30.0  # seconds for turns that are repeated because the cores shared no cache
 TOLERANCE = 2e-4  # scikit-learn adds epsilon before the bias correction, the others after it
 Array = NDArray[np.float32]
 Train = Callable[[int], Any]
@@ -48,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--nets", type=int, default=200, help="default %(default)s")
     parser.add_argument("--peer-nets", type=int, default=4, help="that peers train, %(default)s")
     parser.add_argument("--rounds", type=int, default=5, help="default %(default)s")
+    placement.add_option(parser)
     parser.add_argument("--json", type=Path, help="write the figures")
     options = parser.parse_args(argv)
     for name in ("nets", "peer_nets", "rounds"):
@@ -56,10 +64,12 @@ def main(argv: list[str] | None = None) -> int:
     x, y = data()
     peers = {name: made for name, make in PEERS.items() if (made := make(x, y))}
     check(x, y, peers)
-    figures = measure(x, y, peers, options.nets, options.peer_nets, options.rounds)
+    sizes = (options.nets, options.peer_nets, options.rounds, options.any_placement)
+    figures, turns = measure(x, y, peers, *sizes)
     show(figures, options.nets, options.peer_nets)
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        content = {"milliseconds": figures, "turns": [turn.to_dict() for turn in turns]}
+        options.json.write_text(json.dumps(content, indent=2) + "\n")
     return 0
 
 
@@ -209,9 +219,15 @@ def check(x: Array, y: Array, peers: dict[str, Any]) -> None:
 
 
 def measure(
-    x: Array, y: Array, peers: dict[str, Any], nets: int, peer_nets: int, rounds: int
-) -> dict[str, list[float]]:
-    """Milliseconds a network, by contestant and round."""
+    x: Array,
+    y: Array,
+    peers: dict[str, Any],
+    nets: int,
+    peer_nets: int,
+    rounds: int,
+    any_placement: bool,
+) -> tuple[dict[str, list[float]], list[Turn]]:
+    """Milliseconds a network, by contestant and round; and all turns, the dropped ones as well."""
     threads = _core.available_threads()
     works: dict[str, tuple[Train, int]] = {"fastprop, 1 thread": (fit_many(x, y, 1), nets)}
     if threads > 1:
@@ -220,12 +236,20 @@ def measure(
     found: dict[str, list[float]] = {name: [] for name in works}
     for train, _ in works.values():
         train(2)
+    # The same condition for all, though only one of them uses several threads.
+    turns = turns_on(usable_cpus(), _PATIENCE, any_placement=any_placement)
+
+    def milliseconds(train: Train, count: int) -> float:
+        start = time.perf_counter()
+        train(count)
+        return 1e3 * (time.perf_counter() - start) / count
+
     for _ in range(rounds):
-        for name, (train, count) in works.items():
-            start = time.perf_counter()
-            train(count)
-            found[name].append(1e3 * (time.perf_counter() - start) / count)
-    return found
+        for name, work in works.items():
+            found[name].append(turns.take(name, partial(milliseconds, *work)))
+    if said := remark(turns.log):
+        print(said)
+    return found, turns.log
 
 
 def show(figures: dict[str, list[float]], nets: int, peer_nets: int) -> None:
