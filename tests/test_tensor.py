@@ -297,3 +297,25 @@ def test_assignment_is_refused() -> None:
     x = tensor(A.copy())
     with pytest.raises(TypeError, match="a Tensor is a value and cannot be assigned to in part"):
         x[0] = 1.0
+
+
+def test_transpose_takes_two_axes_or_all() -> None:
+    x = np.arange(24.0).reshape(2, 3, 4)
+    for got, want in (
+        (tensor(x).transpose(0, 2), x.swapaxes(0, 2)),
+        (tensor(x).transpose(-1, 1), x.swapaxes(1, 2)),
+        (tensor(x).transpose(2, 0, 1), x.transpose(2, 0, 1)),
+        (tensor(x).transpose((2, 0, 1)), x.transpose(2, 0, 1)),
+        (tensor(x).transpose(), x.T),
+        (tensor(x[0]).transpose(0, 1), x[0].T),
+        (tensor(x[0]).transpose(1, 0), x[0].T),
+    ):
+        np.testing.assert_array_equal(got.data, want)
+    with pytest.raises(ValueError, match="transpose: axis 3 is out of range"):
+        tensor(x).transpose(0, 3)
+
+
+def test_a_number_is_in_a_tensor() -> None:
+    x = tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert 3.0 in x
+    assert 5.0 not in x
