@@ -10,8 +10,10 @@ from helpers import gradcheck, uniform
 
 import fastprop as fp
 from fastprop import functional as F
-from fastprop.graph import Parameter, Tensor, grad, no_grad, tensor
+from fastprop.graph.autodiff import grad
 from fastprop.graph.op import OPS
+from fastprop.graph.parameter import Parameter
+from fastprop.graph.tensor import Tensor, no_grad, tensor
 from fastprop.graph.trace import tracing
 
 

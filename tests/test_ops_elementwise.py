@@ -9,8 +9,8 @@ import pytest
 from helpers import DTYPES, ORACLES, assert_close, gradcheck, rng, torch, uniform
 
 import fastprop as fp
+from fastprop import Tensor, grad, tensor
 from fastprop import functional as F
-from fastprop.graph import Tensor, grad, tensor
 
 
 def _erf(x: np.ndarray) -> np.ndarray:

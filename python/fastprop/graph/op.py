@@ -101,6 +101,20 @@ def register(
     return op
 
 
+def every_op() -> list[Op]:
+    """All ops in the order of the C++ table, views first. Loads the modules that define them: a
+    program loads only those it uses."""
+    import pkgutil
+    from importlib import import_module
+
+    from fastprop import graph
+
+    for module in pkgutil.iter_modules(graph.__path__):
+        if module.name.startswith("ops_"):
+            import_module(f"fastprop.graph.{module.name}")
+    return sorted(OPS.values(), key=lambda op: (op.code, op.name))
+
+
 GRAD_ENABLED: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 
 

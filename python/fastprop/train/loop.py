@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 
 from fastprop import _core
 from fastprop.data import Dataset
-from fastprop.data.windows import Reading
+from fastprop.data.reading import Reading
 from fastprop.graph import anomaly
 from fastprop.graph.program import RunResult
 from fastprop.train.callbacks import CallbackList
 from fastprop.train.errors import NonFiniteError
-from fastprop.train.feed import ArrayFeed, Chunk
+from fastprop.train.feed import ArrayFeed, Chunk, feed_of
 from fastprop.train.pace import Pace
 from fastprop.train.progress import Watcher
 from fastprop.train.recovery import Recovery, Segment
 from fastprop.train.runs import Run, Runs, TracedProgram
-from fastprop.train.streams import StreamData, feed_of
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
+    from fastprop.train.streams import StreamData
 
 # How long Python stays away. Every run packs the weights anew, so short runs of large models cost.
 _WATCHED_SECONDS = 0.2
