@@ -281,8 +281,9 @@ py::object seed_of(PyObject* output, PyObject* gradient) {
     PyObject* spec = slot(output, slot_spec);
     PyObject* extents = PyTuple_GET_ITEM(spec, spec_shape);
     PyObject* type = PyTuple_GET_ITEM(spec, spec_dtype);
+    const bool known = slot(output, slot_data) != Py_None;  // else it may have leaked from a trace
     const bool scalar =
-        gradient == Py_None && requires_grad(output) && PyTuple_GET_SIZE(extents) == 0;
+        gradient == Py_None && known && requires_grad(output) && PyTuple_GET_SIZE(extents) == 0;
     if (!scalar)
         return owned(PyObject_CallFunctionObjArgs(backward.make_seed, backward.name, output,
                                                   gradient, nullptr));

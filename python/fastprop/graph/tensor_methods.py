@@ -136,6 +136,9 @@ class TensorMethods:
             "write into the NumPy array `tensor.data` of one that is not a result"
         )
 
+    def __contains__(self, value: TensorLike) -> bool:
+        return bool((self == value).any())
+
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))  # type: ignore[arg-type]
 
@@ -286,8 +289,13 @@ class TensorMethods:
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
         return _F.reshape(self, shape[0] if len(shape) == 1 else shape)
 
-    def transpose(self, *axes: int) -> Tensor:
-        return _F.transpose(self, axes or None)
+    def transpose(self, *axes: int | Sequence[int]) -> Tensor:
+        """Two axes exchanged, or all of them in the order that is given; without any, reversed."""
+        if len(axes) == 2:
+            from fastprop.graph.ops_shape import exchange  # which is made of Tensors
+
+            return exchange("transpose", self, *axes)  # type: ignore[arg-type]
+        return _F.permute(self, *axes) if axes else _F.transpose(self)
 
     def permute(self, *axes: int | Sequence[int]) -> Tensor:
         return _F.permute(self, *axes)

@@ -42,7 +42,7 @@ def compile(
     ``optimizer.step()``, and return Tensors in tuples, lists and dicts. It gives what it gives
     without ``compile``, but that gradients which one of its own optimizers has used are not kept in
     ``grad``. Its results can be differentiated, to any order, by arguments and by parameters that
-    it read: the derivatives are a Program, too, which repeats the function.
+    it read: the derivatives are a Program, too, which goes on from what the call has kept.
 
     NumPy arrays, numbers of NumPy and Tensors among the arguments may differ from call to call. All
     other arguments (Python numbers, strings, modules) are part of what is traced: a call with

@@ -16,7 +16,7 @@ import numpy as np
 from fastprop.graph.autodiff import NO_HISTORY, gradients_within, topological_order
 from fastprop.graph.op import Op, Spec, grad_mode, is_grad_enabled, now
 from fastprop.graph.scope import scoped
-from fastprop.graph.tensor import Tensor, as_supported_array
+from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect, TraceError, is_tracing, tracing
 from fastprop.tracing.capture import Graph
 from fastprop.tracing.executable import Call, Executable
@@ -144,10 +144,10 @@ class History:
                 "traced into a Program, which it came into from outside; call it inside, or take "
                 "its result with detach()"
             )
-        arrived = dy.by_result if isinstance(dy, Cotangents) else {0: dy}
-        given = sorted(arrived.items())
+        given = sorted(dy.by_result.items()) if isinstance(dy, Cotangents) else [(0, dy)]
         record = is_grad_enabled()
-        key = (tuple((k, record and d.requires_grad) for k, d in given), tuple(wanted), record)
+        looks = [(k, record and d.requires_grad) for k, d in given]
+        key = (tuple(looks), tuple(wanted), record)
         derivative = self._derivatives.get(key)
         if derivative is None:
             derivative = self._derivative(*key)
@@ -266,8 +266,10 @@ class Derivative:
         self._dtypes = [r.dtype for r in results]
         # Constants of rules are made with the pullback, and nobody changes them.
         read = (t for t in topological_order(pullback.tensors) if not t.symbolic)
-        self._reads = [t for t in read if t.time < pullback.begun]
-        refuse_overwritten(name, self._reads, results, overwritten)
+        reads = [t for t in read if t.time < pullback.begun]
+        refuse_overwritten(name, reads, results, overwritten)
+        # What requires a gradient is an input of the call, at which the pass itself looks.
+        self._reads = [t for t in reads if not t.requires_grad]
         graph = pullback.resumed(saved) if saved else pullback
         self._gradients = pullback.gradients
         self._executable = Executable(graph, threads)
@@ -294,7 +296,7 @@ class Derivative:
                     f"backward: the gradient is {d.dtype}, the result of {self._name} {dtype}; "
                     "convert one with astype"
                 )
-        arrays = [as_supported_array(self._name, d._data) for d in given]
+        arrays = [np.asarray(d._data, order="C") for d in given]
         values, _ = self._executable.run(call, [*arrays, *saved])
         if self._history:
             call = call._replace(leaves=[*call.leaves, *given], arrays=[*call.arrays, *arrays])

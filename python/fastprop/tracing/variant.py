@@ -65,12 +65,12 @@ class Variant:
 
     def serves(self, rows: int) -> bool:
         """Whether it does what the function would do now with so many rows."""
-        return (
-            rows in self.sizes
-            and self._changes == CHANGES.latest
-            and all(module.training is mode for module, mode in self._modes)
-            and all(source.attributes() == values for source, values in self._settings)
-        )
+        if rows not in self.sizes or self._changes != CHANGES.latest:
+            return False
+        for module, mode in self._modes:
+            if module.training is not mode:
+                return False
+        return not self._settings or all(s.attributes() == values for s, values in self._settings)
 
     def also_serves(self, capture: Capture, rows: int) -> None:
         """A new capture, with so many rows, has turned out to do the same."""
