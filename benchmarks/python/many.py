@@ -9,6 +9,10 @@ then is compared. In every round each gets its turn: fastprop trains all network
 one thread and on all; the others (PyTorch is eager) train a few, one after the other on one thread,
 and the time of all is scaled from those. Times hold everything from the arrays to the trained
 networks, with the making of the models.
+
+Last, what the threads bring: one thread's time divided by that of all, of the call alone and with
+the making of the models, and the same for as many processes, which train a share each on one thread
+and have nothing in common. What those do not reach the machine does not give.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import time
 import warnings
 from collections.abc import Callable
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +63,10 @@ def main(argv: list[str] | None = None) -> int:
     check(x, y, peers)
     figures = measure(x, y, peers, options.nets, options.peer_nets, options.rounds)
     show(figures, options.nets, options.peer_nets)
+    gains = compare_threads(x, y, _core.available_threads(), options.nets, options.rounds)
+    for name, ratios in gains.items():
+        print(f"{name}: {statistics.median(ratios):.2f} times as fast as one thread")
+    figures |= gains
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
     return 0
@@ -83,10 +92,17 @@ def trainers(count: int) -> list[fp.Trainer]:
     return made
 
 
+def train(made: list[fp.Trainer], x: Array, y: Array, threads: int) -> None:
+    fp.fit_many(made, x, y, epochs=EPOCHS, batch_size=BATCH, threads=threads, verbose=False)
+
+
 def fit_many(x: Array, y: Array, threads: int) -> Train:
-    return lambda count: fp.fit_many(
-        trainers(count), x, y, epochs=EPOCHS, batch_size=BATCH, threads=threads, verbose=False
-    )
+    return lambda count: train(trainers(count), x, y, threads)
+
+
+def train_share(count: int) -> None:
+    """In a process of its own."""
+    fit_many(*data(), 1)(count)
 
 
 class Sklearn:
@@ -218,14 +234,51 @@ def measure(
         works[f"fastprop, {threads} threads"] = (fit_many(x, y, threads), nets)
     works |= {name: (peer.train, peer_nets) for name, peer in peers.items()}
     found: dict[str, list[float]] = {name: [] for name in works}
-    for train, _ in works.values():
-        train(2)
+    for work, _ in works.values():
+        work(2)
     for _ in range(rounds):
-        for name, (train, count) in works.items():
+        for name, (work, count) in works.items():
             start = time.perf_counter()
-            train(count)
+            work(count)
             found[name].append(1e3 * (time.perf_counter() - start) / count)
     return found
+
+
+def compare_threads(
+    x: Array, y: Array, threads: int, nets: int, rounds: int
+) -> dict[str, list[float]]:
+    """How many times as fast as one thread they are, by round; nothing on one CPU."""
+    if threads == 1:
+        return {}
+    call, whole = f"{threads} threads, the call", f"{threads} threads, with the models made"
+    shares = f"{threads} processes, with the models made"
+    found: dict[str, list[float]] = {call: [], whole: [], shares: []}
+    share = -(-nets // threads)
+    nets = share * threads
+    with get_context("spawn").Pool(threads) as pool:
+
+        def by_processes() -> None:
+            pool.map(train_share, [share] * threads, chunksize=1)
+
+        by_processes()  # starts them
+        for _ in range(rounds):
+            seconds = {}
+            for count in (1, threads):
+                made_in, made = timed(lambda: trainers(nets))
+                seconds[count] = timed(lambda made=made, n=count: train(made, x, y, n))[0], made_in
+            processes = timed(by_processes)[0]
+            one, several = seconds[1], seconds[threads]
+            found[call].append(one[0] / several[0])
+            found[whole].append(sum(one) / sum(several))
+            found[shares].append(sum(one) / processes)
+    return found
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds that it takes, and what it gives."""
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
 
 
 def show(figures: dict[str, list[float]], nets: int, peer_nets: int) -> None:
