@@ -9,6 +9,10 @@ then is compared. In every round each gets its turn: fastprop trains all network
 one thread and on all; the others (PyTorch is eager) train a few, one after the other on one thread,
 and the time of all is scaled from those. Times hold everything from the arrays to the trained
 networks, with the making of the models.
+
+Last, what the threads bring: one thread's time divided by that of all, of the call alone and with
+the making of the models, and the same for as many processes, which train a share each on one thread
+and have nothing in common. What those do not reach the machine does not give.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +36,7 @@ from numpy.typing import NDArray
 
 import fastprop as fp
 from fastprop import _core, nn, optim
-from fastprop.inspect.turns import Turn
+from fastprop.inspect.turns import Turns
 
 from . import placement
 from .placement import remark, turns_on
@@ -64,11 +69,21 @@ def main(argv: list[str] | None = None) -> int:
     x, y = data()
     peers = {name: made for name, make in PEERS.items() if (made := make(x, y))}
     check(x, y, peers)
-    sizes = (options.nets, options.peer_nets, options.rounds, options.any_placement)
-    figures, turns = measure(x, y, peers, *sizes)
+    # The same condition for all, though only some of them use several threads.
+    turns = turns_on(usable_cpus(), _PATIENCE, any_placement=options.any_placement)
+    figures = measure(x, y, peers, options.nets, options.peer_nets, options.rounds, turns)
     show(figures, options.nets, options.peer_nets)
+    gains = compare_threads(x, y, options.nets, options.rounds, turns)
+    for name, ratios in gains.items():
+        print(f"{name}: {statistics.median(ratios):.2f} times as fast as one thread")
+    if said := remark(turns.log):
+        print(said)
     if options.json:
-        content = {"milliseconds": figures, "turns": [turn.to_dict() for turn in turns]}
+        content = {
+            "milliseconds": figures,
+            "gains": gains,
+            "turns": [turn.to_dict() for turn in turns.log],
+        }
         options.json.write_text(json.dumps(content, indent=2) + "\n")
     return 0
 
@@ -93,10 +108,17 @@ def trainers(count: int) -> list[fp.Trainer]:
     return made
 
 
+def train(made: list[fp.Trainer], x: Array, y: Array, threads: int) -> None:
+    fp.fit_many(made, x, y, epochs=EPOCHS, batch_size=BATCH, threads=threads, verbose=False)
+
+
 def fit_many(x: Array, y: Array, threads: int) -> Train:
-    return lambda count: fp.fit_many(
-        trainers(count), x, y, epochs=EPOCHS, batch_size=BATCH, threads=threads, verbose=False
-    )
+    return lambda count: train(trainers(count), x, y, threads)
+
+
+def train_share(count: int) -> None:
+    """In a process of its own."""
+    fit_many(*data(), 1)(count)
 
 
 class Sklearn:
@@ -225,9 +247,9 @@ def measure(
     nets: int,
     peer_nets: int,
     rounds: int,
-    any_placement: bool,
-) -> tuple[dict[str, list[float]], list[Turn]]:
-    """Milliseconds a network, by contestant and round; and all turns, the dropped ones as well."""
+    turns: Turns,
+) -> dict[str, list[float]]:
+    """Milliseconds a network, by contestant and round."""
     threads = _core.available_threads()
     works: dict[str, tuple[Train, int]] = {"fastprop, 1 thread": (fit_many(x, y, 1), nets)}
     if threads > 1:
@@ -236,8 +258,6 @@ def measure(
     found: dict[str, list[float]] = {name: [] for name in works}
     for train, _ in works.values():
         train(2)
-    # The same condition for all, though only one of them uses several threads.
-    turns = turns_on(usable_cpus(), _PATIENCE, any_placement=any_placement)
 
     def milliseconds(train: Train, count: int) -> float:
         start = time.perf_counter()
@@ -247,9 +267,44 @@ def measure(
     for _ in range(rounds):
         for name, work in works.items():
             found[name].append(turns.take(name, partial(milliseconds, *work)))
-    if said := remark(turns.log):
-        print(said)
-    return found, turns.log
+    return found
+
+
+def compare_threads(
+    x: Array, y: Array, nets: int, rounds: int, turns: Turns
+) -> dict[str, list[float]]:
+    """How many times as fast as one thread they are, by round; nothing on one CPU."""
+    threads = turns.threads
+    if threads == 1:
+        return {}
+    call, whole = f"{threads} threads, the call", f"{threads} threads, with the models made"
+    shares = f"{threads} processes, with the models made"
+    found: dict[str, list[float]] = {call: [], whole: [], shares: []}
+    share = -(-nets // threads)
+
+    def by_threads(count: int) -> tuple[float, float]:
+        start = time.perf_counter()
+        made = trainers(share * threads)
+        between = time.perf_counter()
+        train(made, x, y, count)
+        return time.perf_counter() - between, time.perf_counter() - start
+
+    with get_context("spawn").Pool(threads) as pool:
+
+        def by_processes() -> float:
+            start = time.perf_counter()
+            pool.map(train_share, [share] * threads, chunksize=1)
+            return time.perf_counter() - start
+
+        by_processes()  # starts them
+        for _ in range(rounds):
+            one = turns.take("1 thread", partial(by_threads, 1))
+            several = turns.take(f"{threads} threads", partial(by_threads, threads))
+            processes = turns.take(f"{threads} processes", by_processes)
+            found[call].append(one[0] / several[0])
+            found[whole].append(one[1] / several[1])
+            found[shares].append(one[1] / processes)
+    return found
 
 
 def show(figures: dict[str, list[float]], nets: int, peer_nets: int) -> None:
