@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from fastprop.graph.op import apply
 from fastprop.graph.ops_index import _SLICE, _TAKE, as_index, part, part_attributes, take
 from fastprop.graph.ops_shape import _RESHAPE, reshape, transpose
+from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor
+from fastprop.graph.trace import is_tracing
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
@@ -26,6 +28,9 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     if type(key) is np.ndarray and key.dtype.kind == "b" and key.shape == x.shape[:1] != ():
         return take(x, key.nonzero()[0], 0)
     keys = key if type(key) is tuple else (key,)
+    if len(keys) > 1 and len(keys) <= len(x.shape) and all(map(_is_index, keys)):
+        points = [as_index("Tensor[…]", i, n) for i, n in zip(keys, x.shape, strict=False)]
+        return _points(x, *points)
     basic = _hashable(keys)
     if basic is not None:
         part_of, shape = _basic_plan(x.shape, basic)
@@ -223,13 +228,25 @@ def _advanced(y: Tensor, arrays: list[tuple[int, Any]], separated: bool) -> Tens
     return apply(_TAKE, y, index, axis=at)
 
 
+@composed
+def _points(x: Tensor, *indices: Tensor) -> Tensor:
+    """``x[i, j, …]`` with an array for each of the first axes."""
+    return _advanced(x, list(enumerate(indices)), False)
+
+
 def _combined(indices: list[Tensor], extents: list[int]) -> Tensor:
     """Indices that broadcast against each other as one into the axes together."""
-    if any(index.symbolic for index in indices):
+    symbolic = any(index.symbolic for index in indices)
+    if symbolic and is_tracing():
         raise TypeError(
             "Tensor[…]: only one index array may be a symbolic Tensor; use gather for an index "
             "that varies with the batch"
         )
+    if symbolic:  # as a recipe
+        combined = indices[0]
+        for index, extent in zip(indices[1:], extents[1:], strict=True):
+            combined = combined * extent + index
+        return combined
     flat = indices[0].data
     try:
         for index, extent in zip(indices[1:], extents[1:], strict=True):

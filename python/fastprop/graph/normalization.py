@@ -20,6 +20,7 @@ from fastprop.graph.ops_normalization import (
     column,
 )
 from fastprop.graph.ops_shape import reshape, transpose
+from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
 
@@ -110,15 +111,33 @@ def batch_norm(
         raise ValueError("batch_norm: running_mean and running_var come together")
     affine = _affine(x, w, b)
     if not training and mean_ is not None and var_ is not None:
-        return apply(NORMALIZE, x, mean_, rsqrt(var_ + eps), *affine)
+        return _by_statistics(x, mean_, var_, float(eps), *affine)
     if math.prod(x.shape[:-1]) < 2:
         raise ValueError(
             f"batch_norm: training needs more than 1 value for each feature, got shape {x.shape}"
         )
+    if mean_ is None or var_ is None:
+        return _by_batch(x, float(eps), *affine)
     moments = apply(BATCH_MOMENTS, x, eps=float(eps))
-    if mean_ is not None and var_ is not None:
-        _move(moments, mean_, var_, momentum, num_batches_tracked)
-    return apply(BATCH_NORM, x, column(moments, 0), column(moments, 1), *affine, eps=float(eps))
+    _move(moments, mean_, var_, momentum, num_batches_tracked)
+    return _by_moments(x, moments, float(eps), *affine)
+
+
+@composed
+def _by_statistics(
+    x: Tensor, mean: Tensor, variance: Tensor, eps: float, *affine: Tensor
+) -> Tensor:
+    return apply(NORMALIZE, x, mean, rsqrt(variance + eps), *affine)
+
+
+@composed
+def _by_batch(x: Tensor, eps: float, *affine: Tensor) -> Tensor:
+    return _by_moments(x, apply(BATCH_MOMENTS, x, eps=eps), eps, *affine)
+
+
+@composed
+def _by_moments(x: Tensor, moments: Tensor, eps: float, *affine: Tensor) -> Tensor:
+    return apply(BATCH_NORM, x, column(moments, 0), column(moments, 1), *affine, eps=eps)
 
 
 def _move(
@@ -150,7 +169,12 @@ def normalize(x: TensorLike, mean: TensorLike, std: TensorLike) -> Tensor:
     m, s = _for_columns("normalize", x, mean=mean, std=std)
     assert m is not None
     assert s is not None
-    return apply(NORMALIZE, x, m, reciprocal(s))
+    return _by_deviations(x, m, s)
+
+
+@composed
+def _by_deviations(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    return apply(NORMALIZE, x, mean, reciprocal(std))
 
 
 def _normalize_rows(
@@ -162,6 +186,7 @@ def _normalize_rows(
     return apply(LAYER_NORM, x, moments, *affine, **attrs)
 
 
+@composed
 def _normalize_last(
     where: str,
     x: TensorLike,

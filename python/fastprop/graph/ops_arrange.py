@@ -23,6 +23,7 @@ from fastprop.graph.ops_index import (
 )
 from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.ops_shape import _RESHAPE, cast, reshape, transpose
+from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
 
@@ -104,6 +105,12 @@ def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
         if p.shape != shape:
             raise ValueError(f"stack: shapes {shape} and {p.shape} differ")
     at = single_axis("unsqueeze", axis, len(shape) + 1)
+    return _stacked(at, *parts)
+
+
+@composed
+def _stacked(at: int, *parts: Tensor) -> Tensor:
+    shape = parts[0].shape
     layer = (*shape[:at], 1, *shape[at:])
     return concatenate([apply(_RESHAPE, p, shape=layer) for p in parts], at)
 

@@ -16,6 +16,7 @@ from fastprop import _core
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, Vjp, apply, register
 from fastprop.graph.ops_shape import MAX_AXES, reshape
+from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor, constant_array
 from fastprop.registry import type_name
 
@@ -375,4 +376,9 @@ def scatter_add(x: TensorLike, axis: int, index: TensorLike, source: TensorLike)
     chosen = as_index("scatter_add", index, x.shape[along])
     _fits_index("scatter_add", x.spec, chosen.spec, along)
     added = as_tensor(source, like=x)
-    return x + apply(_SCATTER, added, chosen, axis=along, n=x.shape[along])
+    return _with_added(x, added, chosen, along)
+
+
+@composed
+def _with_added(x: Tensor, added: Tensor, index: Tensor, axis: int) -> Tensor:
+    return x + apply(_SCATTER, added, index, axis=axis, n=x.shape[axis])
