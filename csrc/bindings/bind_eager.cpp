@@ -272,7 +272,7 @@ py::object leaf(const py::array& array) {
     PyTuple_SET_ITEM(spec.ptr(), spec_shape, shape.release().ptr());
     PyTuple_SET_ITEM(spec.ptr(), spec_dtype, array.dtype().release().ptr());
     PyTuple_SET_ITEM(spec.ptr(), spec_batched, py::bool_(false).release().ptr());
-    return new_leaf(array, spec.ptr());
+    return new_leaf(array, shared_spec(spec.ptr()));
 }
 
 void bind_tensor(const py::type& tensor, const py::type& spec, const py::dict& plans,

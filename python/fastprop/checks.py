@@ -62,7 +62,10 @@ def real_number(
         TypeError: It is no real number.
         ValueError: It is out of range, infinite, or not a number.
     """
-    if isinstance(value, bool | np.bool_ | str | bytes) or not isinstance(value, SupportsFloat):
+    # The usual types first: the look at a protocol takes 2 µs.
+    if type(value) not in (float, int) and (
+        isinstance(value, bool | np.bool_ | str | bytes) or not isinstance(value, SupportsFloat)
+    ):
         raise TypeError(f"{where}: {name} must be a number, got {value!r}")
     try:
         number = float(value)

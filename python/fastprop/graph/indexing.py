@@ -31,11 +31,10 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     if len(keys) > 1 and len(keys) <= len(x.shape) and all(map(_is_index, keys)):
         points = [as_index("Tensor[…]", i, n) for i, n in zip(keys, x.shape, strict=False)]
         return _points(x, *points)
-    basic = _hashable(keys)
-    if basic is not None:
-        part_of, shape = _basic_plan(x.shape, basic)
-        y = x if part_of is None else apply(_SLICE, x, **part_of)
-        return y if shape is None else apply(_RESHAPE, y, shape=shape)
+    if not _is_index(keys[-1] if keys else None):
+        basic = _flat(keys)
+        if basic is not None:
+            return _part(x, *basic)
     if _is_index(keys[-1]) and len(keys) <= len(x.shape) and _is_all(keys[:-1]):
         return take(x, keys[-1], len(keys) - 1)  # the usual case
     items = _expanded(x.shape, keys)
@@ -47,8 +46,8 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     return _advanced(y, arrays, _separated(items)) if arrays else y
 
 
-def _hashable(keys: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """A key of integers, slices, ``None`` and ``...`` in a form that can be looked up."""
+def _flat(keys: tuple[Any, ...]) -> list[Any] | None:
+    """A key of integers, slices, ``None`` and ``...`` as arguments; a slice is four."""
     found: list[Any] = []
     for item in keys:
         if type(item) is int or item is None or item is Ellipsis:
@@ -58,10 +57,20 @@ def _hashable(keys: tuple[Any, ...]) -> tuple[Any, ...] | None:
             for bound in bounds:
                 if bound is not None and type(bound) is not int:
                     return None
-            found.append(bounds)
+            found += (slice, *bounds)
         else:
             return None
-    return tuple(found)
+    return found
+
+
+@composed
+def _part(x: Tensor, *flat: Any) -> Tensor:
+    """What a key without arrays picks: a slice and its shape."""
+    items = iter(flat)
+    basic = [tuple([next(items) for _ in range(3)]) if i is slice else i for i in items]
+    part_of, shape = _basic_plan(x.shape, tuple(basic))
+    y = x if part_of is None else apply(_SLICE, x, **part_of)
+    return y if shape is None else apply(_RESHAPE, y, shape=shape)
 
 
 @lru_cache(maxsize=4096)

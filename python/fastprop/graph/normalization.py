@@ -98,6 +98,8 @@ def batch_norm(
 
     Ioffe & Szegedy, "Batch normalization", ICML 2015.
     """
+    if running_mean is None and running_var is None:
+        return _by_batch(x, weight, bias, eps)
     x = _rows("batch_norm", x)
     mean_, var_, w, b = _for_columns(
         "batch_norm", x, running_mean=running_mean, running_var=running_var, weight=weight,
@@ -112,12 +114,9 @@ def batch_norm(
     affine = _affine(x, w, b)
     if not training and mean_ is not None and var_ is not None:
         return _by_statistics(x, mean_, var_, float(eps), *affine)
-    if math.prod(x.shape[:-1]) < 2:
-        raise ValueError(
-            f"batch_norm: training needs more than 1 value for each feature, got shape {x.shape}"
-        )
-    if mean_ is None or var_ is None:
-        return _by_batch(x, float(eps), *affine)
+    _check_batch(x)
+    assert mean_ is not None
+    assert var_ is not None
     moments = apply(BATCH_MOMENTS, x, eps=float(eps))
     _move(moments, mean_, var_, momentum, num_batches_tracked)
     return _by_moments(x, moments, float(eps), *affine)
@@ -131,8 +130,21 @@ def _by_statistics(
 
 
 @composed
-def _by_batch(x: Tensor, eps: float, *affine: Tensor) -> Tensor:
-    return _by_moments(x, apply(BATCH_MOMENTS, x, eps=eps), eps, *affine)
+def _by_batch(
+    x: TensorLike, weight: TensorLike | None, bias: TensorLike | None, eps: float
+) -> Tensor:
+    x = _rows("batch_norm", x)
+    w, b = _for_columns("batch_norm", x, weight=weight, bias=bias)
+    _check_batch(x)
+    moments = apply(BATCH_MOMENTS, x, eps=float(eps))
+    return _by_moments(x, moments, float(eps), *_affine(x, w, b))
+
+
+def _check_batch(x: Tensor) -> None:
+    if math.prod(x.shape[:-1]) < 2:
+        raise ValueError(
+            f"batch_norm: training needs more than 1 value for each feature, got shape {x.shape}"
+        )
 
 
 @composed
@@ -165,16 +177,16 @@ def normalize(x: TensorLike, mean: TensorLike, std: TensorLike) -> Tensor:
         ValueError: The shapes do not fit.
         TypeError: The dtypes differ or are not floating ones.
     """
+    return _normalize(x, mean, std)
+
+
+@composed
+def _normalize(x: TensorLike, mean: TensorLike, std: TensorLike) -> Tensor:
     x = _rows("normalize", x)
     m, s = _for_columns("normalize", x, mean=mean, std=std)
     assert m is not None
     assert s is not None
-    return _by_deviations(x, m, s)
-
-
-@composed
-def _by_deviations(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    return apply(NORMALIZE, x, mean, reciprocal(std))
+    return apply(NORMALIZE, x, m, reciprocal(s))
 
 
 def _normalize_rows(

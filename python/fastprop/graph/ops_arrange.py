@@ -33,7 +33,12 @@ def permute(x: TensorLike, *axes: int | Sequence[int]) -> Tensor:
     Raises:
         ValueError: `axes` is not a permutation of all axes.
     """
-    return transpose(x, _sequence(axes))
+    return _permuted(x, *_sequence(axes))
+
+
+@composed
+def _permuted(x: TensorLike, *axes: int) -> Tensor:
+    return transpose(x, axes)
 
 
 def _sequence(values: tuple[Any, ...]) -> tuple[int, ...]:
@@ -79,7 +84,12 @@ def expand(x: TensorLike, *shape: int | Sequence[int]) -> Tensor:
         ValueError: The shape does not fit.
     """
     x = as_tensor(x)
-    return broadcast_to(x, _expanded_shape(x.shape, _sequence(shape)))
+    return _expanded(x, *_sequence(shape))
+
+
+@composed
+def _expanded(x: Tensor, *shape: int) -> Tensor:
+    return broadcast_to(x, _expanded_shape(x.shape, shape))
 
 
 @lru_cache(maxsize=4096)
@@ -207,6 +217,11 @@ def triu(x: TensorLike, diagonal: int = 0) -> Tensor:
 
 
 def _triangle(name: str, x: TensorLike, diagonal: int, keep: Any) -> Tensor:
+    return _kept_triangle(name, x, diagonal, keep)
+
+
+@composed
+def _kept_triangle(name: str, x: TensorLike, diagonal: int, keep: Any) -> Tensor:
     x = as_tensor(x)
     if x.ndim < 2:
         raise ValueError(f"{name}: expects matrices [..., m, n], got shape {x.shape}")
@@ -224,6 +239,11 @@ def diagonal(x: TensorLike) -> Tensor:
     Raises:
         ValueError: The last two extents differ.
     """
+    return _diagonal(x)
+
+
+@composed
+def _diagonal(x: TensorLike) -> Tensor:
     x = as_tensor(x)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ValueError(f"diagonal: expects matrices [..., n, n], got shape {x.shape}")

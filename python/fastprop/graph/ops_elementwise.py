@@ -320,6 +320,11 @@ def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
         TypeError: One of `x` and `y` is float32, the other float64.
         ValueError: The shapes do not broadcast.
     """
+    return _where(condition, x, y)
+
+
+@composed
+def _where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
     if isinstance(condition, Tensor) and not isinstance(x, Tensor) and not isinstance(y, Tensor):
         like = condition if condition.dtype.kind == "f" else None
         x, y = as_tensor(x, like=like), as_tensor(y, like=like)

@@ -258,6 +258,7 @@ def part(x: Tensor, start: Sequence[int], step: Sequence[int], shape: Sequence[i
     )
 
 
+@composed
 def narrow(x: Tensor, axis: int, start: int, length: int) -> Tensor:
     """``x[..., start : start + length, ...]`` along an axis, counted from 0."""
     attrs = _narrow_attributes(x.shape, axis, start, length)
@@ -374,11 +375,11 @@ def scatter_add(x: TensorLike, axis: int, index: TensorLike, source: TensorLike)
     x = as_tensor(x)
     along = single_axis("scatter_add", axis, x.ndim)
     chosen = as_index("scatter_add", index, x.shape[along])
-    _fits_index("scatter_add", x.spec, chosen.spec, along)
     added = as_tensor(source, like=x)
     return _with_added(x, added, chosen, along)
 
 
 @composed
 def _with_added(x: Tensor, added: Tensor, index: Tensor, axis: int) -> Tensor:
+    _fits_index("scatter_add", x.spec, index.spec, axis)
     return x + apply(_SCATTER, added, index, axis=axis, n=x.shape[axis])

@@ -28,6 +28,11 @@ def dot(x: TensorLike, y: TensorLike) -> Tensor:
         TypeError: The dtypes differ or are not floating ones.
         ValueError: They are not two vectors of one length.
     """
+    return _dot(x, y)
+
+
+@composed
+def _dot(x: TensorLike, y: TensorLike) -> Tensor:
     x, y = as_operands(x, y)
     if len(x.shape) != 1 or x.shape != y.shape:
         raise ValueError(f"dot: expects two vectors of one length, got {x.shape} and {y.shape}")
