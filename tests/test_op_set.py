@@ -10,7 +10,7 @@ from helpers import DTYPES, assert_close, derivatives, torch, torch_derivatives,
 from op_cases import CASES, Case
 
 import fastprop as fp
-from fastprop import Tensor
+from fastprop import Tensor, _core
 from fastprop import functional as F
 from fastprop.graph.op import every_op
 
@@ -74,7 +74,9 @@ def test_every_op_with_a_derivative_is_in_the_table() -> None:
     seen: set[str] = set()
     for case in CASES.values():
         inputs = [Tensor(a, requires_grad=True) for a in _arrays(case)]
+        before = _core.set_observer(lambda *_: None)  # functions of ops show these then
         y = case.ours(*inputs)
+        _core.set_observer(before)
         u = Tensor(np.ones(y.shape), requires_grad=True)
         first = fp.grad(y, inputs, u, create_graph=True, allow_unused=True)
         for output in [y, *[g for g in first if g is not None]]:

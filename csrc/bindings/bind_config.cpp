@@ -9,11 +9,8 @@
 #include "core/check.h"
 #include "core/cpu_info.h"
 #include "core/device.h"
-<<<<<<< HEAD
 #include "core/level.h"
-=======
 #include "core/line_round_trip.h"
->>>>>>> main
 #include "core/machine_speed.h"
 #include "core/team.h"
 

@@ -53,9 +53,21 @@ class Op:
         inplace: True if the kernel may write its output over its last input of the same shape.
         view: True if the output is its input's memory under another shape (``reshape``); no
             kernel.
+        derivations: Recipes of its derivatives (graph/recipe.py), or ``None``: its rules look at
+            values, or belong to one result alone.
     """
 
-    __slots__ = ("attributes", "code", "infer", "inplace", "name", "rowwise", "view", "vjps")
+    __slots__ = (
+        "attributes",
+        "code",
+        "derivations",
+        "infer",
+        "inplace",
+        "name",
+        "rowwise",
+        "view",
+        "vjps",
+    )
 
     def __init__(
         self,
@@ -76,6 +88,7 @@ class Op:
         self.view = view
         self.attributes = attributes
         self.code = code
+        self.derivations: dict[Any, Any] | None = None
 
 
 OPS: dict[str, Op] = {}
@@ -97,6 +110,7 @@ def register(
     else:
         code, attributes = _core.op_info(name)
         op = Op(name, infer, vjps, rowwise, inplace, False, tuple(attributes), code)
+    op.derivations = {}
     OPS[name] = op
     return op
 

@@ -10,20 +10,11 @@ from numpy.typing import NDArray
 
 from fastprop import _core
 from fastprop.data import Dataset
-<<<<<<< HEAD
-from fastprop.data.windows import Reading
-from fastprop.graph.program import RunResult
-from fastprop.train.callbacks import CallbackList
-from fastprop.train.feed import ArrayFeed, Chunk, chunk_at, of_steps
-from fastprop.train.non_finite import NonFinite
-=======
 from fastprop.data.reading import Reading
-from fastprop.graph import anomaly
 from fastprop.graph.program import RunResult
 from fastprop.train.callbacks import CallbackList
-from fastprop.train.errors import NonFiniteError
-from fastprop.train.feed import ArrayFeed, Chunk, feed_of
->>>>>>> main
+from fastprop.train.feed import ArrayFeed, Chunk, chunk_at, feed_of, of_steps
+from fastprop.train.non_finite import NonFinite
 from fastprop.train.pace import Pace
 from fastprop.train.progress import Watcher
 from fastprop.train.recovery import Recovery, Segment
