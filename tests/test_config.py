@@ -12,7 +12,7 @@ import pytest
 
 import fastprop as fp
 from fastprop import _core
-from fastprop.config import config, format_config
+from fastprop.installation import config, format_config
 
 REPORT_LEVEL = "from fastprop import _core; print(_core.level, _core.config()['level'])"
 

@@ -7,7 +7,7 @@ import pytest
 from helpers import uniform
 
 import fastprop as fp
-from fastprop.graph import Tensor, tensor
+from fastprop import Tensor, tensor
 
 A = uniform((2, 3), 0.5, 0.9)
 S = uniform((4, 4), seed=1)

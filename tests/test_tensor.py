@@ -13,9 +13,8 @@ import pytest
 from helpers import DTYPES, rng, torch, uniform
 
 import fastprop as fp
+from fastprop import Parameter, Tensor, grad, nn, optim, tensor
 from fastprop import functional as F
-from fastprop import nn, optim
-from fastprop.graph import Parameter, Tensor, grad, tensor
 
 
 def leaf(*shape: int, seed: int = 0) -> Tensor:

@@ -16,6 +16,7 @@
 #include "core/denormals.h"
 #include "core/device.h"
 #include "core/level.h"
+#include "core/line_round_trip.h"
 #include "core/philox.h"
 #include "core/team.h"
 #include "core/tensor_view.h"
@@ -245,6 +246,20 @@ TEST(CpuInfo, RunsOnlyLevelsThatThisCpuHas) {
     if (level == "native") GTEST_SKIP() << "built for this machine";
     const std::vector<std::string> supported = supported_levels();
     EXPECT_NE(std::find(supported.begin(), supported.end(), level), supported.end());
+}
+
+TEST(LineRoundTrip, EachThreadButTheFirstHasOneAndItIsOfThePossible) {
+    EXPECT_TRUE(line_round_trips(1).empty());
+    EXPECT_TRUE(line_round_trips(0).empty());
+    for (const int threads : {2, 3}) {
+        const std::vector<double> trips = line_round_trips(threads);
+        // A team may be smaller than asked for.
+        EXPECT_LE(trips.size(), static_cast<std::size_t>(threads) - 1);
+        for (const double seconds : trips) {
+            EXPECT_GT(seconds, 1e-9);   // four cycles and more on any core
+            EXPECT_LE(seconds, 10e-3);  // what it is after the time is up
+        }
+    }
 }
 
 TEST(Device, DescriptionSaysWhy) {

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from fastprop import functional
+
 if TYPE_CHECKING:
     from fastprop.graph.tensor import Axis, Tensor, TensorLike
 
-_F: Any = None
-"""The functions; they are made of Tensors, so they come in once they exist."""
-
-
-def bind_functions(module: ModuleType) -> None:
-    global _F
-    _F = module
+_F: Any = functional  # what is asked of it is made of Tensors, and loaded when it is asked for
 
 
 class TensorMethods:

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop import _core
 from fastprop.data import Dataset
-from fastprop.data.windows import Reading
+from fastprop.data.reading import Reading
 from fastprop.graph.program import RunResult
 from fastprop.train.callbacks import CallbackList
-from fastprop.train.feed import ArrayFeed, Chunk, chunk_at, of_steps
+from fastprop.train.feed import ArrayFeed, Chunk, chunk_at, feed_of, of_steps
 from fastprop.train.non_finite import NonFinite
 from fastprop.train.pace import Pace
 from fastprop.train.progress import Watcher
 from fastprop.train.recovery import Recovery, Segment
 from fastprop.train.runs import Run, Runs, TracedProgram
-from fastprop.train.streams import StreamData, feed_of
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
+    from fastprop.train.streams import StreamData
 
 # How long Python stays away. Every run packs the weights anew, so short runs of large models cost.
 _WATCHED_SECONDS = 0.2
@@ -272,6 +273,8 @@ class EpochRunner:
             if runs > runs_before and self._traced.in_one_call:
                 self._optimizer.steps = segment.step + steps
             raise
+        finally:
+            _core.mark_changed(self._optimizer.parameters)
         self.seconds += result.seconds
         return result
 
