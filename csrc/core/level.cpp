@@ -15,6 +15,14 @@ int simd_width() {
 template int simd_width<float>();
 template int simd_width<double>();
 
+bool fuses_multiply_add() {
+#if defined(__FMA__) || defined(__aarch64__)
+    return true;
+#else
+    return false;
+#endif
+}
+
 std::string eigen_version() {
 #if defined(EIGEN_PATCH_VERSION)
     // From version 5 on the number has three parts of its own; "world" stays 3.

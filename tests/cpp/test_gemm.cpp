@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/level.h"
 #include "kernels/gemm.h"
 #include "kernels/pack.h"
 #include "op_runner.h"
@@ -132,11 +133,7 @@ TYPED_TEST(Gemm, SumsInOrder) {
             T sum = 0;
             for (Index l = 0; l < p.k; ++l) {
                 const T x = p.a[size_t(i * p.k + l)], w = p.b[size_t(l * p.n + j)];
-#if defined(__FMA__) || defined(__aarch64__)
-                sum = std::fma(x, w, sum);
-#else
-                sum = sum + x * w;
-#endif
+                sum = fuses_multiply_add() ? std::fma(x, w, sum) : sum + x * w;
             }
             ASSERT_EQ(sum, c[size_t(i * p.n + j)]);
         }
