@@ -1,7 +1,7 @@
 """Step time of five MLPs in fastprop and its peers.
 
     python -m benchmarks.python.compare                  # the short mode: below 3 minutes
-    python -m benchmarks.python.compare --full           # all contestants, more rounds: 15 minutes
+    python -m benchmarks.python.compare --full           # all contestants, more rounds: 12 minutes
     python -m benchmarks.python.compare --works tiny,mnist --threads 2 --rounds 9
     python -m benchmarks.python.compare --works 300-150-32-150-300@64:mse
     python -m benchmarks.python.compare --full --json r.json --markdown README.md --png r.png

@@ -1,6 +1,6 @@
 """Many kinds of networks, sorted by what fastprop gains on them: the losers first.
 
-    python -m benchmarks.python.general                        # about 10 minutes
+    python -m benchmarks.python.general                        # about 8 minutes
     python -m benchmarks.python.general --groups widths,float64 --threads 1 --json a.json
     python -m benchmarks.python.general --part 1/10            # the first tenth of the works
     python -m benchmarks.python.general --from a.json b.json   # the list of earlier runs
