@@ -133,6 +133,30 @@ def test_names_are_there_right_after_the_import():
     ]
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = fp.tensor([3.0], requires_grad=True); (x * x).sum().backward(); print(x.grad.item())",
+        "x = fp.tensor([3.0], requires_grad=True); print(fp.grad((x * x).sum(), x).item())",
+        "x = fp.Parameter([3.0]); (x @ x).backward(); print(x.grad.item())",
+        "print(fp.kernels.relu_forward(np.float32([6]))[0])",
+        "print(fp.kernels.mse(np.float64([[0]]), np.float64([[6**0.5]]))[0].__round__())",
+        "print(np.sum(fp.tensor([2.0, 4.0])).item())",
+        "print(fp.tensor([2.0, 6.0])[1].item())",
+        "print(fp.compile(lambda x: x + 3.0)(np.float32([3])).item())",
+        "print(fp.custom_op(lambda x: 2 * x, lambda dy, y, x: dy)(fp.tensor([3.0])).item())",
+        "print(fp.checkpoint(lambda x: 2 * x, fp.tensor([3.0])).item())",
+        "print(fp.hessian(lambda x: (x * x * x).sum())(fp.tensor([1.0])).item())",
+        "print(fp.losses.mse(fp.tensor([[0.0]]), fp.tensor([[6**0.5]])).data.round())",
+        "print(6.0 if fp.optim.get('lbfgs').full_batch else 0)",
+    ],
+)
+def test_whatever_is_used_first_finds_what_it_needs(code):
+    """Modules that register something are loaded by those who look for it."""
+    (line,) = output_of(f"import numpy as np\nimport fastprop as fp\n{code}")
+    assert float(line) == 6.0
+
+
 def test_star_brings_all_names():
     assert output_of(
         "from fastprop import *\nimport fastprop\n"

@@ -8,6 +8,7 @@ import pytest
 
 from fastprop import _core
 from fastprop.inspect.placement import (
+    BUSY,
     FAR,
     HALVES,
     SHARED_CACHE,
@@ -34,6 +35,8 @@ NEAR, AWAY, HALF = Placement(SHARED_CACHE, 130e-9), Placement(FAR, 560e-9), Plac
         ([130], None, SHARED_CACHE),
         ([200], None, SHARED_CACHE),  # a mesh, or two chiplets of one chip
         ([560], None, FAR),
+        ([2100], None, BUSY),
+        ([130, 10_000_000], None, BUSY),
         ([130, 140, 560], None, FAR),  # one of four threads is elsewhere
         ([50, 130, 130], 0.5, HALVES),
         ([50, 560, 560], None, FAR),
@@ -51,7 +54,7 @@ def test_measured_placement() -> None:
     assert measure_placement(1) is None
     found = measure_placement(2)
     assert found is not None
-    assert found.relation in (SHARED_CACHE, FAR, HALVES)
+    assert found.relation in (SHARED_CACHE, FAR, HALVES, BUSY)
     assert 1e-9 < found.round_trip <= 10e-3
     assert f"takes {1e9 * found.round_trip:.0f} ns" in str(found)
 
@@ -134,7 +137,7 @@ def test_a_turn_after_which_the_cores_are_elsewhere_is_repeated_and_kept_in_the_
     assert value == turns.log[-1].value > turns.log[0].value
     assert turns.patience == pytest.approx(10 - 2)  # two turns of a second
     assert dropped_text(turns.log) == (
-        "2 of 3 turns were dropped (1 no shared cache, 1 halves of one core)"
+        "2 of 3 turns dropped (1 no shared cache, 1 halves of one core)"
     )
     assert elsewhere_text(turns.log) == ""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from threading import Thread
 
 from fastprop.inspect.placement import Placement, measure_placement
@@ -20,12 +21,14 @@ __all__ = ["add_option", "dropped_text", "elsewhere_text", "remark", "turns_on"]
 _SETTLE_SECONDS = 0.05
 
 
-def turns_on(cpus: list[int], patience: float, *, any_placement: bool) -> Turns:
+def turns_on(
+    cpus: list[int], patience: float, *, any_placement: bool, settle: float = _SETTLE_SECONDS
+) -> Turns:
     """Turns of contestants that run on these CPUs, in this process or in others."""
     return Turns(
         len(cpus),
         patience,
-        settle=_SETTLE_SECONDS,
+        settle=settle,
         any_placement=any_placement,
         look=lambda: _look(cpus),
     )
@@ -46,7 +49,7 @@ def _look(cpus: list[int]) -> Placement | None:
     return found[0]
 
 
-def remark(log: list[Turn]) -> str:
+def remark(log: Sequence[Turn]) -> str:
     """What was dropped and what counted elsewhere, for a line of progress; empty if nothing."""
     where = elsewhere_text(log)
     return "; ".join(filter(None, (dropped_text(log), where and f"counted with {where}")))

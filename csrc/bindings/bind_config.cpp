@@ -1,7 +1,6 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <Eigen/Core>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,24 +9,18 @@
 #include "core/check.h"
 #include "core/cpu_info.h"
 #include "core/device.h"
+<<<<<<< HEAD
+#include "core/level.h"
+=======
 #include "core/line_round_trip.h"
+>>>>>>> main
 #include "core/machine_speed.h"
-#include "core/packet.h"
 #include "core/team.h"
 
 namespace py = pybind11;
 
 namespace fastprop {
 namespace {
-
-std::string eigen_version() {
-#if defined(EIGEN_PATCH_VERSION)
-    // From version 5 on the number has three parts of its own; "world" stays 3.
-    return concat(EIGEN_MAJOR_VERSION, '.', EIGEN_MINOR_VERSION, '.', EIGEN_PATCH_VERSION);
-#else
-    return concat(EIGEN_WORLD_VERSION, '.', EIGEN_MAJOR_VERSION, '.', EIGEN_MINOR_VERSION);
-#endif
-}
 
 bool openmp_built() {
 #if defined(_OPENMP)
@@ -41,9 +34,9 @@ py::dict config() {
     const CacheSizes& caches = cache_sizes();
     py::dict result;
     result["version"] = FASTPROP_VERSION;
-    result["level"] = FASTPROP_LEVEL;
-    result["simd_width_float32"] = Simd<float>::width;
-    result["simd_width_float64"] = Simd<double>::width;
+    result["level"] = level_name();
+    result["simd_width_float32"] = simd_width<float>();
+    result["simd_width_float64"] = simd_width<double>();
     result["cpu"] = cpu_name();
     result["available_threads"] = available_threads();
     result["l1d_bytes"] = caches.l1d;

@@ -115,6 +115,13 @@ def every_op() -> list[Op]:
     return sorted(OPS.values(), key=lambda op: (op.code, op.name))
 
 
+def op_named(name: str) -> Op:
+    """The op of this name, whichever module defines it."""
+    if name not in OPS:
+        every_op()
+    return OPS[name]
+
+
 GRAD_ENABLED: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -83,7 +84,7 @@ class Turns:
         self._settle = settle
         self._any = any_placement
         self._measure = look or (lambda: measure_placement(threads))
-        self._looks = threads > 1
+        self.threads = threads
         self._clock = clock
         self._sleep = sleep
 
@@ -129,23 +130,23 @@ class Turns:
         return found
 
     def _look(self) -> Placement | None:
-        return self._measure() if self._looks else None
+        return self._measure() if self.threads > 1 else None
 
 
 def _shared(placement: Placement | None) -> bool:
     return placement is None or placement.relation == SHARED_CACHE
 
 
-def dropped_text(log: list[Turn]) -> str:
-    """``4 of 19 turns were dropped (3 no shared cache, 1 halves of one core)``, or nothing."""
+def dropped_text(log: Sequence[Turn]) -> str:
+    """``4 of 19 turns dropped (3 no shared cache, 1 halves of one core)``, or nothing."""
     why = Counter(turn.relation for turn in log if not turn.counted)
     if not why:
         return ""
     reasons = ", ".join(f"{number} {name}" for name, number in why.most_common())
-    return f"{sum(why.values())} of {len(log)} turns were dropped ({reasons})"
+    return f"{sum(why.values())} of {len(log)} turns dropped ({reasons})"
 
 
-def elsewhere_text(log: list[Turn]) -> str:
+def elsewhere_text(log: Sequence[Turn]) -> str:
     """``no shared cache: 3 of 5 turns`` among those that counted, or nothing."""
     counted = [turn for turn in log if turn.counted]
     where = Counter(turn.relation for turn in counted)
@@ -154,3 +155,13 @@ def elsewhere_text(log: list[Turn]) -> str:
         for name, number in where.most_common()
         if name != SHARED_CACHE
     )
+
+
+def cores_text(log: Sequence[Turn]) -> str:
+    """Where the cores were in the turns that counted, and what was dropped; empty on one thread."""
+    looks = [p for turn in log if turn.counted for p in (turn.before, turn.after) if p is not None]
+    if not looks:
+        return ""
+    trip = statistics.median(p.round_trip for p in looks)
+    where = str(Placement(elsewhere_text(log) or SHARED_CACHE, trip))
+    return "; ".join(filter(None, (where, dropped_text(log))))

@@ -59,6 +59,18 @@ class Feed(Protocol):
         """Nothing more will be asked for."""
 
 
+def chunk_at(feed: Feed, epoch: int, step: int) -> Chunk:
+    """The chunk of a step that there is."""
+    chunk = feed.at(epoch, step)
+    assert chunk is not None
+    return chunk
+
+
+def of_steps(feed: Feed) -> str:
+    """For messages: how many steps an epoch has, where that is known."""
+    return "" if feed.steps is None else f" of {feed.steps}"
+
+
 class ArrayFeed:
     """Arrays in memory: an epoch is one chunk.
 
