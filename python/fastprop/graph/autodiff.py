@@ -142,8 +142,8 @@ NO_HISTORY = "no_history"
 
 
 def _seed(name: str, output: Tensor, gradient: Tensor | None) -> Tensor:
-    if output.symbolic and current_trace() is None:
-        raise no_value(output.shape)
+    if name == "backward" and output.symbolic and current_trace() is None:
+        raise no_value(output.shape)  # parameters would get gradients without a value
     if output.dtype.kind != "f":
         raise TypeError(f"{name}: an {output.dtype} Tensor has no derivative")
     if not output.requires_grad:
