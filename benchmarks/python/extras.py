@@ -19,12 +19,17 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastprop.inspect.turns import Turn, Turns
+
 from . import options, session
+from .placement import remark, turns_on
+from .pool import choose_cpus
 from .session import Effort
 from .works import LEARNING_RATE, WORKS, Work
 
@@ -124,24 +129,31 @@ class Cost:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _options(argv)
-    effort = Effort(arguments.rounds or _EFFORT.rounds, _EFFORT.seconds)
+    effort = _EFFORT.chosen(arguments)
     extras = ["plain", *(e for e in arguments.extras if e != "plain")]
     found: list[Cost] = []
+    log: list[Turn] = []
     for work in arguments.works:
         for threads in arguments.threads:
-            found += compare(work, extras, threads, effort, torch=arguments.without != "torch")
+            turns = turns_on(
+                choose_cpus(threads), effort.patience, any_placement=effort.any_placement
+            )
+            found += compare(work, extras, effort, turns, torch=arguments.without != "torch")
+            log += turns.log
             of_this = [c for c in found if (c.work, c.threads) == (work.name, threads)]
             print(table(of_this), flush=True)
     if arguments.json:
         content = {**session.facts(effort), "costs": [asdict(c) for c in found]}
+        content["turns"] = [turn.to_dict() for turn in log]
         arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
 def compare(
-    work: Work, extras: list[str], threads: int, effort: Effort, *, torch: bool = True
+    work: Work, extras: list[str], effort: Effort, turns: Turns, *, torch: bool = True
 ) -> list[Cost]:
     """Time all variants in turns; the first of `extras` is what the others are compared with."""
+    threads = turns.threads
     contestants: dict[tuple[str, str], Step] = {}
     for name in extras:
         contestants["fastprop", name] = _fastprop(work, EXTRAS[name], threads)
@@ -151,14 +163,20 @@ def compare(
     counts = {key: _count(step, work, effort.seconds) for key, step in contestants.items()}
     times: dict[tuple[str, str], list[float]] = {key: [] for key in contestants}
     least: dict[str, Any] = {}
+
+    def microseconds(key: tuple[str, str]) -> float:
+        start = time.perf_counter()
+        contestants[key](counts[key])
+        return 1e6 * (time.perf_counter() - start) / counts[key]
+
     for number in range(effort.rounds):
         for key in list(contestants)[:: 1 if number % 2 else -1]:
-            start = time.perf_counter()
-            contestants[key](counts[key])
-            times[key].append(1e6 * (time.perf_counter() - start) / counts[key])
+            times[key].append(turns.take(" ".join(key), partial(microseconds, key)))
             step = contestants[key]
             if threads == 1 and isinstance(step, _Fastprop):
                 least[key[1]] = np.minimum(least.get(key[1], np.inf), step.instruction_seconds())
+    if said := remark(turns.log):
+        session.say(said)
     costs = []
     for name in extras:
         ours, theirs = times["fastprop", name], times.get(("torch", name))

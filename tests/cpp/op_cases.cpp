@@ -163,6 +163,10 @@ std::vector<OpCase> linear_cases() {
             {"dense_backward_weights_parts", {x, y, dw_parts}, {dw_parts}, {}, -1, 1, "more"});
         cases.push_back({"sum_parts", {y}, {db_parts}, {}});
         cases.push_back({"sum_parts", {y, db_parts}, {db_parts}, {}, -1, 1, "more"});
+        const Shape column = {k, 1}, sums = {m, 1};
+        const std::vector<double> relu = {static_cast<double>(Activation::relu), 0, 0};
+        cases.push_back({"dense_gathered", {x, column, {1}, {m}}, {sums, sums}, relu, 3, m});
+        cases.push_back({"dense_backward_weights_gathered", {x, sums, {m}}, {column}, {}, 2, m});
         cases.push_back({"matmul", {x, w}, {y}, {0, 0}});
         cases.push_back({"matmul", {{k, m}, {n, k}}, {y}, {1, 1}, -1, 1, "transposed"});
     }
