@@ -29,7 +29,8 @@ import numpy as np
 import fastprop as fp
 from fastprop import data, nn, optim
 from fastprop.data.prefetch import Pool
-from fastprop.data.windows import Buffer, Reading
+from fastprop.data.reading import Reading
+from fastprop.data.windows import Buffer
 
 from . import options
 
