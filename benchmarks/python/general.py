@@ -95,7 +95,7 @@ GROUPS = {
         "30-30x10-1@32:mse:skip:sgd:float64",
     ),
 }
-_EFFORT = Effort(rounds=5, seconds=0.06)
+_EFFORT = Effort(rounds=5, seconds=0.03)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -103,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     if chosen.saved:
         facts, results = session.read_json(chosen.saved)
     else:
-        effort = Effort(chosen.rounds or _EFFORT.rounds, _EFFORT.seconds)
+        effort = _EFFORT.chosen(chosen)
         facts, results = session.facts(effort), []
         works = [parse_work(text) for group in chosen.groups for text in GROUPS[group]]
         part, parts = chosen.part

@@ -66,7 +66,7 @@ std::vector<OpCase> row_cases() {
             cases.push_back({"prelu_backward_data", {x, {channels}, x}, {x}, {}});
             cases.push_back({"prelu_backward_slope", {x, {channels}, x}, {{channels}}, {}});
         }
-        for (const char* op : {"sum", "mean", "max", "min"}) {
+        for (const char* op : {"sum", "sum_squares", "mean", "max", "min"}) {
             cases.push_back({op, {x}, {{x[1]}}, {1}, -1, 1, "rows"});
             cases.push_back({op, {x}, {{x[0]}}, {2}, -1, 1, "columns"});
             cases.push_back({op, {x}, {{}}, {3}, -1, 1, "all"});

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from fastprop.graph.fuse_elementwise import fuse_elementwise
 from fastprop.graph.ir import Instruction, Value, consumers, instruction
+from fastprop.graph.op import encode
 
 LOSSES = (
     "mse",
@@ -221,7 +222,9 @@ def fuse_losses(instructions: list[Instruction], kept: set[Value]) -> list[Instr
     """A loss and its gradient on the same operands are one pass."""
     made_by, region = _producers(instructions), _regions(instructions)
     forward = {
-        (i.name, *map(id, i.inputs), *i.attrs.values()): i for i in instructions if i.name in LOSSES
+        (i.name, *map(id, i.inputs), encode(i.attrs.values())): i
+        for i in instructions
+        if i.name in LOSSES
     }
     replaced: dict[Instruction, Instruction | None] = {}
     for item in instructions:
@@ -229,7 +232,7 @@ def fuse_losses(instructions: list[Instruction], kept: set[Value]) -> list[Instr
         if name == item.name or name not in LOSSES:
             continue
         pred, target, g, *aux = item.inputs
-        value = forward.get((name, *map(id, [pred, target, *aux]), *item.attrs.values()))
+        value = forward.get((name, *map(id, [pred, target, *aux]), encode(item.attrs.values())))
         if value is None or value in replaced or region[value] != region[item]:
             continue
         if _depends(g, value.outputs[0], made_by):
