@@ -81,6 +81,13 @@ TYPED_TEST(Gemm, FewSteps) {
             for (Index k = 1; k < 8; ++k) check_problem<TypeParam>(m, n, k);
 }
 
+// Last panels of all fillings, with sums up to and beyond what makes them products of their own.
+TYPED_TEST(Gemm, IncompleteLastPanels) {
+    for (Index m : {6, 15, 40})
+        for (Index n : {37, 42, 81, 88, 100, 104, 105, 129, 136, 240, 257})
+            for (Index k : {7, 17, 100, 300}) check_problem<TypeParam>(m, n, k);
+}
+
 TYPED_TEST(Gemm, SeveralBlocks) {
     check_problem<TypeParam>(230, 70, 300);
     check_problem<TypeParam>(2, 200, 1025);
