@@ -54,6 +54,11 @@ def squeeze(x: TensorLike, axis: int | Sequence[int] | None = None) -> Tensor:
     Raises:
         ValueError: A named axis has another extent, or is out of range.
     """
+    return _squeezed(x, axis)
+
+
+@composed
+def _squeezed(x: TensorLike, axis: int | Sequence[int] | None) -> Tensor:
     x = as_tensor(x)
     if axis is None:
         drop = tuple(i for i, n in enumerate(x.shape) if n == 1 and not (x.batched and i == 0))
