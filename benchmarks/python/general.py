@@ -95,7 +95,7 @@ GROUPS = {
         "30-30x10-1@32:mse:skip:sgd:float64",
     ),
 }
-_EFFORT = Effort(rounds=5, seconds=0.03)
+_EFFORT = Effort(rounds=5, seconds=0.03, patience=150.0)  # three seconds for each work
 
 
 def main(argv: list[str] | None = None) -> int:
