@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from fastprop.graph.cost import affordable_barriers
 from fastprop.graph.ir import Value
-from fastprop.graph.memory import SPLIT_BYTES, open_places, peak_bytes, split_phases
+from fastprop.graph.memory import open_places, peak_bytes, split_phases
 from fastprop.graph.order import by_demand
 from fastprop.graph.schedule import Schedule, Step
 
@@ -41,10 +41,10 @@ def with_barriers(
         capacity: Rows of the batch.
         threads: Size of the team.
     """
-    best, least = fewest, peak_bytes(fewest, kept)
-    if least < SPLIT_BYTES:
-        return fewest
     budget = affordable_barriers(fewest, capacity, threads, BARRIER_SHARE)
+    if budget == 0:
+        return fewest
+    best, least = fewest, peak_bytes(fewest, kept)
     layers = Layers(step)
     size = 1
     while size < layers.count:
