@@ -58,19 +58,12 @@ def test_predictions_give_their_place_to_their_gradient() -> None:
     assert share_of_kept(work, 1, with_loss=True) <= 1.05
 
 
-@pytest.mark.parametrize("text", ["1024-2048-2048-1000@64", "784-512-512-10@2048"])
-def test_two_threads_hold_no_more_where_it_is_much(text: str) -> None:
-    """Steps that long can afford two barriers a layer."""
-    assert share_of_kept(parse_work(text), 2) <= 1.1
-
-
 @pytest.mark.parametrize(
-    ("text", "most"), [("784-512-512-10@128", 1.7), ("128-128x16-10@128", 2.1)]
+    "text", ["1024-2048-2048-1000@64", "784-512-512-10@128", "128-128x16-10@128"]
 )
-def test_two_threads_hold_gradients_of_all_layers_where_it_is_little(
-    text: str, most: float
-) -> None:
-    assert share_of_kept(parse_work(text), 2) <= most
+def test_two_threads_hold_no_more(text: str) -> None:
+    """Steps that long can afford a barrier or two a layer."""
+    assert share_of_kept(parse_work(text), 2) <= 1.1
 
 
 @pytest.mark.parametrize("clip", [False, True])
@@ -90,10 +83,8 @@ def test_the_order_changes_no_bits(text: str, clip: bool, monkeypatch: pytest.Mo
 
     def weights(threads: int, share: float) -> list[np.ndarray]:
         monkeypatch.setattr(arrange, "BARRIER_SHARE", share)
-        monkeypatch.setattr(arrange, "SPLIT_BYTES", 0)
-        monkeypatch.setattr(
-            arrange, "WORTH", 0.0
-        )  # all gradients live at once where they are clipped
+        # All gradients live at once where they are clipped: no order saves enough there.
+        monkeypatch.setattr(arrange, "WORTH", 0.0)
         options = {"clip": fp.gradients.ClipGlobalNorm(0.1)} if clip else {}
         run = trained(work, threads, steps=5, **options)
         assert run.program is not None

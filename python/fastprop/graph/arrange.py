@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from fastprop.graph.cost import affordable_barriers
 from fastprop.graph.ir import Value
-from fastprop.graph.memory import SPLIT_BYTES, open_places, peak_bytes, split_phases
+from fastprop.graph.memory import open_places, peak_bytes, split_phases
 from fastprop.graph.order import by_demand
 from fastprop.graph.schedule import Schedule, Step
 
@@ -45,12 +45,11 @@ def with_barriers(
         capacity: Rows of the batch.
         threads: Size of the team.
     """
-    best, least = fewest, peak_bytes(fewest, kept)
-    checkpointed = _checkpointed(step)
-    if least < SPLIT_BYTES and not checkpointed:
-        return fewest
-    share = CHECKPOINTED_SHARE if checkpointed else BARRIER_SHARE
+    share = CHECKPOINTED_SHARE if _checkpointed(step) else BARRIER_SHARE
     budget = affordable_barriers(fewest, capacity, threads, share)
+    if budget == 0:
+        return fewest
+    best, least = fewest, peak_bytes(fewest, kept)
     layers = Layers(step)
     size = 1
     while size < layers.count:

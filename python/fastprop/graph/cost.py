@@ -15,9 +15,8 @@ _NS_PER_PRODUCT_FLOP = 1 / 60
 _NS_PER_BYTE = 1 / 15
 _NS_PER_INSTRUCTION = 40.0
 _NS_PER_BARRIER = 1000.0
-# One more: between two of them, threads that other work slows down now and then wait for each
-# other. 1 to 30 µs, as measured for 128-(128x16)-10 and 784-512-512-10.
-_NS_PER_FURTHER_BARRIER = 10_000.0
+# One more, where cores share a cache: 6 and 29 instead of 2 took 0.98 to 1.01 of the time.
+_NS_PER_FURTHER_BARRIER = 1000.0
 # What another core wrote has to be fetched. Fitted: 4-64-64-1 took 38 µs on two threads, 18 on one.
 _NS_PER_SHARED_BYTE = 0.3
 

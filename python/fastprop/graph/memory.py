@@ -19,9 +19,7 @@ from fastprop.graph.schedule import Schedule
 
 ALIGNMENT = 64
 SPLIT_BYTES = 16 * 2**20
-"""Several threads pay for memory with barriers from this size on, when a step takes milliseconds.
-784-512-512-10, batch 128, took 1.03 of the time with 6 instead of 2, 128-(128x16)-10 1.02 with
-15; 784-512-512-10, batch 2048, and 1024-2048-2048-1000 took 1.00 and 0.99 with 6."""
+"""A step is searched for barriers that each save much memory from this size on."""
 SPLIT_GAIN = 0.03
 """The share of the arena that a barrier must save."""
 SPLIT_TRIES = 16
