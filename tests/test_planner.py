@@ -8,11 +8,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from fastprop import _core
+from fastprop import _core, nn
+from fastprop.graph import planning
 from fastprop.graph.arrange import Layers, on_one_thread
 from fastprop.graph.ir import BATCH, Instruction, Value, instruction
 from fastprop.graph.memory import align, open_places, peak_bytes, plan, split_phases
-from fastprop.graph.schedule import Schedule, fewest_barriers, step
+from fastprop.graph.planning import Lowered, plan_step
+from fastprop.graph.schedule import Schedule, Step, fewest_barriers, step
+from fastprop.graph.tensor import Tensor
 
 F32 = np.dtype(np.float32)
 CAPACITY = 12
@@ -347,3 +350,27 @@ def test_buffers_take_the_tightest_gap(seed: int) -> None:
         gaps = [gap for gap in free[:-1] if gap[0] * 64 >= size]
         found[i] = 64 * min(gaps, default=free[-1])[1]
     assert _core.place_buffers(wishes) == [found[i] for i in range(60)]
+
+
+@pytest.mark.parametrize(("width", "looks"), [(20, 1), (200, 2)])
+def test_a_step_planned_for_one_thread_after_all_is_looked_at_again_only_if_packed(
+    monkeypatch: pytest.MonkeyPatch, width: int, looks: int
+) -> None:
+    seen: list[int] = []
+
+    def counted(instructions: list[Instruction], guarded: Value | None = None) -> Step:
+        seen.append(len(instructions))
+        return step(instructions, guarded)
+
+    monkeypatch.setattr(planning, "step", counted)
+    monkeypatch.setattr(planning, "choose_threads", lambda order, capacity: 1)
+    monkeypatch.setattr(_core, "available_threads", lambda: 2)
+    x = Tensor.placeholder((64, width), "float32", batched=True)
+    w = nn.Parameter(np.zeros((width, width), np.float32))
+    y = x @ w
+    lowered = Lowered.of([x], [y.mean()], [], [])
+    plan = plan_step(lowered, 64, None, packed=True, check_loss=True)
+    assert len(seen) == looks
+    assert plan.threads == 1
+    assert not plan.prologue
+    assert len(set(plan.schedule.phases)) == len(plan.schedule.instructions)

@@ -311,6 +311,19 @@ def test_strips_hold_what_may_go_together_and_memory_of_what_they_alone_use() ->
         assert v.offset + align(4 * v.shape[1] * rows) <= plan.scratch_bytes
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_describe_marks_what_goes_chunk_by_chunk(threads: int) -> None:
+    made = trainer(threads)
+    made.fit(*data(CAPACITY, "float32"), epochs=1, batch_size=CAPACITY)
+    lines = made.program.describe().splitlines()
+    schedule, chunks = made.program._schedule, made.program._plan.strips.chunks
+    names = [line for line in lines if "->" in line]
+    for line, item, strip in zip(names, schedule.instructions, schedule.strips, strict=True):
+        assert line.startswith(f"{'  ' if strip >= 0 else ''}{item.name}(")
+    headings = [line for line in lines if line.startswith("chunk by chunk")]
+    assert headings == [f"chunk by chunk, {chunks} of them:"] * (max(schedule.strips) + 1)
+
+
 @pytest.mark.parametrize("capacity", [1, 5, 64, 1023, 1024, 1025, 10_000])
 @pytest.mark.parametrize("chunks", [1, 2, 16, 160])
 def test_rows_of_a_chunk_hold_any_chunk_of_fewer_rows(capacity: int, chunks: int) -> None:

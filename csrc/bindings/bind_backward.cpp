@@ -42,8 +42,9 @@ py::object seed_of(PyObject* output, PyObject* gradient) {
     PyObject* spec = slot(output, slot_spec);
     PyObject* extents = PyTuple_GET_ITEM(spec, spec_shape);
     PyObject* type = PyTuple_GET_ITEM(spec, spec_dtype);
+    const bool known = slot(output, slot_data) != Py_None;  // else it may have leaked from a trace
     const bool scalar =
-        gradient == Py_None && requires_grad(output) && PyTuple_GET_SIZE(extents) == 0;
+        gradient == Py_None && known && requires_grad(output) && PyTuple_GET_SIZE(extents) == 0;
     if (!scalar)
         return owned(PyObject_CallFunctionObjArgs(backward.make_seed, backward.name, output,
                                                   gradient, nullptr));
@@ -92,6 +93,7 @@ void accumulate_gradients(const py::object& output, const py::object& gradient, 
                           bool create_graph) {
     if (!is_tensor(output.ptr()) || slot(output.ptr(), slot_spec) == nullptr)
         throw TypeError("backward: expects a Tensor");
+    if (backward.name == nullptr) py::module_::import("fastprop.graph.autodiff");  // it binds
     const ContextValue mode(modes.grad_enabled, create_graph ? Py_True : Py_False);
     const ContextValue scope(modes.scope, value_of(modes.scope).ptr());
     const py::object seed = seed_of(output.ptr(), gradient.ptr());

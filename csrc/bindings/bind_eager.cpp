@@ -11,6 +11,7 @@
 #include <structmember.h>
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <exception>
 #include <new>
@@ -45,8 +46,9 @@ constexpr std::array<const char*, kSlots> kSlotNames = {
 /// are not.
 struct Bound {
     PyTypeObject* spec_type = nullptr;
-    PyObject* plans = nullptr;      ///< dict: (op, specs, attributes) -> plan
-    PyObject* make_plan = nullptr;  ///< (op, specs, attrs) -> plan, or the error users see
+    PyObject* plans = nullptr;          ///< dict: (op, specs, attributes) -> plan
+    PyObject* make_plan = nullptr;      ///< (op, specs, attrs) -> plan, or the error users see
+    PyObject* negative_zero = nullptr;  ///< stands for it in keys of plans
 } bound;
 
 PlanCache plan_cache;
@@ -64,6 +66,13 @@ enum PlanField {
 
 /// Parameters and Buffers, subclasses of Tensor, have other values when a Program runs.
 bool is_state(PyObject* tensor) { return Py_TYPE(tensor) != tensor_type; }
+
+/// -0.0 equals 0.0, and must not find its plan.
+bool is_negative_zero(PyObject* value) {
+    if (PyFloat_Check(value) == 0) return false;
+    const double number = PyFloat_AS_DOUBLE(value);
+    return number == 0 && std::signbit(number);
+}
 
 /// The arguments of a call: an op, Tensors, and attributes by name.
 struct Arguments {
@@ -116,7 +125,8 @@ struct Arguments {
         for (Py_ssize_t i = 0; i < count; ++i) append(slot(tensors[i], slot_spec));
         if (named > 0) {
             append(names);
-            for (Py_ssize_t i = 0; i < named; ++i) append(values[i]);
+            for (Py_ssize_t i = 0; i < named; ++i)
+                append(is_negative_zero(values[i]) ? bound.negative_zero : values[i]);
         }
         return result;
     }
@@ -293,6 +303,7 @@ void bind_tensor(const py::type& tensor, const py::type& spec, const py::dict& p
     modes.grad_enabled = keep(grad_enabled);
     modes.trace = keep(trace);
     modes.scope = keep(scope);
+    bound.negative_zero = keep(py::module_::import("builtins").attr("object")());
 }
 
 }  // namespace

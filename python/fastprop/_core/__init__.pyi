@@ -266,6 +266,11 @@ def leaf(array: numpy.ndarray) -> typing.Any:
     A contiguous array of a supported dtype as a Tensor, without a look at it.
     """
 
+def line_round_trips(threads: typing.SupportsInt | typing.SupportsIndex) -> list[float]:
+    """
+    Seconds that a cache line takes now from the first of `threads` threads to each of the others and back.
+    """
+
 def machine_speed(
     dtype: str,
     threads: typing.SupportsInt | typing.SupportsIndex,
@@ -273,6 +278,16 @@ def machine_speed(
 ) -> tuple[float, float]:
     """
     Floating-point operations and bytes a second that `threads` threads reach together now: multiply-adds in registers, and y = x + 3 z over arrays of `bytes` in all.
+    """
+
+def mark_changed(tensors: list) -> None:
+    """
+    Note that the data of Tensors were written to: graphs that used them are out of date.
+    """
+
+def multiply_add_peak(threads: typing.SupportsInt | typing.SupportsIndex) -> float:
+    """
+    float32 operations a second that `threads` threads reach together now, in registers.
     """
 
 def now() -> int:

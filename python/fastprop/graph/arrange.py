@@ -16,6 +16,10 @@ from fastprop.graph.schedule import Schedule, Step
 
 BARRIER_SHARE = 0.01
 """The share of a step's time that these barriers may take."""
+CHECKPOINTED_SHARE = 0.04
+"""The same where parts of the step are repeated to save memory: who pays a forward pass for memory
+pays some barriers for it, too, at any size. 64 layers of 128, batch 512, in 11 segments on two
+threads: 3.5 MB instead of 4.8 (17.1 without segments)."""
 WORTH = 0.03
 """The share of the memory that they must save."""
 
@@ -42,9 +46,11 @@ def with_barriers(
         threads: Size of the team.
     """
     best, least = fewest, peak_bytes(fewest, kept)
-    if least < SPLIT_BYTES:
+    checkpointed = _checkpointed(step)
+    if least < SPLIT_BYTES and not checkpointed:
         return fewest
-    budget = affordable_barriers(fewest, capacity, threads, BARRIER_SHARE)
+    share = CHECKPOINTED_SHARE if checkpointed else BARRIER_SHARE
+    budget = affordable_barriers(fewest, capacity, threads, share)
     layers = Layers(step)
     size = 1
     while size < layers.count:
@@ -58,6 +64,12 @@ def with_barriers(
             break
         size += 1
     return split_phases(best, kept)
+
+
+def _checkpointed(step: Step) -> bool:
+    """Whether something is repeated, and so waits until memory is free again."""
+    items = step.instructions
+    return any(value is not None and value.awaited() for item in items for value in item.inputs)
 
 
 class Layers:

@@ -25,7 +25,7 @@ from fastprop.graph.ops_elementwise import (
     where,
 )
 from fastprop.graph.ops_index import part
-from fastprop.graph.ops_reduction import _ARGMAX, max, mean, sum
+from fastprop.graph.ops_reduction import _ARGMAX, max, mean, sum, sum_squares
 from fastprop.graph.ops_shape import as_floating, reshape, stop_gradient, transpose
 from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Axis, Tensor, TensorLike, as_tensor
@@ -107,7 +107,7 @@ def _norm(x: TensorLike, ord: float, axis: Axis, keepdims: bool) -> Tensor:
     if ord == 1:
         return sum(absolute(x), axis, keepdims)
     if ord == 2:
-        return _root(sum(square(x), axis, keepdims), 2)
+        return _root(sum_squares(x, axis, keepdims), 2)
     # The power of 0 has no finite derivative for ord < 2.
     a = absolute(x)
     nonzero = not_equal(a, 0)

@@ -27,11 +27,13 @@ class Lowered(NamedTuple):
         instructions: In the order of recording.
         recorded: The Values of the scalars.
         stored: Those of the per-row outputs.
+        given: Those that are written to arrays of the run.
     """
 
     instructions: list[Instruction]
     recorded: list[Value]
     stored: list[Value]
+    given: list[Value]
 
     @classmethod
     def of(
@@ -44,11 +46,11 @@ class Lowered(NamedTuple):
         """That of what a :class:`Program` is made of."""
         found = Lowering(inputs, [*scalars, *rows], effects)
         recorded, stored = ([found.value(t) for t in tensors] for tensors in (scalars, rows))
-        return cls(found.instructions, recorded, stored)
+        return cls(found.instructions, recorded, stored, found.given)
 
     @property
     def outputs(self) -> list[Value]:
-        return [*self.recorded, *self.stored]
+        return [*self.recorded, *self.stored, *self.given]
 
     @property
     def least_rows(self) -> int:
@@ -89,6 +91,8 @@ def plan_step(
         value.base.persistent = value.base.in_arena
     persistent = list(dict.fromkeys(v.base for v in recorded if v.base.in_arena))
     team = threads or _core.available_threads()
+    prologue: list[Instruction] = []
+    given = None
     if team > 1:
         prologue, shared = pack(items, capacity, team, weights=packed)
         given = step(shared, guarded)
@@ -97,9 +101,10 @@ def plan_step(
     if team == 1:
         # One thread alone packs blocks as it goes: in cache, and with no copy to keep up to date.
         # Steps took 5 to 7 % less so; on two threads, which would pack all twice, 0 to 3 % more.
-        prologue, given = [], step(items, guarded)
+        if given is None or given.instructions != items:
+            prologue, given = [], step(items, guarded)
         order = fewest_barriers(given) if by_chunks else on_one_thread(given)
-    elif not by_chunks:
+    elif given is not None and not by_chunks:
         order = with_barriers(given, order, outputs, capacity, team)
     strips = Strips()
     if by_chunks:

@@ -14,7 +14,7 @@ from fastprop import _core
 from fastprop.graph import cost
 from fastprop.graph.assemble import Assembler
 from fastprop.graph.forms import Planned, Plans, form_of, numbered
-from fastprop.graph.ir import BATCH, Instruction, Value
+from fastprop.graph.ir import BATCH, Instruction
 from fastprop.graph.planning import Lowered, StepPlan, plan_step
 from fastprop.graph.schedule import Schedule
 from fastprop.graph.tensor import Tensor
@@ -349,24 +349,14 @@ class Program:
         return np.zeros((self.threads, self.num_instructions + 2, 2))
 
     def describe(self) -> str:
-        """The instructions, one a line, with a rule where the threads wait for each other."""
-        lines = []
-        phase = 0
-        for item, item_phase in zip(
-            self._schedule.instructions, self._schedule.phases, strict=True
-        ):
-            if item_phase != phase and self._plan.threads > 1:
-                lines.append("---- barrier ----")
-                phase = item_phase
-            operands = ", ".join("-" if v is None else _shape_text(v) for v in item.inputs)
-            results = ", ".join(_shape_text(v) for v in item.outputs)
-            lines.append(f"{item.name}({operands}) -> {results}")
-        return "\n".join(lines)
+        """The instructions, one a line, with a rule where the threads wait for each other.
 
+        Those of a strip, which a thread runs on one chunk of the batch after the other, are
+        indented under a line that says so.
+        """
+        from fastprop.graph.describe import describe
 
-def _shape_text(value: Value) -> str:
-    extents = ["batch" if value.batched and i == 0 else str(n) for i, n in enumerate(value.shape)]
-    return f"[{', '.join(extents)}]"
+        return describe(self._plan)
 
 
 def _common_capacity(inputs: Sequence[Tensor]) -> int:
