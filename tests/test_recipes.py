@@ -112,6 +112,12 @@ def test_arguments_that_are_equal_are_not_the_same() -> None:
     np.testing.assert_array_equal(x.var([0, 1]).data, x.var((0, 1)).data)  # type: ignore[arg-type]
 
 
+def test_zeros_of_both_signs_are_two_arguments() -> None:
+    x = Tensor(np.full(3, -1, np.float32), requires_grad=True)
+    for bound in (0.0, -0.0, 0.0):
+        assert np.signbit(x.clip(bound).data).all() == np.signbit(bound)
+
+
 def test_errors_are_those_of_the_function() -> None:
     x = _leaf(3, 4)
     for _ in range(2):

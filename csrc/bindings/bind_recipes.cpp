@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -143,7 +144,16 @@ private:
         return plan;
     }
 
-    /// By what is equal; 1, 1.0 and True are different arguments.
+    /// What tells arguments that are equal apart: 1, 1.0 and True, 0.0 and -0.0.
+    static PyObject* kind_of(PyObject* value) {
+        if (PyFloat_CheckExact(value)) {
+            const double number = PyFloat_AS_DOUBLE(value);
+            if (number == 0 && std::signbit(number)) return Py_Ellipsis;
+        }
+        return reinterpret_cast<PyObject*>(Py_TYPE(value));
+    }
+
+    /// By what is equal.
     py::object look_up() const {
         py::object args = owned(PyTuple_New(count_));
         py::object key = owned(PyTuple_New(2 * count_ + 1));
@@ -156,7 +166,7 @@ private:
             const bool tensor = is_tensor(args_[i]);
             put(args, i, args_[i]);
             put(key, 2 * i, tensor ? slot(args_[i], slot_spec) : args_[i]);
-            put(key, 2 * i + 1, tensor ? Py_None : reinterpret_cast<PyObject*>(Py_TYPE(args_[i])));
+            put(key, 2 * i + 1, tensor ? Py_None : kind_of(args_[i]));
         }
         if (PyObject* known = PyDict_GetItemWithError(composed_.plans, key.ptr()))
             return py::reinterpret_borrow<py::object>(known);
