@@ -3,7 +3,9 @@
 #   3. the build requirement cmeel-eigen, a wheel that puts Eigen under site-packages/cmeel.prefix
 
 add_library(fastprop_eigen INTERFACE)
-target_compile_definitions(fastprop_eigen INTERFACE EIGEN_MPL2_ONLY EIGEN_DONT_PARALLELIZE)
+# EIGEN_FAST_MATH: by default float square roots are an estimate and one Newton step.
+target_compile_definitions(fastprop_eigen INTERFACE
+    EIGEN_MPL2_ONLY EIGEN_DONT_PARALLELIZE EIGEN_FAST_MATH=0)
 
 # No version here: a package's version file refuses every major version but its own.
 find_package(Eigen3 CONFIG QUIET)

@@ -44,6 +44,12 @@ elseif(architecture MATCHES "^(x86_64|AMD64|amd64|x64)$")
         endif()
     endif()
 endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # GCC 12 takes the undefined operand inside its own AVX-512 intrinsics for a mistake of ours.
+    # What is one stands in the other levels too.
+    list(APPEND FASTPROP_FLAGS_v4 -Wno-uninitialized -Wno-maybe-uninitialized)
+    list(APPEND FASTPROP_FLAGS_native -Wno-uninitialized -Wno-maybe-uninitialized)
+endif()
 if(NOT FASTPROP_LEVELS)
     set(FASTPROP_LEVELS generic)
     set(FASTPROP_FLAGS_generic "")

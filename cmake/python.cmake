@@ -6,7 +6,7 @@ set(PYBIND11_FINDPYTHON ON)
 find_package(pybind11 3 CONFIG REQUIRED)
 
 file(GLOB binding_sources CONFIGURE_DEPENDS csrc/bindings/*.cpp)
-list(FILTER binding_sources EXCLUDE REGEX "/cpu_probe\\.cpp$")
+list(FILTER binding_sources EXCLUDE REGEX "/(cpu_probe|level_entry)\\.cpp$")
 
 function(fastprop_hide_symbols target)
     # Only PyInit_* leaves a module: not even the standard library's templates, which GCC exports.
@@ -17,8 +17,13 @@ function(fastprop_hide_symbols target)
     endif()
 endfunction()
 
+add_library(fastprop_bindings OBJECT ${binding_sources})
+target_include_directories(fastprop_bindings PRIVATE csrc)
+target_link_libraries(fastprop_bindings PRIVATE fastprop_flags pybind11::headers pybind11::module)
+
 foreach(level IN LISTS FASTPROP_LEVELS)
-    pybind11_add_module(_core_${level} MODULE ${binding_sources})
+    pybind11_add_module(_core_${level} MODULE
+        csrc/bindings/level_entry.cpp $<TARGET_OBJECTS:fastprop_bindings>)
     target_compile_definitions(_core_${level} PRIVATE FASTPROP_MODULE=_core_${level})
     target_link_libraries(_core_${level} PRIVATE fastprop_${level})
     fastprop_hide_symbols(_core_${level})

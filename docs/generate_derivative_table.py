@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fastprop.graph.op import OPS, Op, apply
+from fastprop.graph.op import Op, apply, every_op
 from fastprop.graph.ops_activation import INFO
 from fastprop.graph.ops_index import part_attributes
 from fastprop.graph.ops_shape import transpose_attributes
@@ -42,7 +42,7 @@ EXAMPLES: dict[str, Example] = {
     "broadcast_mean": ("x", [(1, 3)], {"shape": MATRIX, "batched": False}),
     **{
         name: ("x", [MATRIX], {"axes": 2, "keepdims": True})
-        for name in ("sum", "mean", "max", "min")
+        for name in ("sum", "sum_squares", "mean", "max", "min")
     },
     "where": ("c x y", [MATRIX] * 3, {}),
     "slice": ("x", [MATRIX], _PART),
@@ -163,7 +163,7 @@ def _rules(op: Op) -> list[str]:
 
 
 def table() -> str:
-    ops = [op for op in OPS.values() if op.name not in OF_DEFINITIONS and any(op.vjps)]
+    ops = [op for op in every_op() if op.name not in OF_DEFINITIONS and any(op.vjps)]
     rows = ["| " + " | ".join(_rules(op)) + " |\n" for op in ops]
     return "| op | derivative by each operand |\n|---|---|\n" + "".join(rows)
 

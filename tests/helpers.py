@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastprop.graph import Tensor, grad
+from fastprop import Tensor, grad
 
 try:
     import torch

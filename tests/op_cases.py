@@ -15,6 +15,7 @@ from helpers import torch
 import fastprop as fp
 from fastprop import functional as F
 from fastprop.graph.ops_mixup import mixup
+from fastprop.graph.ops_reduction import sum_squares
 
 
 class Case(NamedTuple):
@@ -89,6 +90,10 @@ CASES: dict[str, Case] = _elementwise() | {
     "copy": Case(lambda x: F.copy(x) * x, lambda x: x * x, [(3,)]),
     # reductions
     "sum": Case(lambda x: F.sum(x * x, (0, 2)), lambda x: (x * x).sum((0, 2)), [(2, 3, 2)]),
+    "sum_squares": Case(lambda x: sum_squares(x, (0, 2)), lambda x: (x * x).sum((0, 2)),
+                        [(2, 3, 2)]),
+    "sum_squares rows": Case(lambda x: sum_squares(x, -1, True),
+                             lambda x: (x * x).sum(-1, keepdim=True), [(3, 2)]),
     "mean": Case(lambda x: F.mean(x * x, 1), lambda x: (x * x).mean(1), [(2, 3)]),
     "max": Case(lambda x: F.max(x * x * x, 1), lambda x: (x**3).amax(1), [(2, 3)]),
     "min": Case(lambda x: F.min(x * x * x, 0), lambda x: (x**3).amin(0), [(2, 3)]),

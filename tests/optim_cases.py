@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastprop import Parameter, optim
 from fastprop import functional as F
-from fastprop import optim
-from fastprop.graph import Parameter
 from fastprop.optim import schedules
 
 STEPS = 100

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import fastprop as fp
+from fastprop import Parameter, Tensor, nn, optim, tensor
 from fastprop import functional as F
-from fastprop import nn, optim
-from fastprop.graph import Parameter, Tensor, anomaly, tensor
+from fastprop.graph import anomaly
 
 X = np.array([[1.0, 4.0], [0.0, 2.0]])
 

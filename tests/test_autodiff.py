@@ -10,8 +10,10 @@ from helpers import gradcheck, uniform
 
 import fastprop as fp
 from fastprop import functional as F
-from fastprop.graph import Parameter, Tensor, grad, no_grad, tensor
+from fastprop.graph.autodiff import grad
 from fastprop.graph.op import OPS
+from fastprop.graph.parameter import Parameter
+from fastprop.graph.tensor import Tensor, no_grad, tensor
 from fastprop.graph.trace import tracing
 
 
@@ -228,6 +230,38 @@ def test_a_leaf_that_changed_is_noticed_where_nobody_differentiates_by_it() -> N
     w.data = np.full(3, 5.0)
     with pytest.raises(RuntimeError, match=r"grad: a Tensor of shape \(3,\) was changed in place"):
         grad(y, x)
+
+
+@pytest.mark.parametrize("how", ["fit", "train_step", "fit_many", "lbfgs", "compile"])
+def test_training_is_noticed_by_graphs_from_before(how: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(12, 3)).astype(np.float32)
+    model = fp.nn.Sequential(fp.nn.Dense(3, 4, "tanh"), fp.nn.Dense(4, 1))
+    trainer = fp.Trainer(model, "mse", "lbfgs" if how == "lbfgs" else "adam")
+    step = fp.compile(lambda x: eager_step(model, optimizer, x))
+    optimizer = fp.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):  # the first one may move the parameters, too
+        output = model(fp.tensor(x)).sum()
+        if how == "train_step":
+            trainer.train_step(x, x[:, :1])
+        elif how == "fit_many":
+            fp.fit_many([trainer], x, x[:, :1])
+        elif how == "compile":
+            step(x)
+        else:
+            trainer.fit(x, x[:, :1], batch_size=12)
+        trainer.predict(x)
+        with pytest.raises(RuntimeError, match="was changed in place after dense had used it"):
+            output.backward()
+        model(fp.tensor(x)).sum().backward()
+
+
+def eager_step(model: fp.nn.Module, optimizer: fp.optim.Optimizer, x: Tensor) -> Tensor:
+    optimizer.zero_grad()
+    loss = (model(x) ** 2).mean()
+    loss.backward()
+    optimizer.step()
+    return loss
 
 
 def test_a_pass_that_fails_leaves_modes_as_they_were() -> None:

@@ -17,11 +17,17 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
     assert lines[0].startswith("Training steps, float32, relu, adam, on ")
-    assert [line.split("  ")[0] for line in lines[2:]] == [
+    assert [line.split("  ")[0] for line in lines[2:7]] == [
         "work", "4-8-3, batch 16", "", "3-5-1, batch 16", "",
     ]  # fmt: skip
-    assert all(line.endswith("%") for line in lines[3:])
-    assert len({len(line) for line in lines[3:]}) == 1
+    assert all(line.endswith("%") for line in lines[3:7])
+    assert len({len(line) for line in lines[3:7]}) == 1
+    assert lines[7:9] == ["", "cores:"]
+    assert [line.split("  ")[:2] for line in lines[9:]] == [
+        ["4-8-3, batch 16", "2 threads"],
+        ["3-5-1, batch 16", "2 threads"],
+    ]
+    assert all("a line's round trip takes" in line for line in lines[9:])
     assert captured.err == ""
 
 

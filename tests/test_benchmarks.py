@@ -98,8 +98,10 @@ def test_many_networks(tmp_path: Path) -> None:
     sizes = ("--nets", "6", "--peer-nets", "1", "--rounds", "2")
     done = _run("many", *sizes, "--json", str(figures))
     assert done.returncode == 0, done.stderr
-    found = json.loads(figures.read_text())
+    content = json.loads(figures.read_text())
+    found = content["milliseconds"]
     assert "fastprop, 1 thread" in found
+    assert sum(turn["counted"] for turn in content["turns"]) == 2 * len(found)
     assert all(len(times) == 2 and min(times) > 0 for times in found.values())
     assert "fastprop trained 6 networks" in done.stdout
 

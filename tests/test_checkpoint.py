@@ -86,6 +86,21 @@ def test_a_deep_network_needs_a_quarter_of_the_memory(threads: int) -> None:
     assert arenas[1] <= arenas[0] / 4
 
 
+@pytest.mark.parametrize("segments", [4, "auto", 16])
+def test_two_threads_need_no_more_memory_than_one(segments) -> None:
+    """A repeated segment's derivatives take the place of its values there, too."""
+    x = rng.normal(size=(512, 128)).astype(np.float32)
+    arenas = []
+    for threads in (1, 2):
+        model = nn.Sequential(*[nn.Dense(128, 128, "relu") for _ in range(31)])
+        trainer = fp.Trainer(model, "mse", optim.SGD(), threads=threads, checkpoint=segments)
+        trainer.fit(x, x, batch_size=512)
+        assert trainer.program is not None
+        packed = sum(v.nbytes for item in trainer.program.prologue for v in item.outputs)
+        arenas.append(trainer.program.arena_bytes - packed)
+    assert arenas[1] <= 1.02 * arenas[0]
+
+
 def test_what_happened_between_the_segments_is_there() -> None:
     """A Tensor from outside that the function does not get as an argument."""
     found = []

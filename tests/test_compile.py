@@ -155,6 +155,26 @@ def test_what_does_not_go_by_rows_goes_as_a_whole() -> None:
         np.testing.assert_allclose(product.data, X[:rows] @ X[:rows].T, rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(head.data, X[:rows].reshape(-1)[:3])
     assert len(gram.programs) == 2
+    (note,) = gram.notes
+    assert "ValueError: transpose: axes (1, 0) would move the batch axis" in note
+    assert "in gram: return x @ x.T" in note
+    assert note in repr(gram)
+    gram.cache_clear()
+    assert gram.notes == []
+
+
+def test_an_exception_of_the_function_itself_is_raised_as_it_is() -> None:
+    class Mine(ValueError):
+        pass
+
+    @fp.compile
+    def function(x):
+        raise Mine("not today")
+
+    with pytest.raises(Mine, match="not today") as caught:
+        function(X)
+    assert caught.value.__suppress_context__  # by rows and as a whole: it is told once
+    assert function.notes == []
 
 
 def test_batches_of_two_sizes_in_one_call() -> None:

@@ -69,6 +69,20 @@ def test_a_tensor_that_leaks_out() -> None:
         fp.compile(lambda x: x + leaked[0])(X)
 
 
+def test_a_tensor_that_leaked_out_gives_no_gradients() -> None:
+    """They would be symbolic, too, and become those of parameters."""
+    layer, leaked = fp.nn.Dense(X.shape[1], 1, dtype=X.dtype), []
+    fp.compile(lambda x: leaked.append(layer(x)) or x)(X)
+    for differentiate in (
+        lambda: leaked[0].sum().backward(),
+        lambda: leaked[0].backward(fp.tensor(np.ones((len(X), 1)))),
+        lambda: fp.grad(leaked[0].sum(), layer.weight).numpy(),
+    ):
+        with pytest.raises(fp.TraceError, match="leaked out of a function"):
+            differentiate()
+    assert layer.weight.grad is None
+
+
 def test_random_numbers_of_numpy_are_refused() -> None:
     generator = np.random.default_rng(0)
     compiled = fp.compile(lambda x: x + fp.tensor(generator.normal(size=4).astype(np.float32)))

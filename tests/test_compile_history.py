@@ -44,6 +44,65 @@ def test_gradients_are_those_of_eager_bit_by_bit(activation, dtype, threads) -> 
     assert len(compiled.programs) <= 2  # a batch of one row may be another graph
 
 
+class Branches(nn.Module):
+    """Results of all kinds, random numbers, effects, and what is computed of weights alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        fp.seed(0)
+        self.first = nn.Dense(4, 8, "gelu", dtype="float64")
+        self.norm = nn.BatchNorm(8, dtype="float64")
+        self.drop = nn.Dropout(0.3)
+        self.second = nn.Dense(8, 3, dtype="float64")
+
+    def forward(self, x):
+        h = self.drop(self.norm(self.first(x)))
+        return h @ F.softmax(self.second.weight, axis=0), (h * h).mean(), (x * 2.0).sum(axis=1)
+
+
+def derivatives_of_branches(saving: bool) -> list[list[np.ndarray]]:
+    """Of three calls, made before or after somebody has differentiated."""
+    model = Branches()
+    compiled = fp.compile(model)
+    points = [fp.tensor(X[i : i + 8], requires_grad=True) for i in range(3)]
+    results = []
+    found = []
+    if not saving:
+        results = [compiled(x) for x in points]
+    for i, x in enumerate(points):
+        a, b, c = compiled(x) if saving else results[i]
+        model.zero_grad()
+        ((a * a).sum() + b + (c * c).sum()).backward()
+        used = [p.grad.data for p in model.parameters() if p.grad is not None]
+        found.append([x.grad.data, *used])
+    return found
+
+
+def test_what_a_call_saves_is_what_it_would_compute_again() -> None:
+    for got, want in zip(
+        derivatives_of_branches(True), derivatives_of_branches(False), strict=True
+    ):
+        assert_same(got, want)
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_a_derivative_does_not_repeat_what_was_saved(checkpointed: bool) -> None:
+    model = network(4, 9, 7, 1)
+
+    def function(x):
+        return fp.checkpoint(model, x) if checkpointed else model(x)
+
+    compiled = fp.compile(function)
+    x = X.astype("f")
+    compiled(x).sum().backward()
+    (variant,) = (v for known in compiled._variants.values() for v in known)
+    (derivative,) = variant._history._derivatives.values()
+    repeated = derivative._executable.program.describe().count("dense(")
+    assert repeated == (2 if checkpointed else 0)
+    saved = {t.shape for t in variant._history.saved}
+    assert saved == (set() if checkpointed else {(40, 9), (40, 7)})
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_derivatives_of_higher_order(dtype: str) -> None:
     model = network(4, 9, 1, dtype=dtype)

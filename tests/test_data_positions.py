@@ -12,7 +12,7 @@ from tests.training import classes, network, regression, weights_of
 
 import fastprop as fp
 from fastprop import data
-from fastprop.data.windows import Reading
+from fastprop.data.reading import Reading
 from fastprop.train.feed import ArrayFeed
 from fastprop.train.streams import StreamFeed
 

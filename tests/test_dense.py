@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
+from fastprop import Tensor, nn
 from fastprop import functional as F
-from fastprop import nn
 from fastprop import random as fr
-from fastprop.graph import Tensor
 
 
 def batch(rows, columns, dtype=np.float32):

@@ -10,9 +10,8 @@ import pytest
 from helpers import DTYPES, rng, uniform
 
 import fastprop as fp
-from fastprop import _core, nn, optim
+from fastprop import Parameter, Tensor, _core, nn, optim
 from fastprop import functional as F
-from fastprop.graph import Parameter, Tensor
 from fastprop.graph.op import grad_mode
 from fastprop.graph.program import Program
 from fastprop.graph.trace import tracing

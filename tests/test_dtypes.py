@@ -7,8 +7,8 @@ import pytest
 from helpers import DTYPES, rng, uniform
 
 import fastprop as fp
+from fastprop import Tensor, tensor
 from fastprop import functional as F
-from fastprop.graph import Tensor, tensor
 
 A = rng(1).integers(-5, 5, (4, 1, 3))
 B = rng(2).integers(-5, 5, (2, 3))

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 from typing import Any
 
 import numpy as np
 import pytest
+from interrupts import interrupt
 from training import network, regression, weights_of
 
 import fastprop as fp
@@ -157,6 +152,7 @@ _INTERRUPTED = """
     import numpy as np
     import fastprop as fp
     from fastprop import nn
+    from interrupts import tell_when_training
 
     threads, watched = int(sys.argv[1]), sys.argv[2] == "watched"
     rng = np.random.default_rng(0)
@@ -174,8 +170,8 @@ _INTERRUPTED = """
 
     trainers = [make(i) for i in range(12)]
     fp.fit_many(trainers, x, y, threads=threads)
-    print("ready", flush=True)
     try:
+        tell_when_training(trainers[0].model[1].weight.data)
         fp.fit_many(trainers, x, y, epochs=10**6, threads=threads,
                     callbacks=Watch() if watched else ())
         print("not interrupted")
@@ -206,18 +202,7 @@ _INTERRUPTED = """
 @pytest.mark.parametrize("watched", ["watched", "unwatched"])
 def test_interrupt(threads: int, watched: str) -> None:
     """Every model is as after a whole step: as the same number of steps give alone."""
-    command = [sys.executable, "-c", textwrap.dedent(_INTERRUPTED), str(threads), watched]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        try:
-            out, _ = process.communicate(timeout=120)
-        finally:
-            process.kill()
-    assert process.returncode == 0
-    found = json.loads(out)
+    found = interrupt(_INTERRUPTED, threads, watched)
     assert found["alike"] == [True] * 12
     assert found["epochs"] == [True] * 12
     assert max(found["steps"]) > 3

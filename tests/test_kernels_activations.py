@@ -9,8 +9,7 @@ import pytest
 from helpers import DTYPES, uniform
 
 from fastprop import functional as F
-from fastprop import kernels
-from fastprop.graph import grad, tensor
+from fastprop import grad, kernels, tensor
 from fastprop.graph.ops_activation import INFO
 
 NAMES = [name for name, _ in INFO if name != "identity"]

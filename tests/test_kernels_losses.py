@@ -7,8 +7,7 @@ import pytest
 from helpers import DTYPES, uniform
 
 from fastprop import functional as F
-from fastprop import kernels
-from fastprop.graph import grad, tensor
+from fastprop import grad, kernels, tensor
 
 CASES = {
     "mse": (F.mse_rows, {}),

@@ -7,7 +7,7 @@ import pytest
 
 from fastprop import functional as F
 from fastprop import losses
-from fastprop.graph import Tensor
+from fastprop.graph.tensor import Tensor
 
 WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0, 3.0, 0.25, 1.5])
 

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
+from fastprop import Tensor, losses, tensor
 from fastprop import functional as F
-from fastprop import losses
-from fastprop.graph import Tensor, tensor
 
 ROWS, COLUMNS = 7, 4
 WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0, 3.0, 0.25, 1.5])

@@ -5,8 +5,7 @@ import pytest
 
 import fastprop as fp
 from fastprop import functional as F
-from fastprop import losses
-from fastprop.graph import tensor
+from fastprop import losses, tensor
 
 ROWS, CLASSES = 9, 5
 WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0, 3.0, 0.25, 1.5, 1.0, 0.1])

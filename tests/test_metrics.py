@@ -5,9 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from fastprop import Tensor, metrics
 from fastprop import functional as F
-from fastprop import metrics
-from fastprop.graph import Tensor
 from fastprop.graph.program import Program
 
 ROWS, CLASSES = 50, 6

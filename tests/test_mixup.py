@@ -8,8 +8,7 @@ from helpers import DTYPES
 from training import classes, network, regression, weights_of
 
 import fastprop as fp
-from fastprop import losses
-from fastprop.graph import Tensor, grad
+from fastprop import Tensor, grad, losses
 from fastprop.graph.ops_mixup import mixup
 
 

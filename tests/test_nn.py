@@ -6,10 +6,9 @@ import pickle
 import numpy as np
 import pytest
 
+from fastprop import Parameter, Tensor, nn
 from fastprop import functional as F
-from fastprop import nn
 from fastprop import random as fr
-from fastprop.graph import Parameter, Tensor
 
 
 class Residual(nn.Module):

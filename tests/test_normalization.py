@@ -10,9 +10,8 @@ import pytest
 from helpers import DTYPES, assert_close, rng, torch, uniform
 
 import fastprop as fp
+from fastprop import Tensor, nn, optim
 from fastprop import functional as F
-from fastprop import nn, optim
-from fastprop.graph import Tensor
 
 needs_torch = pytest.mark.skipif(torch is None, reason="PyTorch is not installed")
 

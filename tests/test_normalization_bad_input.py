@@ -10,9 +10,8 @@ import pytest
 from helpers import uniform
 
 import fastprop as fp
+from fastprop import Tensor, nn
 from fastprop import functional as F
-from fastprop import nn
-from fastprop.graph import Tensor
 
 
 def test_a_batch_of_one_has_no_variance() -> None:

@@ -7,7 +7,7 @@ import pytest
 from helpers import uniform
 
 import fastprop as fp
-from fastprop.graph import Tensor, tensor
+from fastprop import Tensor, tensor
 
 A = uniform((2, 3), 0.5, 0.9)
 S = uniform((4, 4), seed=1)
@@ -23,6 +23,8 @@ WORK = {
     "cumsum": np.cumsum, "cumsum 1": lambda x: np.cumsum(x, axis=1), "ravel": np.ravel,
     "split": lambda x: np.split(x, 3, axis=1)[1], "parts": lambda x: np.split(x, [1], axis=-1)[1],
     "parts beyond": lambda x: np.split(x, [0, 1, 9], axis=1)[2],
+    "dot of matrices": lambda x: np.dot(x, A.T), "dot with a number": lambda x: np.dot(2.0, x),
+    "outer of matrices": lambda x: np.outer(x, A[0]),
     "swapaxes": lambda x: np.swapaxes(x, 0, -1), "moveaxis": lambda x: np.moveaxis(x, 0, -1),
     "vstack": lambda x: np.vstack([x, x[0]]), "hstack": lambda x: np.hstack([x, x]),
     "hstack of vectors": lambda x: np.hstack([x[0], x[1]]),

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from helpers import DTYPES, EPSILON, derivatives, torch, torch_derivatives, uniform
 
+from fastprop import Tensor
 from fastprop import functional as F
-from fastprop.graph import Tensor
 
 pytestmark = pytest.mark.skipif(torch is None, reason="PyTorch is not installed")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from helpers import DTYPES, ORACLES, assert_close, away_from, gradcheck, torch, uniform
 
+from fastprop import Tensor, grad, tensor
 from fastprop import functional as F
-from fastprop.graph import Tensor, grad, tensor
 from fastprop.graph.ops_activation import CURVATURE, KINDS, PIECEWISE_LINEAR
 
 

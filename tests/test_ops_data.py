@@ -7,7 +7,7 @@ import pytest
 from helpers import DTYPES, rng, uniform
 
 from fastprop import functional as F
-from fastprop.graph import tensor
+from fastprop import tensor
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, "int64"])

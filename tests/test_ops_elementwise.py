@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from helpers import DTYPES, ORACLES, assert_close, gradcheck, rng, torch, uniform
 
+import fastprop as fp
+from fastprop import Tensor, grad, tensor
 from fastprop import functional as F
-from fastprop.graph import Tensor, grad, tensor
 
 
 def _erf(x: np.ndarray) -> np.ndarray:
@@ -253,3 +254,15 @@ def test_results_do_not_depend_on_where_an_element_is() -> None:
             for start in range(1, 40, 7):
                 part = getattr(F, name)(x[start:].copy()).data
                 np.testing.assert_array_equal(part, whole[start:], err_msg=name)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_an_attribute_of_minus_zero_is_not_that_of_zero(compiled: bool) -> None:
+    """They are equal, but not to the kernel: plans and instructions are found by attributes."""
+
+    def both(x):
+        return F.leaky_relu(x, 0.0), F.leaky_relu(x, -0.0), F.leaky_relu(x, 0.0)
+
+    function = fp.compile(both) if compiled else both
+    results = function(fp.tensor([[-1.0, 2.0]]))
+    assert [np.signbit(r.data[0, 0]) for r in results] == [True, False, True]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from helpers import DTYPES, ORACLES, assert_close, gradcheck, uniform
 
+from fastprop import Tensor
 from fastprop import functional as F
-from fastprop.graph import Tensor
 from fastprop.graph.op import OPS, apply
 
 SHAPES = [

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from helpers import DTYPES, ORACLES, assert_close, gradcheck, rng, torch, uniform
 
+from fastprop import Tensor, grad, tensor
 from fastprop import functional as F
-from fastprop.graph import Tensor, grad, tensor
 
 ROWS, COLUMNS = 3, 2
 

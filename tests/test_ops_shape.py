@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from helpers import DTYPES, gradcheck, uniform
 
+from fastprop import Tensor, grad, tensor
 from fastprop import functional as F
-from fastprop.graph import Tensor, grad, tensor
 
 
 @pytest.mark.parametrize(

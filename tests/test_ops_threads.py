@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from helpers import DTYPES, rng, uniform
 
-from fastprop import _core
+from fastprop import Tensor, _core, grad
 from fastprop import functional as F
-from fastprop.graph import Tensor, grad
 
 LABELS = rng(3).integers(0, 11, 37)
 

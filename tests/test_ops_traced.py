@@ -9,9 +9,8 @@ import pytest
 from helpers import uniform
 
 import fastprop as fp
+from fastprop import Parameter, Tensor, nn, optim
 from fastprop import functional as F
-from fastprop import nn, optim
-from fastprop.graph import Parameter, Tensor
 
 N, ROWS = 12, 7  # two steps an epoch, the second one short
 

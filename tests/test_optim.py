@@ -6,9 +6,8 @@ import math
 import numpy as np
 import pytest
 
+from fastprop import Parameter, Tensor, nn, optim, tensor
 from fastprop import functional as F
-from fastprop import nn, optim
-from fastprop.graph import Parameter, Tensor, tensor
 
 
 def test_a_tensor_is_updated_in_place():

@@ -6,8 +6,7 @@ from optim_cases import parameters_of, problem, trajectory
 from training import weights_of
 
 import fastprop as fp
-from fastprop import losses, nn, optim
-from fastprop.graph import Parameter, Tensor
+from fastprop import Parameter, Tensor, losses, nn, optim
 
 KINDS = {
     "ema": lambda inner: optim.EMA(inner, decay=0.9),

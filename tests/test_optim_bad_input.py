@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from fastprop import nn, optim
-from fastprop.graph import Parameter, Tensor
+from fastprop import Parameter, Tensor, nn, optim
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,8 @@ from optim_cases import RULES, make, parameters_of, problem, trajectory
 from training import weights_of
 
 import fastprop as fp
+from fastprop import Parameter, nn, optim
 from fastprop import functional as F
-from fastprop import nn, optim
-from fastprop.graph import Parameter
 from fastprop.optim import schedules
 
 

@@ -5,8 +5,7 @@ import pytest
 from optim_cases import SETTINGS, make, parameters_of, problem, trajectory
 
 import fastprop as fp
-from fastprop import losses, nn, optim
-from fastprop.graph import Parameter, Tensor
+from fastprop import Parameter, Tensor, losses, nn, optim
 from fastprop.optim import schedules
 
 GROUPS = {

@@ -8,9 +8,8 @@ from optim_cases import loss_of, parameters_of, problem
 from training import weights_of
 
 import fastprop as fp
+from fastprop import Parameter, nn, optim
 from fastprop import functional as F
-from fastprop import nn, optim
-from fastprop.graph import Parameter
 from fastprop.optim.line_search import Point, strong_wolfe
 from fastprop.regularizers import MaxNorm
 

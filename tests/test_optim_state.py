@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from optim_cases import SETTINGS, make, parameters_of, problem, trajectory
 
-from fastprop import optim
-from fastprop.graph import Parameter
+from fastprop import Parameter, optim
 from fastprop.optim import schedules
 
 

@@ -391,6 +391,27 @@ def test_machine_speed(dtype: str) -> None:
     assert min(flops, bandwidth) > 0
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_report_says_where_the_cores_were(threads: int) -> None:
+    trainer, x, y = trained(threads)
+    report = trainer.report(x, y, steps=3)
+    steps = [turn for turn in report.turns if turn.who == "steps" and turn.counted]
+    assert sorted(turn.value for turn in steps) == pytest.approx(report.run_step_seconds)
+    limits = [turn for turn in report.turns if turn.who == "limit" and turn.counted]
+    assert len(limits) == 2
+    assert min(turn.value for turn in limits) >= report.limit.seconds
+    saved = json.loads(json.dumps(report.to_dict()))["turns"]
+    assert len(saved) == len(report.turns)
+    printed = [line for line in str(report).splitlines() if line.startswith("cores ")]
+    if threads == 1:
+        assert printed == []
+        assert saved[0]["before"] is None
+    else:
+        (line,) = printed
+        assert "a line's round trip takes" in line
+        assert saved[0]["before"]["round_trip"] > 0
+
+
 def test_machine_speed_refuses() -> None:
     with pytest.raises(TypeError, match="dtype must be float32 or float64, got int64"):
         _core.machine_speed("int64", 1, 1000)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import fastprop as fp
-from fastprop import nn, optim
-from fastprop.graph import Parameter, Tensor
+from fastprop import Parameter, Tensor, nn, optim
 from fastprop.optim import schedules as S
 
 SCHEDULE = S.Warmup(5, S.CosineRestarts(0.05, 7, 2, min_lr=0.001), start_factor=0.1)

@@ -7,8 +7,7 @@ import pytest
 from helpers import DTYPES, assert_close, rng, uniform
 
 import fastprop as fp
-from fastprop import nn, optim
-from fastprop.graph import Tensor
+from fastprop import Tensor, nn, optim
 
 
 def _data(rows: int = 500, columns: int = 3, dtype: str = "float32") -> np.ndarray:

@@ -13,9 +13,8 @@ import pytest
 from helpers import DTYPES, rng, torch, uniform
 
 import fastprop as fp
+from fastprop import Parameter, Tensor, grad, nn, optim, tensor
 from fastprop import functional as F
-from fastprop import nn, optim
-from fastprop.graph import Parameter, Tensor, grad, tensor
 
 
 def leaf(*shape: int, seed: int = 0) -> Tensor:
@@ -297,3 +296,52 @@ def test_assignment_is_refused() -> None:
     x = tensor(A.copy())
     with pytest.raises(TypeError, match="a Tensor is a value and cannot be assigned to in part"):
         x[0] = 1.0
+
+
+def test_transpose_takes_two_axes_or_all() -> None:
+    x = np.arange(24.0).reshape(2, 3, 4)
+    for got, want in (
+        (tensor(x).transpose(0, 2), x.swapaxes(0, 2)),
+        (tensor(x).transpose(-1, 1), x.swapaxes(1, 2)),
+        (tensor(x).transpose(2, 0, 1), x.transpose(2, 0, 1)),
+        (tensor(x).transpose((2, 0, 1)), x.transpose(2, 0, 1)),
+        (tensor(x).transpose(), x.T),
+        (tensor(x[0]).transpose(0, 1), x[0].T),
+        (tensor(x[0]).transpose(1, 0), x[0].T),
+    ):
+        np.testing.assert_array_equal(got.data, want)
+    with pytest.raises(ValueError, match="transpose: axis 3 is out of range"):
+        tensor(x).transpose(0, 3)
+
+
+def test_a_number_is_in_a_tensor() -> None:
+    x = tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert 3.0 in x
+    assert 5.0 not in x
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_parameter_is_changed_in_place_where_nothing_is_recorded(compiled: bool) -> None:
+    w = Parameter(np.array([1.0, 2.0]))
+
+    def step(x):
+        nonlocal w
+        w.grad = None
+        (w * x).sum().backward()
+        with fp.no_grad():
+            w -= 0.5 * w.grad
+            w *= 2.0
+            w /= 4.0
+            w += 1.0
+        return x.sum()
+
+    kept, used = w, w * w
+    function = fp.compile(step) if compiled else step
+    function(fp.tensor(np.array([2.0, 4.0])))
+    assert w is kept
+    np.testing.assert_array_equal(w.data, [1.0, 1.0])
+    with pytest.raises(RuntimeError, match="was changed in place after mul had used it"):
+        used.sum().backward()
+    with pytest.raises(RuntimeError, match=r"Parameter -= …: .* `with fp\.no_grad\(\)"):
+        w -= 1.0
+    assert w is kept

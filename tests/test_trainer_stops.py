@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 from typing import Any
 
 import numpy as np
 import pytest
+from interrupts import interrupt
 
 import fastprop as fp
 from fastprop import functional as F
@@ -193,12 +188,12 @@ def test_what_is_zero_is_not_copied_but_comes_back() -> None:
 # -- Ctrl-C ----------------------------------------------------------------------------------------
 
 _INTERRUPTED = """
-    import json, signal, sys, time
+    import json, sys
     import numpy as np
     import fastprop as fp
     from fastprop import nn
+    from interrupts import tell_when_training
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may have had it ignored
     rows, epochs = int(sys.argv[1]), int(sys.argv[2])
     rng = np.random.default_rng(0)
     x = rng.standard_normal((rows, 32), np.float32)
@@ -206,15 +201,13 @@ _INTERRUPTED = """
     model = nn.Sequential(nn.Dense(32, 1024, "relu"), nn.Dense(1024, 1))
     trainer = fp.Trainer(model, "mse", "adam")
     trainer.fit(x[:512], y[:512])
-    print("ready", flush=True)
     try:
+        tell_when_training(model[1].weight.data)
         trainer.fit(x, y, epochs=epochs, batch_size=1)
         print("not interrupted")
     except KeyboardInterrupt:
-        caught = time.time()
         steps = trainer.optimizer.steps
         print(json.dumps({
-            "caught": caught,
             "steps": steps,
             "same epoch": trainer.history.epoch[-1:] in ([], [trainer.epoch]),
             "finite": all(bool(np.isfinite(p.data).all()) for p in model.parameters()),
@@ -228,22 +221,8 @@ _INTERRUPTED = """
 @pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")
 @pytest.mark.parametrize(("rows", "epochs"), [(512, 10**8), (500_000, 1)], ids=["short", "long"])
 def test_interrupt(rows: int, epochs: int) -> None:
-    """Ctrl-C in the middle of a fit that would take minutes, of short epochs or of a long one.
-
-    In a process of its own: a signal that comes too late would end the tests.
-    """
-    command = [sys.executable, "-c", textwrap.dedent(_INTERRUPTED), str(rows), str(epochs)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(1.0)
-        process.send_signal(signal.SIGINT)
-        try:
-            out, _ = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert process.returncode == 0
-    found = json.loads(out)
+    """Ctrl-C in the middle of a fit that would take minutes, of short epochs or of a long one."""
+    found = interrupt(_INTERRUPTED, rows, epochs)
     assert found["finite"]
     assert found["same epoch"]
     assert found["counted"] == 1

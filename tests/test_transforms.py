@@ -7,8 +7,8 @@ import pytest
 from helpers import torch, uniform
 
 import fastprop as fp
+from fastprop import Parameter, Tensor, no_grad
 from fastprop import functional as F
-from fastprop.graph import Parameter, Tensor, no_grad
 
 W1, W2, W3 = uniform((3, 5), seed=1), uniform((5, 4), seed=2), uniform((4, 1), seed=3)
 X = uniform((3,), seed=4)

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/cpu_info.h"
+#include "core/level.h"
 #include "machine.h"
 
 namespace {
@@ -55,7 +56,7 @@ bool asks_for_format(int argc, char** argv) {
 /// What is needed to compare two files of results: the machine, and what it can do at best.
 void add_context(const fastprop::bench::Machine& m) {
     benchmark::AddCustomContext("fastprop_version", FASTPROP_VERSION);
-    benchmark::AddCustomContext("fastprop_level", FASTPROP_LEVEL);
+    benchmark::AddCustomContext("fastprop_level", fastprop::level_name());
     benchmark::AddCustomContext("cpu", fastprop::cpu_name());
     benchmark::AddCustomContext("compiler", fastprop::compiler_name());
     for (int i = 0; i < 2; ++i) {
@@ -77,8 +78,9 @@ int main(int argc, char** argv) {
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
     // To stderr, so that --benchmark_format=json leaves clean JSON on stdout.
-    std::fprintf(stderr, "fastprop %s, level %s, %s, %s\n%s", FASTPROP_VERSION, FASTPROP_LEVEL,
-                 fastprop::cpu_name().c_str(), fastprop::compiler_name().c_str(),
+    std::fprintf(stderr, "fastprop %s, level %s, %s, %s\n%s", FASTPROP_VERSION,
+                 fastprop::level_name(), fastprop::cpu_name().c_str(),
+                 fastprop::compiler_name().c_str(),
                  fastprop::bench::describe(fastprop::bench::machine()).c_str());
     add_context(fastprop::bench::machine());
     TableReporter reporter;

@@ -4,8 +4,8 @@
     python -m benchmarks.python.checkpointing --layers 128 --width 256 --segments 8,16,auto
 
 A Sequential of equal layers (64 of 128 with ReLU, batch 512, Adam) trains without and with
-segments, in turns, from the same weights; they must end with the same bits. Exit status 1 if not.
-The arena is told without packed weights.
+segments, in turns, from the same weights. After the first eight steps they must have the same bits;
+exit status 1 if not. The arena is told without packed weights.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import statistics
 import sys
 import time
+from functools import partial
 
 import numpy as np
 
@@ -21,8 +22,11 @@ import fastprop as fp
 from fastprop import nn, optim
 
 from . import options
+from .placement import remark, turns_on
+from .pool import choose_cpus
 
 _STEPS = 8  # of a turn
+_PATIENCE = 30.0  # seconds for turns that are repeated because the cores shared no cache
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,12 +65,20 @@ def _compare(arguments: argparse.Namespace, threads: int) -> bool:
     x = rng.normal(size=(_STEPS * arguments.batch, arguments.width)).astype("f")
     trainers = [_trainer(arguments, segments, threads) for segments in choices]
     times: list[list[float]] = [[] for _ in choices]
-    for turn in range(1 + (arguments.rounds or 5)):
-        for trainer, seconds in zip(trainers, times, strict=True):
-            started = time.perf_counter()
-            trainer.fit(x, x[:, :1], batch_size=arguments.batch, check_finite=False)
-            if turn:  # the first one traces
-                seconds.append((time.perf_counter() - started) / _STEPS)
+    turns = turns_on(choose_cpus(threads), _PATIENCE, any_placement=arguments.any_placement)
+
+    def fit(trainer: fp.Trainer) -> float:
+        started = time.perf_counter()
+        trainer.fit(x, x[:, :1], batch_size=arguments.batch, check_finite=False)
+        return (time.perf_counter() - started) / _STEPS
+
+    ends = []
+    for trainer in trainers:
+        fit(trainer)  # traces
+        ends.append(b"".join(p.data.tobytes() for p in trainer.model.parameters()))
+    for _ in range(arguments.rounds or 5):
+        for segments, trainer, seconds in zip(choices, trainers, times, strict=True):
+            seconds.append(turns.take(str(segments), partial(fit, trainer)))
     kept = 4 * arguments.layers * arguments.width * arguments.batch
     print(
         f"\n### {arguments.layers} layers of {arguments.width}, batch {arguments.batch}, {threads} "
@@ -76,9 +88,8 @@ def _compare(arguments: argparse.Namespace, threads: int) -> bool:
     print("| --- | ---: | ---: | ---: | ---: | --- |")
     same = True
     plain = None
-    for segments, trainer, seconds in zip(choices, trainers, times, strict=True):
+    for segments, trainer, bits, seconds in zip(choices, trainers, ends, times, strict=True):
         assert trainer.program is not None
-        bits = b"".join(p.data.tobytes() for p in trainer.model.parameters())
         packed = sum(v.nbytes for item in trainer.program.prologue for v in item.outputs)
         found = (trainer.program.arena_bytes - packed, statistics.median(seconds), bits)
         plain = plain or found
@@ -88,6 +99,8 @@ def _compare(arguments: argparse.Namespace, threads: int) -> bool:
             f"| {1e3 * found[1]:.2f} | {found[1] / plain[1]:.2f} "
             f"| {'yes' if bits == plain[2] else 'NO'} |"
         )
+    if said := remark(turns.log):
+        print(f"\n{said}.")
     return same
 
 

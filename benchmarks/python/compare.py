@@ -1,7 +1,7 @@
 """Step time of five MLPs in fastprop and its peers.
 
     python -m benchmarks.python.compare                  # the short mode: below 3 minutes
-    python -m benchmarks.python.compare --full           # all contestants, more rounds: 15 minutes
+    python -m benchmarks.python.compare --full           # all contestants, more rounds: 12 minutes
     python -m benchmarks.python.compare --works tiny,mnist --threads 2 --rounds 9
     python -m benchmarks.python.compare --works 300-150-32-150-300@64:mse
     python -m benchmarks.python.compare --full --json r.json --markdown README.md --png r.png
@@ -26,9 +26,9 @@ from .race import Result
 from .session import Effort
 from .works import WORKS, Work
 
-_SHORT = Effort(rounds=5, seconds=0.06)
-_FULL = Effort(rounds=11, seconds=0.5)
-_FULL_STEPS = 4  # a full run's epochs are this many times longer
+# Turns are short: a host leaves its virtual CPUs where they are for a second or less.
+_SHORT = Effort(rounds=5, seconds=0.06, patience=40.0)
+_FULL = Effort(rounds=21, seconds=0.1, patience=240.0)
 _LEFT_OUT_WHEN_SHORT = {
     "torch-compile": "long to compile, and within a few percent of PyTorch eager; use --full",
     "jax-step": "the scan runs the same step without a call for each; use --full",
@@ -37,8 +37,7 @@ _LEFT_OUT_WHEN_SHORT = {
 
 def main(argv: list[str] | None = None) -> int:
     chosen = _options(argv)
-    effort = _FULL if chosen.full else _SHORT
-    effort = replace(effort, rounds=chosen.rounds or effort.rounds)
+    effort = (_FULL if chosen.full else _SHORT).chosen(chosen)
     works = [_scaled(work, full=chosen.full) for work in chosen.works]
     facts, results = session.facts(effort), []
     if not (chosen.full or chosen.contestants):
@@ -52,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _scaled(work: Work, *, full: bool) -> Work:
     """Long steps are repeated less often in the short mode; the verification needs a few."""
-    return replace(work, steps=work.steps * _FULL_STEPS if full else max(2, work.steps // 2))
+    return replace(work, steps=work.steps if full else max(2, work.steps // 2))
 
 
 def _write(chosen: argparse.Namespace, facts: dict[str, Any], results: list[Result]) -> None:

@@ -172,33 +172,61 @@ DIFFERENT: dict[str, tuple[Maker, Maker]] = {
 }
 
 
-def forward_calls(torch: Any) -> dict[tuple[str, str], Call]:
-    """Each function by its name and the library's: the op and its history."""
+class Calls(NamedTuple):
+    """A library's, and what it differentiates by.
+
+    Attributes:
+        of_ops: Each function by its name: the op and its history.
+        leaves: The operands that have a derivative.
+    """
+
+    of_ops: dict[str, Call]
+    leaves: list[Any]
+
+
+def own_calls() -> Calls:
+    """fastprop's."""
     ours = operands(lambda a: fp.tensor(a, requires_grad=True), lambda a: a)
     ours = ours._replace(labels=fp.tensor(ours.labels))
-    calls: dict[tuple[str, str], Call] = {}
-    for name, function in {**SAME, **{name: f for name, (f, _) in DIFFERENT.items()}}.items():
-        calls[name, "fastprop"] = _bound(function, ours)
-    if torch is not None:
-        theirs = operands(lambda a: torch.tensor(a, requires_grad=True), torch.tensor)
-        for name, function in SAME.items():
-            calls[name, "PyTorch"] = _bound(function, theirs)
-        for name, (_, function) in DIFFERENT.items():
-            calls[name, "PyTorch"] = _bound(function, theirs, torch, torch.nn.functional)
-    return calls
+    functions = {**SAME, **{name: function for name, (function, _) in DIFFERENT.items()}}
+    return Calls({name: _bound(f, ours) for name, f in functions.items()}, list(ours[:4]))
+
+
+def torch_calls(torch: Any) -> Calls:
+    """PyTorch's."""
+    theirs = operands(lambda a: torch.tensor(a, requires_grad=True), torch.tensor)
+    calls = {name: _bound(function, theirs) for name, function in SAME.items()}
+    for name, (_, function) in DIFFERENT.items():
+        calls[name] = _bound(function, theirs, torch, torch.nn.functional)
+    return Calls(calls, list(theirs[:4]))
 
 
 def _bound(function: Maker, *arguments: Any) -> Call:
     return lambda: function(*arguments)
 
 
-def backward_call(call: Call) -> Call | None:
+def backward_call(call: Call, leaves: list[Any]) -> Call | None:
     """The same and a pass back from its result; None where that has no derivative.
 
-    Both libraries spell this the same way, and add to the gradients of the leaves.
+    Both libraries spell this the same way. The leaves have no gradients before, as after
+    ``zero_grad``.
     """
     result = call()
     if not result.requires_grad:
         return None
-    seed = result.detach()
-    return lambda: call().backward(seed)
+    return _pass_back(call, result.detach(), leaves)
+
+
+def empty_pass(leaves: list[Any]) -> Call:
+    """A backward pass without an op: what one costs whatever was computed."""
+    return _pass_back(lambda: leaves[0], leaves[0].detach(), leaves)
+
+
+def _pass_back(call: Call, seed: Any, leaves: list[Any]) -> Call:
+    x, y, b, c = leaves
+
+    def run() -> None:
+        x.grad = y.grad = b.grad = c.grad = None
+        call().backward(seed)
+
+    return run

@@ -4,9 +4,10 @@
     python -m benchmarks.python.extras --extras dropout --works tabular --rounds 21
     python -m benchmarks.python.extras --without torch
 
-All variants take turns, so that a slow spell of the machine meets all of them alike. With PyTorch
-installed its eager step with the same layers takes its turns too: the last column is how many times
-as long it takes.
+All variants take turns, so that a slow spell of the machine meets all of them alike. On one thread
+the stopwatch takes a turn as well: "at best" compares the sums over all instructions of the least
+time that each of them took, which other processes hardly change. With PyTorch installed its eager
+step with the same layers takes its turns too: the last column is how many times as long it takes.
 """
 
 from __future__ import annotations
@@ -18,10 +19,17 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from fastprop.inspect.turns import Turn, Turns
+
 from . import options, session
+from .placement import remark, turns_on
+from .pool import choose_cpus
 from .session import Effort
 from .works import LEARNING_RATE, WORKS, Work
 
@@ -29,6 +37,8 @@ _EFFORT = Effort(rounds=11, seconds=0.06)
 
 Step = Callable[[int], None]
 """Does some training steps."""
+
+_PROFILED_STEPS = 8
 
 
 class Extra(NamedTuple):
@@ -76,6 +86,9 @@ EXTRAS: dict[str, Extra] = {
     "l1": _ours(options=lambda fp: {"penalty": fp.regularizers.L1(1e-5)}),
     "l2": _ours(options=lambda fp: {"penalty": fp.regularizers.L2(1e-5)}),
     "max-norm": _ours(options=lambda fp: {"constraint": fp.regularizers.MaxNorm(3.0)}),
+    "adamw": _ours(around=lambda optim, adam: optim.AdamW(lr=LEARNING_RATE, weight_decay=1e-2)),
+    "clip-value": _ours(options=lambda fp: {"clip": fp.gradients.ClipValue(0.5)}),
+    "clip-norm": _ours(options=lambda fp: {"clip": fp.gradients.ClipNorm(1.0)}),
     "adaptive-clip": _ours(options=lambda fp: {"clip": fp.gradients.AdaptiveClip(0.01)}),
     "ema": _ours(around=lambda optim, adam: optim.EMA(adam, 0.999)),
     "swa": _ours(around=lambda optim, adam: optim.SWA(adam)),
@@ -98,6 +111,8 @@ class Cost:
     Attributes:
         step: Median microseconds of a step.
         ratio: Median over the rounds of the step divided by the plain one.
+        best: The sum of the instructions' least times divided by that of the plain step; ``None``
+            on several threads, which wait for each other.
         torch: The same microseconds of PyTorch, or None.
         lead: Median over the rounds of PyTorch's step divided by ours, or None.
     """
@@ -107,30 +122,38 @@ class Cost:
     threads: int
     step: float
     ratio: float
+    best: float | None
     torch: float | None
     lead: float | None
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _options(argv)
-    effort = Effort(arguments.rounds or _EFFORT.rounds, _EFFORT.seconds)
+    effort = _EFFORT.chosen(arguments)
     extras = ["plain", *(e for e in arguments.extras if e != "plain")]
     found: list[Cost] = []
+    log: list[Turn] = []
     for work in arguments.works:
         for threads in arguments.threads:
-            found += compare(work, extras, threads, effort, torch=arguments.without != "torch")
+            turns = turns_on(
+                choose_cpus(threads), effort.patience, any_placement=effort.any_placement
+            )
+            found += compare(work, extras, effort, turns, torch=arguments.without != "torch")
+            log += turns.log
             of_this = [c for c in found if (c.work, c.threads) == (work.name, threads)]
             print(table(of_this), flush=True)
     if arguments.json:
         content = {**session.facts(effort), "costs": [asdict(c) for c in found]}
+        content["turns"] = [turn.to_dict() for turn in log]
         arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
 def compare(
-    work: Work, extras: list[str], threads: int, effort: Effort, *, torch: bool = True
+    work: Work, extras: list[str], effort: Effort, turns: Turns, *, torch: bool = True
 ) -> list[Cost]:
     """Time all variants in turns; the first of `extras` is what the others are compared with."""
+    threads = turns.threads
     contestants: dict[tuple[str, str], Step] = {}
     for name in extras:
         contestants["fastprop", name] = _fastprop(work, EXTRAS[name], threads)
@@ -139,11 +162,21 @@ def compare(
             contestants["torch", name] = rival
     counts = {key: _count(step, work, effort.seconds) for key, step in contestants.items()}
     times: dict[tuple[str, str], list[float]] = {key: [] for key in contestants}
+    least: dict[str, Any] = {}
+
+    def microseconds(key: tuple[str, str]) -> float:
+        start = time.perf_counter()
+        contestants[key](counts[key])
+        return 1e6 * (time.perf_counter() - start) / counts[key]
+
     for number in range(effort.rounds):
         for key in list(contestants)[:: 1 if number % 2 else -1]:
-            start = time.perf_counter()
-            contestants[key](counts[key])
-            times[key].append(1e6 * (time.perf_counter() - start) / counts[key])
+            times[key].append(turns.take(" ".join(key), partial(microseconds, key)))
+            step = contestants[key]
+            if threads == 1 and isinstance(step, _Fastprop):
+                least[key[1]] = np.minimum(least.get(key[1], np.inf), step.instruction_seconds())
+    if said := remark(turns.log):
+        session.say(said)
     costs = []
     for name in extras:
         ours, theirs = times["fastprop", name], times.get(("torch", name))
@@ -154,6 +187,7 @@ def compare(
                 threads,
                 statistics.median(ours),
                 _ratio(ours, times["fastprop", extras[0]]),
+                float(least[name].sum() / least[extras[0]].sum()) if least else None,
                 theirs and statistics.median(theirs),
                 theirs and _ratio(theirs, ours),
             )
@@ -175,6 +209,31 @@ def _count(step: Step, work: Work, seconds: float) -> int:
     return max(8, count // 8 * 8)
 
 
+class _Fastprop:
+    """Our training steps."""
+
+    def __init__(self, trainer: Any, work: Work, fit: dict[str, Any]) -> None:
+        self._trainer = trainer
+        self._batch = work.batch
+        self._data = work.data()
+        self._fit = fit
+
+    def __call__(self, count: int) -> None:
+        x, y = (array[: count * self._batch] for array in self._data)
+        self._trainer.fit(x, y, batch_size=self._batch, verbose=False, **self._fit)
+
+    def instruction_seconds(self) -> Any:
+        """Of a step, by instruction, on the first thread."""
+        from fastprop.inspect.measure import StepRunner
+        from fastprop.train.runs import TracedProgram
+
+        trainer = self._trainer
+        data = trainer._reader.dataset("extras", *self._data, None, False, [])
+        traced = TracedProgram(trainer.program)
+        runner = StepRunner("extras", trainer, traced, data, self._batch)
+        return runner.profile(_PROFILED_STEPS)[0, :-1, 0]
+
+
 def _fastprop(work: Work, extra: Extra, threads: int) -> Step:
     import fastprop as fp
     from fastprop import nn, optim
@@ -189,13 +248,7 @@ def _fastprop(work: Work, extra: Extra, threads: int) -> Step:
     model = nn.Sequential(*layers)
     own = {"loss": work.loss, "clip": extra.clip} | extra.options(fp)
     trainer = fp.Trainer(model, optimizer=optimizer, threads=threads, **own)
-    x, y = work.data()
-
-    def step(count: int) -> None:
-        rows = count * work.batch
-        trainer.fit(x[:rows], y[:rows], batch_size=work.batch, verbose=False, **extra.fit)
-
-    return step
+    return _Fastprop(trainer, work, extra.fit)
 
 
 def _torch(work: Work, extra: Extra, threads: int) -> Step | None:
@@ -244,11 +297,12 @@ def table(costs: list[Cost]) -> str:
     first = costs[0]
     lines = [
         f"{first.work}, {first.threads} thread{'s' * (first.threads > 1)}:",
-        f"  {'':14}{'µs/step':>10}{'cost':>9}{'PyTorch':>10}{'lead':>8}",
+        f"  {'':14}{'µs/step':>10}{'cost':>9}{'at best':>9}{'PyTorch':>10}{'lead':>8}",
     ]
     for c in costs:
         theirs = f"{c.torch:10.0f}{c.lead:7.2f}x" if c.torch and c.lead else f"{'-':>10}{'-':>8}"
-        lines.append(f"  {c.extra:14}{c.step:10.1f}{100 * (c.ratio - 1):+8.1f}%{theirs}")
+        best = f"{'-':>9}" if c.best is None else f"{100 * (c.best - 1):+8.1f}%"
+        lines.append(f"  {c.extra:14}{c.step:10.1f}{100 * (c.ratio - 1):+8.1f}%{best}{theirs}")
     return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
 """Many kinds of networks, sorted by what fastprop gains on them: the losers first.
 
-    python -m benchmarks.python.general                        # about 10 minutes
+    python -m benchmarks.python.general                        # about 8 minutes
     python -m benchmarks.python.general --groups widths,float64 --threads 1 --json a.json
     python -m benchmarks.python.general --part 1/10            # the first tenth of the works
     python -m benchmarks.python.general --from a.json b.json   # the list of earlier runs
@@ -95,7 +95,7 @@ GROUPS = {
         "30-30x10-1@32:mse:skip:sgd:float64",
     ),
 }
-_EFFORT = Effort(rounds=5, seconds=0.06)
+_EFFORT = Effort(rounds=5, seconds=0.03)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -103,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     if chosen.saved:
         facts, results = session.read_json(chosen.saved)
     else:
-        effort = Effort(chosen.rounds or _EFFORT.rounds, _EFFORT.seconds)
+        effort = _EFFORT.chosen(chosen)
         facts, results = session.facts(effort), []
         works = [parse_work(text) for group in chosen.groups for text in GROUPS[group]]
         part, parts = chosen.part

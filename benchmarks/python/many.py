@@ -9,6 +9,10 @@ then is compared. In every round each gets its turn: fastprop trains all network
 one thread and on all; the others (PyTorch is eager) train a few, one after the other on one thread,
 and the time of all is scaled from those. Times hold everything from the arrays to the trained
 networks, with the making of the models.
+
+Last, what the threads bring: one thread's time divided by that of all, of the call alone and with
+the making of the models, and the same for as many processes, which train a share each on one thread
+and have nothing in common. What those do not reach the machine does not give.
 """
 
 from __future__ import annotations
@@ -21,7 +25,9 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +36,16 @@ from numpy.typing import NDArray
 
 import fastprop as fp
 from fastprop import _core, nn, optim
+from fastprop.inspect.turns import Turns
+
+from . import placement
+from .placement import remark, turns_on
+from .pool import usable_cpus
 
 WIDTHS = (10, 32, 32, 1)
 ROWS, EPOCHS, BATCH, RATE = 1000, 20, 32, 1e-3
 CHECKED_EPOCHS = 3
+_PATIENCE = 30.0  # seconds for turns that are repeated because the cores shared no cache
 TOLERANCE = 2e-4  # scikit-learn adds epsilon before the bias correction, the others after it
 Array = NDArray[np.float32]
 Train = Callable[[int], Any]
@@ -48,6 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--nets", type=int, default=200, help="default %(default)s")
     parser.add_argument("--peer-nets", type=int, default=4, help="that peers train, %(default)s")
     parser.add_argument("--rounds", type=int, default=5, help="default %(default)s")
+    placement.add_option(parser)
     parser.add_argument("--json", type=Path, help="write the figures")
     options = parser.parse_args(argv)
     for name in ("nets", "peer_nets", "rounds"):
@@ -56,10 +69,22 @@ def main(argv: list[str] | None = None) -> int:
     x, y = data()
     peers = {name: made for name, make in PEERS.items() if (made := make(x, y))}
     check(x, y, peers)
-    figures = measure(x, y, peers, options.nets, options.peer_nets, options.rounds)
+    # The same condition for all, though only some of them use several threads.
+    turns = turns_on(usable_cpus(), _PATIENCE, any_placement=options.any_placement)
+    figures = measure(x, y, peers, options.nets, options.peer_nets, options.rounds, turns)
     show(figures, options.nets, options.peer_nets)
+    gains = compare_threads(x, y, options.nets, options.rounds, turns)
+    for name, ratios in gains.items():
+        print(f"{name}: {statistics.median(ratios):.2f} times as fast as one thread")
+    if said := remark(turns.log):
+        print(said)
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        content = {
+            "milliseconds": figures,
+            "gains": gains,
+            "turns": [turn.to_dict() for turn in turns.log],
+        }
+        options.json.write_text(json.dumps(content, indent=2) + "\n")
     return 0
 
 
@@ -83,10 +108,17 @@ def trainers(count: int) -> list[fp.Trainer]:
     return made
 
 
+def train(made: list[fp.Trainer], x: Array, y: Array, threads: int) -> None:
+    fp.fit_many(made, x, y, epochs=EPOCHS, batch_size=BATCH, threads=threads, verbose=False)
+
+
 def fit_many(x: Array, y: Array, threads: int) -> Train:
-    return lambda count: fp.fit_many(
-        trainers(count), x, y, epochs=EPOCHS, batch_size=BATCH, threads=threads, verbose=False
-    )
+    return lambda count: train(trainers(count), x, y, threads)
+
+
+def train_share(count: int) -> None:
+    """In a process of its own."""
+    fit_many(*data(), 1)(count)
 
 
 class Sklearn:
@@ -209,7 +241,13 @@ def check(x: Array, y: Array, peers: dict[str, Any]) -> None:
 
 
 def measure(
-    x: Array, y: Array, peers: dict[str, Any], nets: int, peer_nets: int, rounds: int
+    x: Array,
+    y: Array,
+    peers: dict[str, Any],
+    nets: int,
+    peer_nets: int,
+    rounds: int,
+    turns: Turns,
 ) -> dict[str, list[float]]:
     """Milliseconds a network, by contestant and round."""
     threads = _core.available_threads()
@@ -220,11 +258,52 @@ def measure(
     found: dict[str, list[float]] = {name: [] for name in works}
     for train, _ in works.values():
         train(2)
+
+    def milliseconds(train: Train, count: int) -> float:
+        start = time.perf_counter()
+        train(count)
+        return 1e3 * (time.perf_counter() - start) / count
+
     for _ in range(rounds):
-        for name, (train, count) in works.items():
+        for name, work in works.items():
+            found[name].append(turns.take(name, partial(milliseconds, *work)))
+    return found
+
+
+def compare_threads(
+    x: Array, y: Array, nets: int, rounds: int, turns: Turns
+) -> dict[str, list[float]]:
+    """How many times as fast as one thread they are, by round; nothing on one CPU."""
+    threads = turns.threads
+    if threads == 1:
+        return {}
+    call, whole = f"{threads} threads, the call", f"{threads} threads, with the models made"
+    shares = f"{threads} processes, with the models made"
+    found: dict[str, list[float]] = {call: [], whole: [], shares: []}
+    share = -(-nets // threads)
+
+    def by_threads(count: int) -> tuple[float, float]:
+        start = time.perf_counter()
+        made = trainers(share * threads)
+        between = time.perf_counter()
+        train(made, x, y, count)
+        return time.perf_counter() - between, time.perf_counter() - start
+
+    with get_context("spawn").Pool(threads) as pool:
+
+        def by_processes() -> float:
             start = time.perf_counter()
-            train(count)
-            found[name].append(1e3 * (time.perf_counter() - start) / count)
+            pool.map(train_share, [share] * threads, chunksize=1)
+            return time.perf_counter() - start
+
+        by_processes()  # starts them
+        for _ in range(rounds):
+            one = turns.take("1 thread", partial(by_threads, 1))
+            several = turns.take(f"{threads} threads", partial(by_threads, threads))
+            processes = turns.take(f"{threads} processes", by_processes)
+            found[call].append(one[0] / several[0])
+            found[whole].append(one[1] / several[1])
+            found[shares].append(one[1] / processes)
     return found
 
 

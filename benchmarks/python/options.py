@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from . import placement
 from .contestants import CONTESTANTS
 from .pool import usable_cpus
 from .works import WORKS, Work, parse_work
@@ -50,7 +51,9 @@ def add_threads(options: argparse.ArgumentParser, default: list[int]) -> None:
 
 
 def add_rounds(options: argparse.ArgumentParser) -> None:
+    """How many rounds, and which turns count."""
     options.add_argument("--rounds", type=positive, help="turns of each contestant")
+    placement.add_option(options)
 
 
 def add_outputs(options: argparse.ArgumentParser) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from fastprop.inspect.figure import INK, style_axes
+
 from .contestants import CONTESTANTS, label
 from .race import Result
 from .report import duration, threads_text
@@ -13,7 +15,8 @@ from .report import duration, threads_text
 _COLORS = dict(
     zip(CONTESTANTS, ("#d55e00", "#1f5a8c", "#7fb3de", "#6b6b6b", "#b8b8b8"), strict=True)
 )
-_LIMIT = {"color": "0.2", "lw": 1.2, "ls": "--"}
+_LIMIT = {"color": INK, "lw": 1.2, "ls": "--"}
+_TITLE = {"loc": "left", "color": INK, "fontsize": 11, "fontweight": "bold"}
 
 
 def bars(path: Path, facts: dict[str, Any], results: list[Result]) -> None:
@@ -26,10 +29,10 @@ def bars(path: Path, facts: dict[str, Any], results: list[Result]) -> None:
     )
     for axis, threads in zip(axes[:, 0], counts, strict=True):
         _bars(axis, keys, [r for r in results if r.threads == threads])
-        axis.set_title(threads_text(threads), loc="left", fontsize=10)
+        axis.set_title(threads_text(threads), **_TITLE)
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
-    figure.supylabel("time of a training step, fastprop = 1 (log scale)", fontsize=10)
+    figure.supylabel("time of a training step, fastprop = 1 (log scale)", fontsize=10, color=INK)
     figure.supxlabel(f"{facts['cpu']}, {facts['date']}", fontsize=8, color="0.4")
     figure.savefig(path, dpi=150)
     plt.close(figure)
@@ -64,7 +67,9 @@ def _bars(axis: Any, keys: list[str], results: list[Result]) -> None:
     _logarithmic(axis)
     low, high = axis.get_ylim()
     axis.set_ylim(min(low, 0.4), high * 4)  # room for the numbers
-    axis.spines[["top", "right"]].set_visible(False)
+    style_axes(axis)
+    axis.grid(False, axis="x")
+    axis.tick_params(axis="x", labelsize=7)
 
 
 def _label(result: Result) -> str:
@@ -85,16 +90,17 @@ def curves(path: Path, facts: dict[str, Any], panels: dict[str, list[tuple[int, 
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
     figure, axes = plt.subplots(
-        lines, columns, figsize=(4.8 * columns, 3.8 * lines), squeeze=False, layout="constrained"
+        lines, columns, figsize=(5.4 * columns, 3.6 * lines), squeeze=False, layout="constrained"
     )
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.1)
     for axis in axes.ravel()[len(panels) :]:
         axis.remove()
     for axis, (title, points) in zip(axes.ravel(), panels.items(), strict=False):
         _curve(axis, points)
-        axis.set_xlabel(title, fontsize=9)
+        axis.set_title(title, **_TITLE)
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
-    figure.supylabel("time of a training step, µs", fontsize=10)
+    figure.supylabel("time of a training step, µs (log scale)", fontsize=10, color=INK)
     figure.supxlabel(f"{facts['cpu']}, {facts['date']}", fontsize=8, color="0.4")
     figure.savefig(path, dpi=150)
     plt.close(figure)
@@ -104,16 +110,17 @@ def _curve(axis: Any, points: list[tuple[int, Result]]) -> None:
     for key in CONTESTANTS:
         known = [(at, time) for at, r in points if (time := r.median(key)) is not None]
         if known:
-            axis.plot(*zip(*known, strict=True), "o-", ms=3, color=_COLORS[key], label=label(key))
+            style = {"lw": 1.8, "ms": 3.5, "color": _COLORS[key], "label": label(key)}
+            axis.plot(*zip(*known, strict=True), "o-", **style)
     limits = [(at, r.limit) for at, r in points if r.limits]
     if limits:
         axis.plot(*zip(*limits, strict=True), label="machine's limit", **_LIMIT)
     axis.set_xscale("log", base=2)
-    axis.set_xticks([at for at, _ in points], [str(at) for at, _ in points], fontsize=8)
+    axis.set_xticks([at for at, _ in points], [f"{at:,}" for at, _ in points])
     axis.minorticks_off()
     _logarithmic(axis)
-    axis.grid(axis="y", color="0.9", lw=0.6)
-    axis.spines[["top", "right"]].set_visible(False)
+    style_axes(axis)
+    axis.margins(x=0.04)
 
 
 def _logarithmic(axis: Any) -> None:

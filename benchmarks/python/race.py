@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from typing import Any
 
+from fastprop.inspect.turns import Turns
+
 from .machine import Machine
+from .placement import elsewhere_text, remark
 from .pool import Worker, WorkerError
 from .works import Work
 
@@ -17,9 +20,6 @@ _VERIFIED_STEPS = 10
 # makes its first updates 3e-5 smaller, and a deep network amplifies that to 2e-3 in ten steps.
 _EARLY_STEPS, _EARLY_TOLERANCE = 3, 1e-4
 _TOLERANCE = 5e-3
-# Threads of the contestant before keep spinning for some milliseconds after their last product, on
-# the cores of the next one: without a pause steps on two threads took up to 1.4 times as long.
-_SETTLE_SECONDS = 0.05
 _LEAST_STEPS = 16  # a timed call of a framework that is called step by step
 
 
@@ -33,6 +33,9 @@ class Result:
         deviations: Largest relative difference of a verified loss from the reference's.
         errors: Why a contestant has no times.
         mismatched: Those among them whose losses differ from the others'.
+        turns: All turns, those of the limit and the dropped ones as well.
+        remark: Which turns were dropped, if any.
+        elsewhere: Which turns counted though the cores shared no cache, if any.
     """
 
     work: Work
@@ -43,6 +46,9 @@ class Result:
     errors: dict[str, str] = field(default_factory=dict)
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     mismatched: list[str] = field(default_factory=list)
+    turns: list[dict[str, Any]] = field(default_factory=list)
+    remark: str = ""
+    elsewhere: str = ""
 
     def median(self, key: str) -> float | None:
         times = self.microseconds.get(key)
@@ -83,7 +89,7 @@ class Result:
     @staticmethod
     def from_dict(saved: dict[str, Any]) -> Result:
         """What :meth:`to_dict` made, back again."""
-        values = {f.name: saved[f.name] for f in fields(Result)}
+        values = {f.name: saved[f.name] for f in fields(Result) if f.name in saved}
         work = saved["work"]
         values["work"] = Work(**{**work, "sizes": tuple(work["sizes"])})
         return Result(**values)
@@ -95,6 +101,7 @@ class Race:
     Args:
         workers: Those that started.
         machine: Gives the limit.
+        turns: Says when a turn counts.
         rounds: How often each contestant takes its turn.
         seconds: About how long a turn is.
         say: Receives a line of progress.
@@ -104,6 +111,7 @@ class Race:
         self,
         workers: list[Worker],
         machine: Machine,
+        turns: Turns,
         threads: int,
         rounds: int,
         seconds: float,
@@ -111,6 +119,7 @@ class Race:
     ) -> None:
         self._workers = workers
         self._machine = machine
+        self._turns = turns
         self._threads = threads
         self._rounds = rounds
         self._seconds = seconds
@@ -126,6 +135,9 @@ class Race:
         finally:
             for worker in self._workers:
                 self._attempt(worker, result, do="release")
+        log = self._turns.log
+        result.turns = [turn.to_dict() for turn in log]
+        result.remark, result.elsewhere = remark(log), elsewhere_text(log)
         return result
 
     def _prepare(self, work: Work, result: Result) -> list[Worker]:
@@ -170,23 +182,32 @@ class Race:
         for worker in ready:
             if worker.key in steps:
                 continue
-            answer = self._attempt(worker, result, do="epoch", number=0, steps=_LEAST_STEPS)
+            self._attempt(worker, result, do="reset", number=0)
+            answer = self._attempt(worker, result, do="epoch", steps=_LEAST_STEPS)
             if answer is not None:
                 wanted = self._seconds * answer["steps"] / answer["seconds"]
                 steps[worker.key] = max(_LEAST_STEPS, min(int(wanted), work.steps))
+        self._turns.log.clear()
         for number in range(1, self._rounds + 1):
-            result.limits.append(1e6 * self._machine.limit(work))
+            # The limit depends on where the cores are as much as the steps do.
+            limit = self._turns.take("limit", lambda: 1e6 * self._machine.limit(work))
+            result.limits.append(limit)
             # Another one begins each time, so that none always follows the same neighbour.
             shift = number % max(1, len(ready))
             for worker in [*ready[shift:], *ready[:shift]]:
                 if worker.key not in steps or worker.key in result.errors:
                     continue
-                count = steps[worker.key]
-                time.sleep(_SETTLE_SECONDS)
-                answer = self._attempt(worker, result, do="epoch", number=number, steps=count)
-                if answer is not None:
-                    each = 1e6 * answer["seconds"] / answer["steps"]
+                turn = partial(self._step_time, worker, result, steps[worker.key])
+                reset = partial(self._attempt, worker, result, do="reset", number=number)
+                each = self._turns.take(worker.key, turn, reset)
+                if each is not None:
                     result.microseconds.setdefault(worker.key, []).append(each)
+
+    def _step_time(self, worker: Worker, result: Result, steps: int) -> float | None:
+        if worker.key in result.errors:
+            return None
+        answer = self._attempt(worker, result, do="epoch", steps=steps)
+        return answer and 1e6 * answer["seconds"] / answer["steps"]
 
     def _attempt(self, worker: Worker, result: Result, **command: Any) -> dict[str, Any] | None:
         try:

@@ -19,7 +19,7 @@ def line(result: Result) -> str:
     text = "  " + ", ".join(times or ["no times"])
     if result.ratio:
         text += f"; {result.ratio:.2f} x the best peer"
-    return text
+    return f"{text}; {result.remark}" if result.remark else text
 
 
 def present(results: list[Result]) -> list[str]:
@@ -57,6 +57,7 @@ def table(corner: str, rows: list[tuple[str, Result]]) -> str:
     header = [corner, *map(label, keys), "best peer ÷ fastprop", "share of the limit"]
     lines = [header, ["---", *["---:"] * (len(header) - 1)]]
     for name, result in rows:
+        name += f" ({result.elsewhere})" if result.elsewhere else ""
         cells = [_cell(result, key) for key in keys]
         lines.append([name, *cells, _ratio(result), _share(result)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -97,6 +98,7 @@ def caption(facts: dict[str, Any], results: list[Result]) -> str:
         "Limit: the products' operations at the machine's peak plus the update's bytes at its "
         f"bandwidth, both measured in the same rounds ({facts['limit']})."
     ]
+    lines += _placements(facts, results)
     lines += [f"{label(key)} was absent: {why}." for key, why in facts["absent"].items()]
     for result in results:
         for key, why in result.errors.items():
@@ -106,6 +108,20 @@ def caption(facts: dict[str, Any], results: list[Result]) -> str:
     left_out = facts.get("left_out", {}).items()
     lines += [f"{label(key)} was left out: {why}." for key, why in left_out]
     return "\n\n".join(lines)
+
+
+def _placements(facts: dict[str, Any], results: list[Result]) -> list[str]:
+    """What was left out because of where the cores were."""
+    turns = [turn for result in results if result.threads > 1 for turn in result.turns]
+    if not turns:
+        return []
+    if facts.get("any_placement"):
+        return ["Turns on several threads counted wherever the cores were."]
+    dropped = sum(not turn["counted"] for turn in turns)
+    return [
+        "Turns on several threads counted if the cores shared a last-level cache before and after "
+        f"them: {dropped} of {len(turns)} did not, and were taken again."
+    ]
 
 
 def _kind(results: list[Result]) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from . import report
 from .contestants import label
 from .machine import Machine, busy_cpus, cpu_name
+from .placement import turns_on
 from .pool import Worker, WorkerError, choose_cpus
 from .race import Race, Result
 from .works import Work
@@ -26,10 +28,20 @@ class Effort:
     Attributes:
         rounds: How often each contestant takes its turn.
         seconds: About how long a turn is.
+        patience: Seconds for each number of threads above one that may go to waiting until the
+            CPUs share a cache, and to turns that are repeated because they did not.
+        any_placement: Count turns wherever the CPUs are.
     """
 
     rounds: int
     seconds: float
+    patience: float = 60.0
+    any_placement: bool = False
+
+    def chosen(self, options: Namespace) -> Effort:
+        """With what the user asked for on the command line."""
+        rounds = options.rounds or self.rounds
+        return replace(self, rounds=rounds, any_placement=options.any_placement)
 
 
 def say(text: str) -> None:
@@ -46,6 +58,7 @@ def facts(effort: Effort) -> dict[str, Any]:
         "cpu": cpu_name(),
         "date": date.today().isoformat(),
         "rounds": effort.rounds,
+        "any_placement": effort.any_placement,
         "versions": {},
         "absent": {},
         "left_out": {},
@@ -61,7 +74,10 @@ def race(
     known: dict[str, Any],
 ) -> list[Result]:
     """Let the contestants `keys` race over `works`; versions and absences go into `known`."""
+    works = list(works)
     cpus = choose_cpus(threads)
+    # Each work brings its share of the patience, and leaves to the next ones what it has not used.
+    turns = turns_on(cpus, 0.0, any_placement=effort.any_placement)
     machine = Machine(cpus)
     known["limit"] = machine.source
     results = []
@@ -76,9 +92,10 @@ def race(
             else:
                 known["versions"] |= worker.versions
                 started.append(worker)
-        runner = Race(started, machine, threads, effort.rounds, effort.seconds, say)
+        runner = Race(started, machine, turns, threads, effort.rounds, effort.seconds, say)
         for work in works:
             say(f"{work.title}, {report.threads_text(threads)}")
+            turns.patience = max(turns.patience, 0.0) + effort.patience / len(works)
             result = runner.run(work)
             results.append(result)
             say(report.line(result))

@@ -43,22 +43,38 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+_IMPORTS = """
+import time
+times = [time.perf_counter()]
+import numpy as np
+times.append(time.perf_counter())
+import fastprop as fp
+times.append(time.perf_counter())
+nn = fp.nn
+model = nn.Sequential(nn.Dense(4, 64, "relu"), nn.Dense(64, 64, "relu"), nn.Dense(64, 1))
+trainer = fp.Trainer(model, loss="mse", optimizer="adam")
+trainer.fit(np.ones((32, 4), np.float32), np.ones((32, 1), np.float32), verbose=False)
+times.append(time.perf_counter())
+print(times[1] - times[0], times[2] - times[1], times[3] - times[1])
+"""
+
+
 def imports(runs: int) -> dict[str, Any]:
-    """Milliseconds of ``import numpy``, and of ``import fastprop`` after it, in new processes."""
-    code = (
-        "import time; a = time.perf_counter(); import numpy; b = time.perf_counter(); "
-        "import fastprop; c = time.perf_counter(); print(b - a, c - b)"
-    )
-    pairs = []
+    """Milliseconds of ``import numpy``, of ``import fastprop`` after it, and from there on to the
+    end of the first step of a small network, in new processes.
+    """
+    found = []
     for _ in range(runs + 1):
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+            [sys.executable, "-c", _IMPORTS], capture_output=True, text=True, check=True
         )
-        pairs.append([1e3 * float(word) for word in done.stdout.split()])
-    numpy_ms, own_ms = zip(*pairs[1:], strict=True)  # the first one fills the disk cache
+        found.append([1e3 * float(word) for word in done.stdout.split()])
+    # The first one fills the disk cache.
+    numpy_ms, own_ms, step_ms = zip(*found[1:], strict=True)
     return {
         "import numpy, ms": round(statistics.median(numpy_ms), 1),
         "import fastprop beyond numpy, ms": round(statistics.median(own_ms), 1),
+        "import fastprop and a first step, ms": round(statistics.median(step_ms), 1),
     }
 
 

@@ -6,10 +6,11 @@
 An MNIST-sized work (784-512-512-10, batch 128, Adam, 60,000 rows) is trained for an epoch from
 arrays in memory, from memory-mapped files (float32, and uint8 that are converted on the way), and
 from Parquet with a column for each pixel: through a cache of decoded rows, as it is by default
-(decoded rows stay in memory), and decoded anew in every epoch. In every round each kind gets its
-turn; the figures are the median time of an epoch and the median of the ratios to memory in the same
-round. The first, untimed round checks that all kinds give the same weights where the rows stay in
-order.
+(decoded rows stay in memory), and decoded anew in every epoch, as it is in the first one. The same
+from a single column, of fixed-size lists and of fixed-size binaries. In every round each kind gets
+its turn; the figures are the median time of an epoch, the median of the ratios to memory in the
+same round, and the processor time that the thread takes which reads. The first, untimed round
+checks that all kinds give the same weights where the rows stay in order.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ import numpy as np
 
 import fastprop as fp
 from fastprop import data, nn, optim
+from fastprop.data.prefetch import Pool
+from fastprop.data.reading import Reading
+from fastprop.data.windows import Buffer
 
 from . import options
 
@@ -39,6 +43,10 @@ KINDS = (
     "parquet-cached",
     "parquet",
     "parquet-anew",
+    "list",
+    "list-anew",
+    "binary",
+    "binary-anew",
 )
 
 
@@ -52,21 +60,23 @@ def main(argv: list[str] | None = None) -> int:
         if not chosen.unchecked:
             check(sets)
         figures = measure(sets, chosen.rounds)
+        read = {kind: reading_seconds(*given) for kind, given in sets.items() if len(given) == 1}
         del sets  # before their files are deleted
     steps = -(-chosen.rows // BATCH)
     print(f"{chosen.rows} rows, {steps} steps an epoch; writing the cache took {seconds:.2f} s")
-    print(f"{'':16}  {'epoch':>8}  {'step':>8}  {'to memory':>9}")
+    print(f"{'':16}  {'epoch':>8}  {'step':>8}  {'to memory':>9}  {'reading':>8}")
     for kind, (epoch, ratio) in figures.items():
-        print(f"{kind:16}  {epoch:6.3f} s  {epoch / steps * 1e3:5.2f} ms  {ratio:9.3f}")
+        reading = f"{read[kind]:6.3f} s" if kind in read else f"{'-':>8}"
+        print(f"{kind:16}  {epoch:6.3f} s  {epoch / steps * 1e3:5.2f} ms  {ratio:9.3f}  {reading}")
     if chosen.json:
-        record = {"rows": chosen.rows, "cache_seconds": seconds, "kinds": figures}
+        record = {"rows": chosen.rows, "cache_seconds": seconds, "kinds": figures, "reading": read}
         chosen.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
 def write_files(folder: Path, rows: int) -> None:
     """Images of uint8, four fifths of them zero as MNIST's are; used again if they are there."""
-    done = folder / f"{rows}.done"
+    done = folder / f"{rows}.written"
     if done.exists():
         return
     import pyarrow as pa
@@ -82,6 +92,12 @@ def write_files(folder: Path, rows: int) -> None:
     columns = {f"pixel{i}": images[:, i] for i in range(784)}
     table = pa.table({**columns, "label": labels})
     pq.write_table(table, folder / "columns.parquet", row_group_size=4096)
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(images.ravel()), images.shape[1])
+    buffers = [None, pa.py_buffer(images)]
+    binary = pa.FixedSizeBinaryArray.from_buffers(pa.binary(images.shape[1]), rows, buffers)
+    for name, column in (("list", lists), ("binary", binary)):
+        single = pa.table({"pixels": column, "label": labels})
+        pq.write_table(single, folder / f"{name}.parquet", row_group_size=4096)
     done.touch()
 
 
@@ -90,7 +106,7 @@ def open_sets(folder: Path, kinds: list[str]) -> tuple[dict[str, tuple[Any, ...]
     y = np.load(folder / "labels.npy")
     mapped = np.load(folder / "float32.npy", mmap_mode="r")
     small = np.load(folder / "uint8.npy", mmap_mode="r")
-    file = folder / "columns.parquet"
+    columns = folder / "columns.parquet"
     seconds = 0.0
     sets: dict[str, tuple[Any, ...]] = {}
     for kind in kinds:
@@ -102,14 +118,15 @@ def open_sets(folder: Path, kinds: list[str]) -> tuple[dict[str, tuple[Any, ...]
             sets[kind] = (data.ArrayDataset(mapped, y).stream(),)
         elif kind == "mapped-uint8":
             sets[kind] = (data.ArrayDataset(small, y).stream(),)
-        elif kind == "parquet":
-            sets[kind] = (data.from_parquet(file, "label", stream=True),)
-        elif kind == "parquet-anew":
-            sets[kind] = (data.from_parquet(file, "label", stream=True, keep_bytes=0),)
-        else:
+        elif kind == "parquet-cached":
             started = time.perf_counter()
-            sets[kind] = (data.from_parquet(file, "label", stream=True).cache(),)
+            sets[kind] = (data.from_parquet(columns, "label", stream=True).cache(),)
             seconds = time.perf_counter() - started
+        else:
+            name, _, anew = kind.partition("-")
+            file = columns if name == "parquet" else folder / f"{name}.parquet"
+            kept = {"keep_bytes": 0} if anew else {}
+            sets[kind] = (data.from_parquet(file, "label", stream=True, **kept),)
     return sets, seconds
 
 
@@ -129,6 +146,18 @@ def check(sets: dict[str, tuple[Any, ...]]) -> None:
     different = [kind for kind, bits in found.items() if bits != next(iter(found.values()))]
     if different:
         raise RuntimeError(f"other weights than those of the first kind: {different}")
+
+
+def reading_seconds(dataset: Any) -> float:
+    """Processor time to read, decode and convert an epoch, in one thread and beside nothing."""
+    trainer = make_trainer()
+    trainer.evaluate(dataset, batch_size=BATCH)  # what may be kept is
+    head = trainer._reader.source("streaming", dataset, None, None, True, [])
+    pool: Pool[Buffer] = Pool([Buffer()])
+    started = time.thread_time()
+    for buffer, _ in dataset.windows(Reading(BATCH, True), 1, 0, pool, head.conversion):
+        pool.give_back(buffer)
+    return time.thread_time() - started
 
 
 def measure(sets: dict[str, tuple[Any, ...]], rounds: int) -> dict[str, tuple[float, float]]:

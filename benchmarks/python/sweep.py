@@ -25,7 +25,7 @@ from .race import Result
 from .session import Effort
 from .works import parse_work
 
-_EFFORT = Effort(rounds=3, seconds=0.06)
+_EFFORT = Effort(rounds=5, seconds=0.04, patience=40.0)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ Points = list[tuple[int, Result]]
 
 def main(argv: list[str] | None = None) -> int:
     chosen = _options(argv)
-    effort = Effort(chosen.rounds or _EFFORT.rounds, _EFFORT.seconds)
+    effort = _EFFORT.chosen(chosen)
     facts = session.facts(effort)
     swept = {name: _measure(name, chosen, effort, facts) for name in chosen.sweeps}
     text = "\n\n".join(section(name, points) for name, points in swept.items())

@@ -19,7 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fastprop.inspect.turns import Turns
+
 from . import options, session
+from .placement import dropped_text, remark, turns_on
+from .pool import usable_cpus
 from .session import Effort
 from .works import Work, parse_work
 
@@ -50,20 +54,27 @@ class Comparison:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _options(argv)
-    effort = Effort(arguments.rounds or _EFFORT.rounds, _EFFORT.seconds)
+    effort = _EFFORT.chosen(arguments)
     facts = session.facts(effort)
-    found = []
+    found, log = [], []
+    # Each point brings its share of the patience.
+    share = effort.patience / len(arguments.widths) / len(arguments.batches)
+    turns = turns_on(usable_cpus(), 0.0, any_placement=effort.any_placement, settle=0.0)
     try:
         for width in arguments.widths:
             for batch in arguments.batches:
-                found.append(compare(width, batch, effort))
-                session.say(_line(found[-1]))
+                turns.patience = max(turns.patience, 0.0) + share
+                found.append(compare(width, batch, effort, turns))
+                session.say("; ".join(filter(None, (_line(found[-1]), remark(turns.log)))))
+                log += turns.log
+                turns.log = []
     except DifferentLosses as error:
         session.say(str(error))
         return 1
-    print(summary(found))
+    print("\n".join(filter(None, (summary(found), dropped_text(log)))))
     if arguments.json:
         content = {**facts, "comparisons": [asdict(c) for c in found]}
+        content["turns"] = [turn.to_dict() for turn in log]
         arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return 0
 
@@ -72,7 +83,7 @@ class DifferentLosses(Exception):
     """Numbers depend on the number of threads, which must never be."""
 
 
-def compare(width: int, batch: int, effort: Effort) -> Comparison:
+def compare(width: int, batch: int, effort: Effort, turns: Turns) -> Comparison:
     """Time both Trainers in turns.
 
     Raises:
@@ -100,7 +111,8 @@ def compare(width: int, batch: int, effort: Effort) -> Comparison:
     times: list[list[float]] = [[], []]
     for number in range(effort.rounds):
         for i in (0, 1) if number % 2 else (1, 0):
-            times[i].append(1e6 * fit(i, steps)[0])
+            who = f"{work.title}, {'one' if i else 'chosen'}"
+            times[i].append(turns.take(who, lambda i=i: 1e6 * fit(i, steps)[0]))
     program = trainers[0].program
     assert program is not None
     chosen, one = map(statistics.median, times)

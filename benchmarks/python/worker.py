@@ -66,8 +66,10 @@ def _obey(contestant: Contestant, command: dict[str, Any]) -> dict[str, Any]:
         return {"notes": contestant.notes()}
     if action == "losses":
         return {"losses": contestant.losses(command["steps"])}
-    if action == "epoch":
+    if action == "reset":
         contestant.reset(command["number"])
+        return {}
+    if action == "epoch":
         start = time.perf_counter()
         steps = contestant.epoch(command["steps"])
         return {"seconds": time.perf_counter() - start, "steps": steps}

@@ -9,16 +9,16 @@
 
 namespace fastprop {
 
-inline DType dtype_of(const pybind11::array& array, const char* function) {
-    const char kind = array.dtype().kind();
-    const auto size = array.itemsize();
+inline DType dtype_of(const pybind11::dtype& dtype, const char* function) {
+    const char kind = dtype.kind();
+    const auto size = dtype.itemsize();
     if (kind == 'f' && size == 4) return DType::f32;
     if (kind == 'f' && size == 8) return DType::f64;
     if (kind == 'i' && size == 4) return DType::i32;
     if (kind == 'i' && size == 8) return DType::i64;
     if ((kind == 'u' || kind == 'b') && size == 1) return DType::u8;
     throw TypeError(
-        concat(function, ": unsupported dtype ", pybind11::str(array.dtype()).cast<std::string>()));
+        concat(function, ": unsupported dtype ", pybind11::str(dtype).cast<std::string>()));
 }
 
 /// A view for reading, or for writing if `writable`.
@@ -33,7 +33,7 @@ inline TensorView view_of_array(const pybind11::array& array, bool writable, con
     static char nothing[64];
     view.data = const_cast<void*>(array.data());
     if (view.data == nullptr) view.data = nothing;
-    view.dtype = dtype_of(array, function);
+    view.dtype = dtype_of(array.dtype(), function);
     view.rank = static_cast<int>(array.ndim());
     for (int i = 0; i < view.rank; ++i) view.shape[i] = array.shape(i);
     return view;

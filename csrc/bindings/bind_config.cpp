@@ -1,31 +1,23 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <Eigen/Core>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "bindings/bindings.h"
 #include "core/check.h"
 #include "core/cpu_info.h"
 #include "core/device.h"
+#include "core/level.h"
+#include "core/line_round_trip.h"
 #include "core/machine_speed.h"
-#include "core/packet.h"
 #include "core/team.h"
 
 namespace py = pybind11;
 
 namespace fastprop {
 namespace {
-
-std::string eigen_version() {
-#if defined(EIGEN_PATCH_VERSION)
-    // From version 5 on the number has three parts of its own; "world" stays 3.
-    return concat(EIGEN_MAJOR_VERSION, '.', EIGEN_MINOR_VERSION, '.', EIGEN_PATCH_VERSION);
-#else
-    return concat(EIGEN_WORLD_VERSION, '.', EIGEN_MAJOR_VERSION, '.', EIGEN_MINOR_VERSION);
-#endif
-}
 
 bool openmp_built() {
 #if defined(_OPENMP)
@@ -39,9 +31,9 @@ py::dict config() {
     const CacheSizes& caches = cache_sizes();
     py::dict result;
     result["version"] = FASTPROP_VERSION;
-    result["level"] = FASTPROP_LEVEL;
-    result["simd_width_float32"] = Simd<float>::width;
-    result["simd_width_float64"] = Simd<double>::width;
+    result["level"] = level_name();
+    result["simd_width_float32"] = simd_width<float>();
+    result["simd_width_float64"] = simd_width<double>();
     result["cpu"] = cpu_name();
     result["available_threads"] = available_threads();
     result["l1d_bytes"] = caches.l1d;
@@ -55,16 +47,31 @@ py::dict config() {
     return result;
 }
 
+void require_threads(const char* where, int threads) {
+    require(threads > 0 && threads <= 4096, where, ": threads must be 1 to 4096, got ", threads);
+}
+
 /// (floating-point operations, bytes) a second.
 std::pair<double, double> machine_speed(const std::string& dtype, int threads, std::size_t bytes) {
     const bool is_double = dtype == dtype_name(DType::f64);
     if (!is_double && dtype != dtype_name(DType::f32))
         throw TypeError(concat("machine_speed: dtype must be float32 or float64, got ", dtype));
-    require(threads > 0 && threads <= 4096, "machine_speed: threads must be 1 to 4096, got ",
-            threads);
+    require_threads("machine_speed", threads);
     const py::gil_scoped_release release;
     const double flops = is_double ? measure_peak<double>(threads) : measure_peak<float>(threads);
     return {flops, measure_bandwidth(threads, bytes)};
+}
+
+double multiply_add_peak(int threads) {
+    require_threads("multiply_add_peak", threads);
+    const py::gil_scoped_release release;
+    return measure_peak<float>(threads);
+}
+
+std::vector<double> measured_round_trips(int threads) {
+    require_threads("line_round_trips", threads);
+    const py::gil_scoped_release release;
+    return line_round_trips(threads);
 }
 
 }  // namespace
@@ -77,6 +84,11 @@ void bind_config(py::module_& m) {
     m.def("machine_speed", &machine_speed, py::arg("dtype"), py::arg("threads"), py::arg("bytes"),
           "Floating-point operations and bytes a second that `threads` threads reach together now: "
           "multiply-adds in registers, and y = x + 3 z over arrays of `bytes` in all.");
+    m.def("multiply_add_peak", &multiply_add_peak, py::arg("threads"),
+          "float32 operations a second that `threads` threads reach together now, in registers.");
+    m.def("line_round_trips", &measured_round_trips, py::arg("threads"),
+          "Seconds that a cache line takes now from the first of `threads` threads to each of the "
+          "others and back.");
     m.def("cuda_available", &cuda_available, "Is there a CUDA device that this build can use?");
 }
 

@@ -11,6 +11,7 @@
 #include <structmember.h>
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <exception>
 #include <new>
@@ -19,6 +20,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "bindings/guarded.h"
 #include "bindings/new_tensor.h"
 #include "bindings/plan_cache.h"
 #include "bindings/tensor_slots.h"
@@ -32,27 +34,21 @@ namespace {
 
 /// Operands that are held without an allocation.
 constexpr Py_ssize_t kFew = 4;
-/// Plans that are kept; beyond it they are forgotten and made anew.
-constexpr Py_ssize_t kMaxPlans = 4096;
 /// Elements from which on other Python threads may run meanwhile; below it handing over the lock
 /// would take longer than the work.
 constexpr Index kLongWork = 1 << 14;
 
-constexpr std::array<const char*, kSlots> kSlotNames = {"_data", "spec",   "shape", "dtype",
-                                                        "op",    "inputs", "attrs", "requires_grad",
-                                                        "grad",  "hooks",  "time",  "scope"};
+constexpr std::array<const char*, kSlots> kSlotNames = {
+    "_data",         "spec", "shape", "dtype", "op",    "inputs", "attrs",
+    "requires_grad", "grad", "hooks", "time",  "scope", "saved"};
 
 /// What Python hands over once: its class, its functions, its state. Never given back, as modules
 /// are not.
 struct Bound {
     PyTypeObject* spec_type = nullptr;
-    PyObject* plans = nullptr;      ///< dict: (op, specs, attributes) -> plan
-    PyObject* specs = nullptr;      ///< dict: a Spec -> the one that stands for all equal ones
-    PyObject* make_plan = nullptr;  ///< (op, specs, attrs) -> plan, or the error users see
-    PyObject* no_attrs = nullptr;
-    PyObject* no_inputs = nullptr;
-    PyObject* observer = nullptr;  ///< called after every op that ran, where there is one
-    int threads = 0;               ///< of every op; 0: as many as its plan says
+    PyObject* plans = nullptr;          ///< dict: (op, specs, attributes) -> plan
+    PyObject* make_plan = nullptr;      ///< (op, specs, attrs) -> plan, or the error users see
+    PyObject* negative_zero = nullptr;  ///< stands for it in keys of plans
 } bound;
 
 PlanCache plan_cache;
@@ -70,6 +66,13 @@ enum PlanField {
 
 /// Parameters and Buffers, subclasses of Tensor, have other values when a Program runs.
 bool is_state(PyObject* tensor) { return Py_TYPE(tensor) != tensor_type; }
+
+/// -0.0 equals 0.0, and must not find its plan.
+bool is_negative_zero(PyObject* value) {
+    if (PyFloat_Check(value) == 0) return false;
+    const double number = PyFloat_AS_DOUBLE(value);
+    return number == 0 && std::signbit(number);
+}
 
 /// The arguments of a call: an op, Tensors, and attributes by name.
 struct Arguments {
@@ -122,7 +125,8 @@ struct Arguments {
         for (Py_ssize_t i = 0; i < count; ++i) append(slot(tensors[i], slot_spec));
         if (named > 0) {
             append(names);
-            for (Py_ssize_t i = 0; i < named; ++i) append(values[i]);
+            for (Py_ssize_t i = 0; i < named; ++i)
+                append(is_negative_zero(values[i]) ? bound.negative_zero : values[i]);
         }
         return result;
     }
@@ -144,16 +148,6 @@ py::object look_up_plan(const Arguments& call) {
     if (PyDict_Size(bound.plans) >= kMaxPlans) PyDict_Clear(bound.plans);
     if (PyDict_SetItem(bound.plans, key.ptr(), plan.ptr()) < 0) throw py::error_already_set();
     return plan;
-}
-
-/// Gives a Tensor the one object for all Specs equal to its own: new leaves come with their own
-/// ones, which would otherwise fill the table of plans by identity.
-void share_spec(PyObject* tensor) {
-    PyObject* own = slot(tensor, slot_spec);
-    if (PyDict_Size(bound.specs) >= kMaxPlans) PyDict_Clear(bound.specs);
-    PyObject* shared = PyDict_SetDefault(bound.specs, own, own);
-    if (shared == nullptr) throw py::error_already_set();
-    if (shared != own) replace(tensor, slot_spec, shared);
 }
 
 py::object find_plan(const Arguments& call) {
@@ -209,24 +203,9 @@ py::object run_kernel(const Arguments& args, PyObject* plan, PyObject* out_spec)
     return std::move(result);
 }
 
-/// The output of an op that is a view: the operand's memory under another shape. Of a value that
-/// derivatives may need it is read-only, and so is every view of it.
-py::object run_view(const Arguments& args, PyObject* out_spec) {
-    using Api = py::detail::npy_api;
-    PyObject* array = slot(args.tensors[0], slot_data);
-    const auto* from = py::detail::array_proxy(array);
-    int flags = from->flags & (Api::NPY_ARRAY_ALIGNED_ | Api::NPY_ARRAY_WRITEABLE_);
-    if (is_result(args.tensors[0])) flags &= ~Api::NPY_ARRAY_WRITEABLE_;
-    py::array view = new_array(PyTuple_GET_ITEM(out_spec, spec_shape),
-                               PyTuple_GET_ITEM(out_spec, spec_dtype), from->data, flags);
-    Py_INCREF(array);  // the call takes a reference
-    if (Api::get().PyArray_SetBaseObject_(view.ptr(), array) < 0) throw py::error_already_set();
-    return std::move(view);
-}
-
 /// Calls observer(op, inputs, result); what it raises comes out of `apply`.
 void tell_observer(const Arguments& args, const py::object& result) {
-    const py::object observer = py::reinterpret_borrow<py::object>(bound.observer);
+    const py::object observer = py::reinterpret_borrow<py::object>(modes.observer);
     const py::object inputs = args.tuple();
     owned(
         PyObject_CallFunctionObjArgs(observer.ptr(), args.op, inputs.ptr(), result.ptr(), nullptr));
@@ -261,50 +240,21 @@ py::object apply_to(const Arguments& args) {
     }
     const bool view = PyTuple_GET_ITEM(plan.ptr(), plan_view) == Py_True;
     const py::object value = symbolic ? py::none()
-                             : view   ? run_view(args, out)
+                             : view   ? py::object(view_of_memory(slot(args.tensors[0], slot_data),
+                                                                  out, is_result(args.tensors[0])))
                                       : run_kernel(args, plan.ptr(), out);
-    py::object result = owned(tensor_type->tp_alloc(tensor_type, 0));
-    PyObject* y = result.ptr();
-    set(y, slot_data, value.ptr());
-    set(y, slot_spec, out);
-    set(y, slot_shape, PyTuple_GET_ITEM(out, spec_shape));
-    set(y, slot_dtype, PyTuple_GET_ITEM(out, spec_dtype));
-    if (differentiable || symbolic) {
-        set(y, slot_op, args.op);
-        slot(y, slot_inputs) = args.tuple().release().ptr();
-        set(y, slot_attrs, PyTuple_GET_ITEM(plan.ptr(), plan_attrs));
-    } else {
-        set(y, slot_op, Py_None);
-        set(y, slot_inputs, bound.no_inputs);
-        set(y, slot_attrs, bound.no_attrs);
-    }
     const py::object recorded_for = symbolic ? value_of(modes.scope) : py::none();
-    set(y, slot_scope, recorded_for.ptr());
-    set(y, slot_requires_grad, differentiable ? Py_True : Py_False);
-    set(y, slot_grad, Py_None);
-    set(y, slot_hooks, Py_None);
-    set_time(y);
-    if (bound.observer != nullptr && !symbolic && !Unobserved::now()) tell_observer(args, result);
-    return result;
-}
-
-/// No C++ exception may pass into the interpreter.
-template <class F>
-PyObject* guarded(const F& f) {
-    try {
-        return f().release().ptr();
-    } catch (py::error_already_set& error) {
-        error.restore();
-    } catch (const TypeError& error) {
-        PyErr_SetString(PyExc_TypeError, error.what());
-    } catch (const Error& error) {
-        PyErr_SetString(PyExc_ValueError, error.what());
-    } catch (const std::bad_alloc&) {
-        PyErr_NoMemory();
-    } catch (const std::exception& error) {
-        PyErr_SetString(PyExc_RuntimeError, error.what());
+    History history;
+    history.differentiable = differentiable;
+    history.scope = recorded_for.ptr();
+    if (differentiable || symbolic) {
+        history.op = args.op;
+        history.inputs = args.tuple().release().ptr();
+        history.attrs = PyTuple_GET_ITEM(plan.ptr(), plan_attrs);
     }
-    return nullptr;
+    py::object result = new_result(value, out, history);
+    if (modes.observer != nullptr && !symbolic && !Unobserved::now()) tell_observer(args, result);
+    return result;
 }
 
 PyObject* apply(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* names) {
@@ -332,7 +282,7 @@ py::object leaf(const py::array& array) {
     PyTuple_SET_ITEM(spec.ptr(), spec_shape, shape.release().ptr());
     PyTuple_SET_ITEM(spec.ptr(), spec_dtype, array.dtype().release().ptr());
     PyTuple_SET_ITEM(spec.ptr(), spec_batched, py::bool_(false).release().ptr());
-    return new_leaf(array, spec.ptr());
+    return new_leaf(array, shared_spec(spec.ptr()));
 }
 
 void bind_tensor(const py::type& tensor, const py::type& spec, const py::dict& plans,
@@ -348,14 +298,12 @@ void bind_tensor(const py::type& tensor, const py::type& spec, const py::dict& p
     if (!PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(spec.ptr()), &PyTuple_Type))
         throw TypeError("bind_tensor: spec is no type of tuples");
     bound.spec_type = reinterpret_cast<PyTypeObject*>(keep(spec));
-    bound.specs = keep(py::dict());
     bound.plans = keep(plans);
     bound.make_plan = keep(make_plan);
     modes.grad_enabled = keep(grad_enabled);
     modes.trace = keep(trace);
     modes.scope = keep(scope);
-    bound.no_attrs = keep(py::dict());
-    bound.no_inputs = keep(py::tuple());
+    bound.negative_zero = keep(py::module_::import("builtins").attr("object")());
 }
 
 }  // namespace
@@ -366,6 +314,12 @@ void bind_eager(py::module_& m) {
           "Tell `apply` the class of its results and of their Specs, the dict of its plans and "
           "what makes one, and the "
           "context variables that decide whether an op is recorded, and for what.");
+    m.def(
+        "share_spec",
+        [](const py::object& spec) {
+            return py::reinterpret_borrow<py::object>(shared_spec(spec.ptr()));
+        },
+        py::arg("spec"), "The one object that stands for all equal Specs.");
     m.def("leaf", &leaf, py::arg("array"),
           "A contiguous array of a supported dtype as a Tensor, without a look at it.");
     m.def(
@@ -379,8 +333,8 @@ void bind_eager(py::module_& m) {
     m.def(
         "set_observer",
         [](const py::object& observer) {
-            PyObject* before = bound.observer;
-            bound.observer = observer.is_none() ? nullptr : py::object(observer).release().ptr();
+            PyObject* before = modes.observer;
+            modes.observer = observer.is_none() ? nullptr : py::object(observer).release().ptr();
             return before == nullptr ? py::object(py::none())
                                      : py::reinterpret_steal<py::object>(before);
         },

@@ -103,6 +103,10 @@ void note_time(py::handle output) {
     if (is_tensor(output.ptr())) set_time(output.ptr());
 }
 
+void mark_changed(const py::list& tensors) {
+    for (const py::handle item : tensors) note_time(item);
+}
+
 void overwrite(int code, const py::sequence& inputs, const py::sequence& outputs,
                const py::dict& attrs, const py::sequence& numbers) {
     const OpEntry& op = op_table().at(static_cast<std::size_t>(code));
@@ -146,6 +150,8 @@ void overwrite_each(int code, const py::list& inputs, const py::list& outputs,
 }  // namespace
 
 void bind_effects(py::module_& m) {
+    m.def("mark_changed", &mark_changed, py::arg("tensors"),
+          "Note that the data of Tensors were written to: graphs that used them are out of date.");
     m.def("overwrite", &overwrite, py::arg("code"), py::arg("inputs"), py::arg("outputs"),
           py::arg("attrs"), py::arg("numbers"),
           "Run an op that writes into the outputs, Tensors or arrays, and note the time.");

@@ -177,7 +177,8 @@ public:
         request.sources.reserve(arguments.sources.size());
         for (const py::handle source : arguments.sources) {
             const auto array = source.cast<py::array>();
-            request.sources.push_back(view_of_array(array, false, "Program.run"));
+            const bool written = program_->is_written(request.sources.size());
+            request.sources.push_back(view_of_array(array, written, "Program.run"));
             run.alive.push_back(array);
         }
         take_order(arguments.order, run.numbers, request);

@@ -4,6 +4,7 @@
 
 #include "bindings/bindings.h"
 #include "core/check.h"
+#include "core/level.h"
 
 namespace {
 
@@ -19,15 +20,16 @@ void translate(std::exception_ptr pending) {
 
 }  // namespace
 
-// FASTPROP_MODULE is _core_<level>.
-PYBIND11_MODULE(FASTPROP_MODULE, m) {
+// level_entry.cpp gives it the name of a level.
+PYBIND11_MODULE(_core, m) {
     m.doc() = "The arithmetic of fastprop, compiled for one instruction-set level.";
-    m.attr("level") = FASTPROP_LEVEL;
+    m.attr("level") = fastprop::level_name();
     pybind11::register_local_exception_translator(&translate);
     fastprop::bind_config(m);
     fastprop::bind_ops(m);
     fastprop::bind_host(m);
     fastprop::bind_eager(m);
+    fastprop::bind_recipes(m);
     fastprop::bind_backward(m);
     fastprop::bind_effects(m);
     fastprop::bind_form(m);

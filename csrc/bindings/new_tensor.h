@@ -33,6 +33,53 @@ inline pybind11::array new_array(PyObject* extents, PyObject* type, void* data =
             .release());
 }
 
+/// The same memory under another shape. Of a value that derivatives may need it is read-only, and
+/// so is every view of it.
+inline pybind11::array view_of_memory(PyObject* array, PyObject* spec, bool read_only) {
+    using Api = pybind11::detail::npy_api;
+    const auto* from = pybind11::detail::array_proxy(array);
+    int flags = from->flags & (Api::NPY_ARRAY_ALIGNED_ | Api::NPY_ARRAY_WRITEABLE_);
+    if (read_only) flags &= ~Api::NPY_ARRAY_WRITEABLE_;
+    pybind11::array view = new_array(PyTuple_GET_ITEM(spec, spec_shape),
+                                     PyTuple_GET_ITEM(spec, spec_dtype), from->data, flags);
+    Py_INCREF(array);  // the call takes a reference
+    if (Api::get().PyArray_SetBaseObject_(view.ptr(), array) < 0)
+        throw pybind11::error_already_set();
+    return view;
+}
+
+/// How a result came about; a value that nobody differentiates has no history.
+struct History {
+    PyObject* op = Py_None;
+    PyObject* inputs = nullptr;  ///< a tuple, which the call takes
+    PyObject* attrs = nullptr;
+    PyObject* scope = Py_None;
+    bool differentiable = false;
+};
+
+/// The result of an op.
+inline pybind11::object new_result(const pybind11::object& value, PyObject* spec,
+                                   const History& history = {}) {
+    static PyObject* const no_inputs = owned(PyTuple_New(0)).release().ptr();
+    static PyObject* const no_attrs = owned(PyDict_New()).release().ptr();
+    pybind11::object inputs = pybind11::reinterpret_steal<pybind11::object>(history.inputs);
+    pybind11::object result = owned(tensor_type->tp_alloc(tensor_type, 0));
+    PyObject* y = result.ptr();
+    set(y, slot_data, value.ptr());
+    set(y, slot_spec, spec);
+    set(y, slot_shape, PyTuple_GET_ITEM(spec, spec_shape));
+    set(y, slot_dtype, PyTuple_GET_ITEM(spec, spec_dtype));
+    set(y, slot_op, history.op);
+    set(y, slot_inputs, inputs ? inputs.ptr() : no_inputs);
+    set(y, slot_attrs, history.attrs != nullptr ? history.attrs : no_attrs);
+    set(y, slot_scope, history.scope);
+    set(y, slot_requires_grad, history.differentiable ? Py_True : Py_False);
+    set(y, slot_grad, Py_None);
+    set(y, slot_hooks, Py_None);
+    set_time(y);
+    return result;
+}
+
 /// A Tensor that no op made.
 inline pybind11::object new_leaf(const pybind11::array& data, PyObject* spec) {
     static PyObject* const no_inputs = owned(PyTuple_New(0)).release().ptr();

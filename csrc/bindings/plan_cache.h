@@ -8,7 +8,28 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "bindings/tensor_slots.h"
+
 namespace fastprop {
+
+/// Plans that are kept; beyond it they are forgotten and made anew.
+constexpr Py_ssize_t kMaxPlans = 4096;
+
+/// The one object for all Specs that are equal: the tables by identity would otherwise fill up.
+inline PyObject* shared_spec(PyObject* spec) {
+    static PyObject* const specs = PyDict_New();
+    if (specs == nullptr) throw pybind11::error_already_set();
+    if (PyDict_Size(specs) >= kMaxPlans) PyDict_Clear(specs);
+    PyObject* shared = PyDict_SetDefault(specs, spec, spec);
+    if (shared == nullptr) throw pybind11::error_already_set();
+    return shared;
+}
+
+/// Gives a Tensor, a leaf that came with its own Spec, the shared one.
+inline void share_spec(PyObject* tensor) {
+    PyObject* shared = shared_spec(slot(tensor, slot_spec));
+    if (shared != slot(tensor, slot_spec)) replace(tensor, slot_spec, shared);
+}
 
 /// Before the dict of plans: the op, the operands' Specs and the values of attributes are compared
 /// as pointers. Steps of training repeat them: results carry the Specs of their plans, and numbers
@@ -33,7 +54,7 @@ public:
 
     private:
         friend class PlanCache;
-        static constexpr std::size_t kParts = 8;
+        static constexpr std::size_t kParts = 12;
         std::array<PyObject*, kParts> parts_{};
         std::size_t count_ = 0;
         std::uintptr_t hash_ = 0;

@@ -22,6 +22,7 @@ enum Slot {
     slot_hooks,
     slot_time,
     slot_scope,
+    slot_saved,  ///< bytes that a derivative needs, or null
     kSlots
 };
 
@@ -36,6 +37,7 @@ struct Modes {
     PyObject* grad_enabled = nullptr;  ///< whether derivatives are recorded
     PyObject* trace = nullptr;         ///< None where nothing is being traced
     PyObject* scope = nullptr;         ///< what symbolic Tensors are recorded for
+    PyObject* observer = nullptr;      ///< called after every op that ran, where there is one
 };
 inline Modes modes;
 /// Threads of every op and effect; 0: as many as its work is worth.

@@ -6,7 +6,7 @@
 #include "core/aligned_buffer.h"
 #include "core/cpu_info.h"
 #include "core/packet.h"
-#include "core/team.h"
+#include "core/spread_team.h"
 
 namespace fastprop {
 namespace {
@@ -17,7 +17,7 @@ using Clock = std::chrono::steady_clock;
 template <class Body>
 double best_time(int threads, int repeats, const Body& body) {
     double best = 1e30;
-    run_team(threads, [&](const Team& team) {
+    run_spread_team(threads, [&](const Team& team) {
         for (int i = 0; i < repeats; ++i) {
             team.wait();
             const auto start = Clock::now();

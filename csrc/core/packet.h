@@ -5,27 +5,20 @@
 /// Body and tail of every loop go through the same packet code (a tail is loaded into a padded
 /// packet), so an element's bits never depend on where a slice starts or ends.
 
-// Eigen's default replaces float square roots by an estimate and one Newton step.
-#ifndef EIGEN_FAST_MATH
-#define EIGEN_FAST_MATH 0
+#if !defined(FASTPROP_LEVEL)
+#error "This source is compiled once for all levels (CMakeLists.txt): it may not use packets."
 #endif
 
-// GCC 12 takes the undefined operand inside its own AVX-512 intrinsics for a mistake of ours.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
 #include <Eigen/Core>
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-
 #include <algorithm>
 #include <cstring>
 
 #include "core/partial.h"
 #include "core/types.h"
+
+#if EIGEN_FAST_MATH
+#error "Square roots of floats would be an estimate and one Newton step: see cmake/eigen.cmake."
+#endif
 
 namespace fastprop {
 

@@ -5,88 +5,30 @@
 #include <utility>
 
 #include "kernels/gemm_tile.h"
-
-// A packet as a template argument loses its alignment attribute, which a local variable does not
-// need.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wignored-attributes"
-#endif
+#include "kernels/gemv.h"
 
 namespace fastprop {
 namespace {
 
-/// kGroups times `width` rows of A times x; rows from `rows` on are read as the last one.
+/// y = A x, for kGroups times `width` rows; those from `rows` on are read as the last one.
 template <class T, int kGroups>
-void gemv_rows(const T* a, Index a_stride, const T* x, Index x_step, T* y, Index rows, Index k) {
-    using S = Simd<T>;
-    using Packet = typename S::Packet;
-    constexpr int width = S::width;
-    const T* from[kGroups * width];
-    for (int r = 0; r < kGroups * width; ++r) from[r] = a + std::min<Index>(r, rows - 1) * a_stride;
-    Packet sum[kGroups];
-    FASTPROP_UNROLL
-    for (int g = 0; g < kGroups; ++g) sum[g] = S::set(T(0));
-    Index i = 0;
-    for (; i + width <= k; i += width) {
-        FASTPROP_UNROLL
-        for (int g = 0; g < kGroups; ++g) {
-            pk::PacketBlock<Packet, width> block;
-            FASTPROP_UNROLL
-            for (int r = 0; r < width; ++r) block.packet[r] = S::load(from[g * width + r] + i);
-            pk::ptranspose(block);
-            FASTPROP_UNROLL
-            for (int l = 0; l < width; ++l) {
-                sum[g] = pk::pmadd(block.packet[l], S::set(x[(i + l) * x_step]), sum[g]);
-            }
-        }
-    }
-    for (; i < k; ++i) {
-        const Packet right = S::set(x[i * x_step]);
-        FASTPROP_UNROLL
-        for (int g = 0; g < kGroups; ++g) {
-            alignas(64) T column[width];
-            for (int r = 0; r < width; ++r) column[r] = from[g * width + r][i];
-            sum[g] = pk::pmadd(pk::pload<Packet>(column), right, sum[g]);
-        }
-    }
-    FASTPROP_UNROLL
-    for (int g = 0; g < kGroups; ++g) {
-        const Index left = std::min<Index>(rows - g * width, width);
-        if (left > 0) S::store_partial(y + g * width, sum[g], left);
-    }
+void gemv_group(const T* a, Index a_stride, const T* x, Index x_step, T* y, Index rows, Index k) {
+    constexpr int count = kGroups * Simd<T>::width;
+    const T* from[count];
+    for (int r = 0; r < count; ++r) from[r] = a + std::min<Index>(r, rows - 1) * a_stride;
+    gemv_rows<T, kGroups>(from, x, x_step, y, rows, k);
 }
 
-/// y = A x. Squares of A are transposed in registers, so that packets lie along its rows; a copy in
-/// that order, as for a large product, took twice the time on Zen 3.
+/// y = A x.
 template <class T>
 void gemv(const T* a, Index a_stride, const T* x, Index x_step, T* y, Index m, Index k) {
     constexpr Index width = Simd<T>::width;
     Index i = 0;
     for (; i + width < m; i += 2 * width) {
-        gemv_rows<T, 2>(a + i * a_stride, a_stride, x, x_step, y + i, std::min(m - i, 2 * width),
-                        k);
+        gemv_group<T, 2>(a + i * a_stride, a_stride, x, x_step, y + i, std::min(m - i, 2 * width),
+                         k);
     }
-    if (i < m) gemv_rows<T, 1>(a + i * a_stride, a_stride, x, x_step, y + i, m - i, k);
-}
-
-/// What remains to be done to n finished sums of a row or a column, from element `at` of C on.
-template <class T>
-void finish(T* c, Index at, Index n, const T* bias, bool scalar_bias, const GemmEpilogue<T>& e) {
-    using S = Simd<T>;
-    if (bias != nullptr) {
-        for (Index j = 0; j < n; j += S::width) {
-            const Index lanes = std::min<Index>(n - j, S::width);
-            const auto right = scalar_bias ? S::set(*bias) : S::load_partial(bias + j, lanes);
-            S::store_partial(c + j, pk::padd(S::load_partial(c + j, lanes), right), lanes);
-        }
-    }
-    if (e.z != nullptr) std::copy(c, c + n, e.z + at);
-    if (e.activation == Activation::identity) return;
-    if (e.h != nullptr) {
-        activation_backward(e.activation, e.p0, e.p1, e.h + at, c, c, n);
-    } else {
-        activation_forward(e.activation, e.p0, e.p1, c, c, n);
-    }
+    if (i < m) gemv_group<T, 1>(a + i * a_stride, a_stride, x, x_step, y + i, m - i, k);
 }
 
 /// What is done in registers to a finished sum: what is usual, without a branch.
@@ -237,7 +179,7 @@ void shallow(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, 
         rest.z = nullptr;
         for (Index r = i; r < i + rows; ++r) {
             const Index at = r * c_stride;
-            finish<T>(c + at, at, n, nullptr, false, rest);
+            finish_sums<T>(c + at, at, n, nullptr, false, rest);
         }
     }
 }
@@ -258,12 +200,12 @@ bool gemm_thin(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride
                            : b.layout == GemmLayout::panels ? GemmTile<T>::columns
                                                             : b.stride;
         gemv(a.data, a.stride, b.data, step, c, m, k);
-        finish(c, 0, m, e.bias, true, e);
+        finish_sums(c, 0, m, e.bias, true, e);
         return true;
     }
     if (m == 1 && transposed) {
         gemv(b.data, b.stride, a.data, a.transposed ? a.stride : 1, c, n, k);
-        finish(c, 0, n, e.bias, e.scalar_bias, e);
+        finish_sums(c, 0, n, e.bias, e.scalar_bias, e);
         return true;
     }
     return false;

@@ -90,9 +90,9 @@ void reduce_columns(const T* x, Index stride, T* y, Index rows, Index lanes, boo
         for (int k = 0; k < packets; ++k) sum[k] = S::set(Op::start());
         for (; r < std::min(end, whole); ++r) {
             for (int k = 0; k < packets; ++k)
-                sum[k] = Op::combine(sum[k], S::load(x + r * stride + k * w));
+                sum[k] = Op::take(sum[k], S::load(x + r * stride + k * w));
         }
-        for (; r < end; ++r) sum[0] = Op::combine(sum[0], S::load_partial(x + r * stride, lanes));
+        for (; r < end; ++r) sum[0] = Op::take(sum[0], S::load_partial(x + r * stride, lanes));
         for (int k = 0; k < packets; ++k) total[k] = Op::combine(total[k], sum[k]);
     }
     for (int k = 0; k < packets; ++k) S::store_partial(y + k * w, total[k], partial ? lanes : w);
@@ -151,7 +151,7 @@ void reduce_with(const ReductionPlan& plan, const T* x, T* y) {
     if (plan.reduced == 0) {
         std::fill(y, y + plan.kept, Op::start());
     } else if (plan.count == 0 || (plan.count == 1 && !plan.groups[0].reduced)) {
-        std::copy(x, x + plan.kept, y);
+        std::transform(x, x + plan.kept, y, Op::of);
     } else if (plan.groups[plan.count - 1].reduced) {
         reduce_inner<T, Op>(plan, x, y);
     } else {
@@ -196,6 +196,9 @@ void reduce(Reduction op, const ReductionPlan& plan, const T* x, T* y) {
             break;
         case Reduction::min:
             reduce_with<T, MinOf<T>>(plan, x, y);
+            break;
+        case Reduction::sum_squares:
+            reduce_with<T, SumOfSquares<T>>(plan, x, y);
             break;
     }
     if (op == Reduction::mean) {

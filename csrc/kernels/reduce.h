@@ -7,7 +7,7 @@
 
 namespace fastprop {
 
-enum class Reduction { sum, mean, max, min };
+enum class Reduction { sum, mean, max, min, sum_squares };
 
 /// The axes of a contiguous array, grouped for a reduction: neighbours that are both kept or both
 /// reduced are one group, axes of extent 1 are none, so that groups alternate. The order of
@@ -31,13 +31,13 @@ struct ReductionPlan {
 /// axis 0 are computed, of the `out_rows` that it has: all of it where that axis is itself reduced.
 ReductionPlan plan_reduction(const TensorView& in, unsigned axes, Index out_rows, Range rows);
 
-/// y[out_offset …) = x reduced. Max and min hand NaN on. Over nothing: sum 0, mean NaN, max -inf,
+/// y[out_offset …) = x reduced. Max and min hand NaN on. Over nothing: sums 0, mean NaN, max -inf,
 /// min inf.
 template <class T>
 void reduce(Reduction op, const ReductionPlan& plan, const T* x, T* y);
 
-/// The same for integers, which wrap around; not for means. Over nothing: sum 0, max the smallest
-/// and min the largest integer.
+/// The same for integers, which wrap around; not for means and sums of squares. Over nothing: sum
+/// 0, max the smallest and min the largest integer.
 void reduce_integer(Reduction op, const ReductionPlan& plan, const std::int64_t* x,
                     std::int64_t* y);
 

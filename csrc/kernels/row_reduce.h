@@ -16,12 +16,21 @@ namespace fastprop {
 
 constexpr Index kRowBlock = 4096;
 
-/// A reduction: its start, and two values combined into one. Max and min hand a NaN on.
+/// A reduction: its start, two results combined into one, a result with one more element taken in,
+/// and the result of a single element. Max and min hand a NaN on.
 template <class T>
 struct SumOf {
     static T start() { return T(0); }
     static Vec<T> combine(const Vec<T>& a, const Vec<T>& b) { return pk::padd(a, b); }
     static T combine_scalars(T a, T b) { return a + b; }
+    static Vec<T> take(const Vec<T>& total, const Vec<T>& x) { return combine(total, x); }
+    static T of(T x) { return x; }
+};
+
+template <class T>
+struct SumOfSquares : SumOf<T> {
+    static Vec<T> take(const Vec<T>& total, const Vec<T>& x) { return pk::pmadd(x, x, total); }
+    static T of(T x) { return x * x; }
 };
 
 template <class T>
@@ -31,6 +40,8 @@ struct MaxOf {
         return pk::pselect(pk::pcmp_eq(b, b), pk::pselect(pk::pcmp_lt(a, b), b, a), b);
     }
     static T combine_scalars(T a, T b) { return b == b ? (a < b ? b : a) : b; }
+    static Vec<T> take(const Vec<T>& total, const Vec<T>& x) { return combine(total, x); }
+    static T of(T x) { return x; }
 };
 
 template <class T>
@@ -40,6 +51,8 @@ struct MinOf {
         return pk::pselect(pk::pcmp_eq(b, b), pk::pselect(pk::pcmp_lt(b, a), b, a), b);
     }
     static T combine_scalars(T a, T b) { return b == b ? (b < a ? b : a) : b; }
+    static Vec<T> take(const Vec<T>& total, const Vec<T>& x) { return combine(total, x); }
+    static T of(T x) { return x; }
 };
 
 /// `kLanes` accumulators in as many packets as this level needs for them.
@@ -55,7 +68,7 @@ struct Accumulators {
         for (Vec<T>& p : packets) p = Simd<T>::set(Op::start());
     }
 
-    void add(int k, const Vec<T>& v) { packets[k] = Op::combine(packets[k], v); }
+    void add(int k, const Vec<T>& v) { packets[k] = Op::take(packets[k], v); }
 
     /// f(k, at, lanes) with the accumulator and the elements of every packet of [begin, end): lanes
     /// is their number, kWidth except at the end.

@@ -24,9 +24,11 @@ const OpEntry& op_of(const Instruction& instruction) {
     return op_table()[static_cast<std::size_t>(instruction.op)];
 }
 
-bool reads_source(const Instruction& instruction) {
-    return std::any_of(instruction.in.begin(), instruction.in.end(),
-                       [](const Operand& operand) { return operand.place == Place::source; });
+bool is_source(const Operand& operand) { return operand.place == Place::source; }
+
+bool touches_source(const Instruction& instruction) {
+    return std::any_of(instruction.in.begin(), instruction.in.end(), is_source) ||
+           std::any_of(instruction.out.begin(), instruction.out.end(), is_source);
 }
 
 /// All but the place is the same.
@@ -42,8 +44,8 @@ Program::Program(Parts parts) : parts_(std::move(parts)), arena_(parts_.arena_by
     take_seats(1);
     check_instructions(parts_.prologue);
     check_instructions(parts_.step);
-    require(std::none_of(parts_.prologue.begin(), parts_.prologue.end(), reads_source),
-            "Program: the prologue may not read a source");
+    require(std::none_of(parts_.prologue.begin(), parts_.prologue.end(), touches_source),
+            "Program: the prologue may not use a source");
     for (const Operand& operand : parts_.scalars) {
         check_operand(operand);
         scalars_.push_back(bind(operand, 1, nullptr));
@@ -60,6 +62,16 @@ Program::Program(Parts parts) : parts_(std::move(parts)), arena_(parts_.arena_by
             " is behind the last instruction");
     require(parts_.guard < 0 || !scalars_.empty(), "Program: a guard needs a scalar to look at");
     strip_ends_ = strip_ends(parts_);
+    for (const Instruction& instruction : parts_.step) {
+        for (const Operand& operand : instruction.out) {
+            if (!is_source(operand)) continue;
+            require(!operand.batched && operand.index >= 0,
+                    "Program: rows of a source are written");
+            const auto index = static_cast<std::size_t>(operand.index);
+            written_.resize(std::max(written_.size(), index + 1));
+            written_[index] = true;
+        }
+    }
 }
 
 void Program::check_operand(const Operand& operand) const {
@@ -97,12 +109,12 @@ void Program::check_instructions(const std::vector<Instruction>& list) const {
     }
     const BoundList bound = bind(list, parts_.capacity, seats_[0].scratch.as<char>());
     for (std::size_t i = 0; i < list.size(); ++i) {
-        // What reads a source is checked when a run brings it, all else once.
-        if (!reads_source(list[i])) check_call(op_of(list[i]), bound.calls[i].call);
+        // What uses a source is checked when a run brings it, all else once.
+        if (!touches_source(list[i])) check_call(op_of(list[i]), bound.calls[i].call);
     }
 }
 
-/// The instructions that read sources, with those of a run; nothing to do where they look like the
+/// The instructions that use sources, with those of a run; nothing to do where they look like the
 /// latest ones.
 void Program::check_sources(const RunRequest& request) {
     if (std::equal(request.sources.begin(), request.sources.end(), sources_.begin(), sources_.end(),
@@ -111,7 +123,7 @@ void Program::check_sources(const RunRequest& request) {
     BoundList bound;
     prepare(bound, parts_.step, request, parts_.capacity, seats_[0].scratch.as<char>());
     for (std::size_t i = 0; i < parts_.step.size(); ++i)
-        if (reads_source(parts_.step[i])) check_call(op_of(parts_.step[i]), bound.calls[i].call);
+        if (touches_source(parts_.step[i])) check_call(op_of(parts_.step[i]), bound.calls[i].call);
     sources_ = request.sources;
 }
 
@@ -211,6 +223,23 @@ Index RunRequest::steps() const {
     return count / epoch * ceil_div(epoch, batch_size) + ceil_div(count % epoch, batch_size);
 }
 
+/// That the array of a run for this operand is as it was traced.
+void Program::check_source(const RunRequest& request, const Operand& operand, Index& rows) {
+    const auto index = static_cast<std::size_t>(operand.index);
+    require(index < request.sources.size(), "Program.run: expects a source ", index, ", got ",
+            request.sources.size(), " sources");
+    const TensorView& source = request.sources[index];
+    const TensorView wanted = view_of(operand, nullptr, operand.shape[0]);
+    // One that is not batched may be read under another shape than it has.
+    const bool fits = operand.batched ? source.rank == operand.rank &&
+                                            std::equal(source.shape + 1, source.shape + source.rank,
+                                                       operand.shape + 1)
+                                      : source.size() == wanted.size();
+    require(fits && source.dtype == operand.dtype, "Program.run: source ", index,
+            " differs in dtype or shape from what was traced");
+    if (operand.batched) rows = std::min(rows, source.rows());
+}
+
 void Program::check_request(const RunRequest& request) {
     require(request.batch_size > 0 && request.batch_size <= parts_.capacity,
             "Program.run: batch_size must be between 1 and ", parts_.capacity, ", got ",
@@ -227,22 +256,9 @@ void Program::check_request(const RunRequest& request) {
         require(instruction.when < (request.scalars == nullptr ? 0 : request.scalars_per_step),
                 "Program.run: an instruction asks for scalar ", instruction.when,
                 " of the step, there are ", request.scalars_per_step);
-        for (const Operand& operand : instruction.in) {
-            if (operand.place != Place::source) continue;
-            const auto index = static_cast<std::size_t>(operand.index);
-            require(index < request.sources.size(), "Program.run: expects a source ", index,
-                    ", got ", request.sources.size(), " sources");
-            const TensorView& source = request.sources[index];
-            const TensorView wanted = view_of(operand, nullptr, operand.shape[0]);
-            // One that is not batched may be read under another shape than it has.
-            const bool fits = operand.batched
-                                  ? source.rank == operand.rank &&
-                                        std::equal(source.shape + 1, source.shape + source.rank,
-                                                   operand.shape + 1)
-                                  : source.size() == wanted.size();
-            require(fits && source.dtype == operand.dtype, "Program.run: source ", index,
-                    " differs in dtype or shape from what was traced");
-            if (operand.batched) source_rows = std::min(source_rows, source.rows());
+        for (const std::vector<Operand>* operands : {&instruction.in, &instruction.out}) {
+            for (const Operand& operand : *operands)
+                if (is_source(operand)) check_source(request, operand, source_rows);
         }
     }
     for (Index i = 0; i < request.count; ++i)

@@ -11,7 +11,7 @@
 namespace fastprop {
 namespace {
 
-// ---- sum, mean, max, min -----------------------------------------------------------------------
+// ---- sums, mean, max, min -----------------------------------------------------------------------
 
 /// Bit i set: axis i of the input is reduced.
 unsigned reduced_axes(const Call& call) { return static_cast<unsigned>(call.attr(0)); }
@@ -140,7 +140,7 @@ void run_transpose(const Call& call, const Team& team) {
 
 template <Reduction op>
 OpEntry reduction_row(const char* name) {
-    constexpr bool integers = op != Reduction::mean;
+    constexpr bool integers = op != Reduction::mean && op != Reduction::sum_squares;
     return {name,
             {"axes"},
             1,
@@ -160,6 +160,7 @@ std::vector<OpEntry> reduction_ops() {
         reduction_row<Reduction::mean>("mean"),
         reduction_row<Reduction::max>("max"),
         reduction_row<Reduction::min>("min"),
+        reduction_row<Reduction::sum_squares>("sum_squares"),
         {"argmax", {}, 1, 1, 1, run_argmax, run_argmax, check_argmax},
         {"broadcast_to", {}, 1, 1, 1, run_broadcast_to, run_broadcast_to, check_broadcast_to},
         {"broadcast_mean",

@@ -48,7 +48,7 @@ struct Buffer {
 };
 
 struct RunRequest {
-    std::vector<TensorView> sources;
+    std::vector<TensorView> sources;      ///< read, and written where is_written() says so
     const std::int64_t* order = nullptr;  ///< rows of the sources, in the order they are visited
     Index count = 0;                      ///< length of order
     Index batch_size = 0;  ///< rows of a step, at most the capacity; the last may be shorter
@@ -107,6 +107,11 @@ public:
 
     const Parts& parts() const { return parts_; }
 
+    /// Whether a source is one that instructions write to. Batches are not.
+    bool is_written(std::size_t source) const {
+        return source < written_.size() && written_[source];
+    }
+
     /// How many runs have come to an end, and the complete steps of the latest: for those who lost
     /// its result.
     Index runs() const { return runs_; }
@@ -156,6 +161,7 @@ private:
 
     void check_instructions(const std::vector<Instruction>& list) const;
     void check_sources(const RunRequest& request);
+    static void check_source(const RunRequest& request, const Operand& operand, Index& rows);
     void check_operand(const Operand& operand) const;
     void check_request(const RunRequest& request);
     TensorView bind(const Operand& operand, Index rows, char* scratch) const;
@@ -174,6 +180,7 @@ private:
     AlignedBuffer arena_;
     std::vector<TensorView> scalars_;
     std::vector<TensorView> rows_;
+    std::vector<bool> written_;        ///< which sources instructions write to
     std::vector<TensorView> sources_;  ///< of the latest run, that the step was checked with
     BoundList prologue_;
     std::vector<Seat> seats_;

@@ -16,6 +16,7 @@ from fastprop import random as fprandom
 from fastprop.inspect.limit import measure_limit
 from fastprop.inspect.report import Limit, Report
 from fastprop.inspect.report_table import align, count, microseconds, percent
+from fastprop.inspect.turns import Turn, Turns, cores_text
 from fastprop.train import Trainer
 
 STANDARD = (
@@ -28,7 +29,8 @@ STANDARD = (
 
 _EPOCH_FLOPS = 5e9  # about a tenth of a second
 _DATA_BYTES = 64 << 20
-_LEAST_EPOCHS = 3
+_LEAST_TURNS = 3
+_TURN_SECONDS = 0.1
 
 
 class BenchError(Exception):
@@ -71,6 +73,7 @@ class Result:
         steps: Steps of an epoch.
         epoch_seconds: Wall time of every timed epoch of ``Trainer.fit``.
         limit: What the machine allows.
+        turns: In which it was timed, and where the cores were; the dropped ones as well.
         report: Of a step, if it was asked for.
     """
 
@@ -81,6 +84,7 @@ class Result:
     steps: int
     epoch_seconds: list[float]
     limit: Limit
+    turns: list[Turn] = field(repr=False)
     report: Report | None = field(default=None, repr=False)
 
     @property
@@ -104,6 +108,7 @@ class Result:
             "flops_per_second": self.limit.flops / step,
             "limit_seconds": self.limit.seconds,
             "share_of_limit": self.limit.seconds / step,
+            "cores": cores_text(self.turns) or None,
         }
         if self.report is not None:
             found["report"] = self.report.to_dict()
@@ -156,14 +161,22 @@ def _time(widths: tuple[int, ...], batch: int, threads: int | None, options: Opt
         return list(history.seconds)
 
     warm = train(1)[0]  # threads are started, memory is touched, their number is tried out
-    epochs = max(_LEAST_EPOCHS, round(options.seconds / max(warm, 1e-6)))
     program = trainer.program
     assert program is not None
-    before = measure_limit(program, batch, options.dtype)
-    seconds = train(epochs)
-    limit = before.faster(measure_limit(program, batch, options.dtype))
+    # The limit is taken where the steps are: it depends on the cores as much as they do.
+    turns = Turns(program.threads, patience=options.seconds)
+
+    def limit() -> Limit:
+        return turns.take("limit", lambda: measure_limit(program, batch, options.dtype))
+
+    epochs = max(1, round(min(_TURN_SECONDS, options.seconds) / max(warm, 1e-6)))
+    before, seconds = limit(), []
+    for _ in range(max(_LEAST_TURNS, round(options.seconds / max(epochs * warm, 1e-6)))):
+        seconds += turns.take("epochs", lambda: train(epochs))
+    fastest = before.faster(limit())
     report = trainer.report(x, y, batch_size=batch) if options.report else None
-    return Result(widths, batch, program.threads, threads is None, steps, seconds, limit, report)
+    used = program.threads
+    return Result(widths, batch, used, threads is None, steps, seconds, fastest, turns.log, report)
 
 
 def _model(widths: tuple[int, ...], options: Options) -> nn.Module:
@@ -229,7 +242,14 @@ def table(results: Sequence[Result]) -> str:
         )
         title = result.title
     reports = [f"\n{r.title}\n{r.report}" for r in results if r.report is not None]
-    return "\n".join([*align(rows, left=2), *reports])
+    return "\n".join([*align(rows, left=2), *_cores(results), *reports])
+
+
+def _cores(results: Sequence[Result]) -> list[str]:
+    """Where the cores were, a line for each result on several threads."""
+    texts = [(r, cores_text(r.turns)) for r in results]
+    rows = [(r.title, count(r.threads, "thread"), text) for r, text in texts if text]
+    return ["", "cores:", *align(rows, left=3)] if rows else []
 
 
 def as_json(results: Sequence[Result], options: Options) -> str:

@@ -62,17 +62,21 @@ def real_number(
         TypeError: It is no real number.
         ValueError: It is out of range, infinite, or not a number.
     """
-    if isinstance(value, bool | np.bool_ | str | bytes) or not isinstance(value, SupportsFloat):
-        raise TypeError(f"{where}: {name} must be a number, got {value!r}")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):  # an array of several
-        raise TypeError(f"{where}: {name} must be a number, got {value!r}") from None
+    number = value if type(value) is float else _as_float(where, name, value)
     large_enough = low < number if above else low <= number
     small_enough = number <= below if up_to else number < below
     if not (large_enough and small_enough and math.isfinite(number)):
         raise ValueError(f"{where}: {name} must be {_range(low, below, above, up_to)}, got {value}")
     return number
+
+
+def _as_float(where: str, name: str, value: Any) -> float:
+    if isinstance(value, bool | np.bool_ | str | bytes) or not isinstance(value, SupportsFloat):
+        raise TypeError(f"{where}: {name} must be a number, got {value!r}")
+    try:
+        return float(value)
+    except (TypeError, ValueError):  # an array of several
+        raise TypeError(f"{where}: {name} must be a number, got {value!r}") from None
 
 
 def _range(low: float, below: float, above: bool, up_to: bool) -> str:

@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = _parser().parse_args(arguments)
     if options.command == "info":
-        from fastprop.config import show_config
+        from fastprop.installation import show_config
 
         show_config()
         return 0

@@ -18,6 +18,7 @@ import numpy as np
 from fastprop import functional as F
 from fastprop.checks import real_number
 from fastprop.graph.op import grad_mode
+from fastprop.graph.ops_reduction import sum_squares
 from fastprop.graph.tensor import Tensor
 from fastprop.registry import type_name
 
@@ -148,10 +149,9 @@ class AdaptiveClip(_Clip):
         return [None if g is None else self._clipped(w, g) for w, g in pairs]
 
     def _clipped(self, weight: Tensor, gradient: Tensor) -> Tensor:
+        # One number a unit, which threads share: with the summed axes kept one would do them all.
         axes = None if weight.ndim < 2 else tuple(range(weight.ndim - 1))
-        of_weight, of_gradient = (
-            F.sqrt(F.sum(F.square(t), axis=axes, keepdims=True)) for t in (weight, gradient)
-        )
+        of_weight, of_gradient = (F.sqrt(sum_squares(t, axis=axes)) for t in (weight, gradient))
         most = F.maximum(of_weight, self._eps) * self._limit
         return gradient * F.minimum(most / F.maximum(of_gradient, 1e-6), 1.0)
 
@@ -251,8 +251,7 @@ def apply_rules(
 
 def _squares(gradient: Tensor) -> Tensor:
     """Sum of squares: by rows first, which threads share."""
-    squares = F.square(gradient)
-    return F.sum(squares if gradient.ndim < 2 else F.sum(squares, axis=-1))
+    return sum_squares(gradient) if gradient.ndim < 2 else F.sum(sum_squares(gradient, axis=-1))
 
 
 def _factor(norm: Tensor, limit: float) -> Tensor:

@@ -23,6 +23,7 @@ from fastprop import functional as F
 from fastprop.checks import real_number
 from fastprop.graph.effects import effect
 from fastprop.graph.op import grad_mode
+from fastprop.graph.ops_reduction import sum_squares
 from fastprop.graph.parameter import Parameter
 from fastprop.graph.tensor import Tensor
 from fastprop.nn import Module
@@ -210,7 +211,8 @@ class MaxNorm(_OfWeights):
         """Shorten the weights that are too long; while tracing, in every step."""
         for weight in self.weights(model):
             with grad_mode(False):
-                norms = F.norm(weight, axis=tuple(range(weight.ndim - 1)), keepdims=True)
+                # Threads share the units, not their rows: that axis must be the first one.
+                norms = F.sqrt(sum_squares(weight, axis=tuple(range(weight.ndim - 1))))
                 least = float(np.finfo(weight.dtype).tiny)
                 share = F.minimum(self.max_norm / F.maximum(norms, least), 1.0)
                 effect("mul", [weight, share], [weight])  # in place: no pass to copy it back

@@ -66,7 +66,7 @@ std::vector<OpCase> row_cases() {
             cases.push_back({"prelu_backward_data", {x, {channels}, x}, {x}, {}});
             cases.push_back({"prelu_backward_slope", {x, {channels}, x}, {{channels}}, {}});
         }
-        for (const char* op : {"sum", "mean", "max", "min"}) {
+        for (const char* op : {"sum", "sum_squares", "mean", "max", "min"}) {
             cases.push_back({op, {x}, {{x[1]}}, {1}, -1, 1, "rows"});
             cases.push_back({op, {x}, {{x[0]}}, {2}, -1, 1, "columns"});
             cases.push_back({op, {x}, {{}}, {3}, -1, 1, "all"});
@@ -163,6 +163,10 @@ std::vector<OpCase> linear_cases() {
             {"dense_backward_weights_parts", {x, y, dw_parts}, {dw_parts}, {}, -1, 1, "more"});
         cases.push_back({"sum_parts", {y}, {db_parts}, {}});
         cases.push_back({"sum_parts", {y, db_parts}, {db_parts}, {}, -1, 1, "more"});
+        const Shape column = {k, 1}, sums = {m, 1};
+        const std::vector<double> relu = {static_cast<double>(Activation::relu), 0, 0};
+        cases.push_back({"dense_gathered", {x, column, {1}, {m}}, {sums, sums}, relu, 3, m});
+        cases.push_back({"dense_backward_weights_gathered", {x, sums, {m}}, {column}, {}, 2, m});
         cases.push_back({"matmul", {x, w}, {y}, {0, 0}});
         cases.push_back({"matmul", {{k, m}, {n, k}}, {y}, {1, 1}, -1, 1, "transposed"});
     }

@@ -1,4 +1,4 @@
-// The vocabulary: Team, Barrier, Philox, aligned memory, denormals, packets, CPU information.
+// The vocabulary: Team, Barrier, Philox, aligned memory, denormals, CPU information.
 
 #include <gtest/gtest.h>
 
@@ -15,7 +15,8 @@
 #include "core/cpu_levels.h"
 #include "core/denormals.h"
 #include "core/device.h"
-#include "core/packet.h"
+#include "core/level.h"
+#include "core/line_round_trip.h"
 #include "core/philox.h"
 #include "core/team.h"
 #include "core/tensor_view.h"
@@ -204,49 +205,6 @@ TEST(Denormals, FlushedInsideAndRestoredAfter) {
     EXPECT_GT(smallest * half, 0.0f);
 }
 
-template <class T>
-class Packets : public testing::Test {};
-using FloatTypes = testing::Types<float, double>;
-TYPED_TEST_SUITE(Packets, FloatTypes);
-
-TYPED_TEST(Packets, PartialLoadFillsWithZeros) {
-    using S = Simd<TypeParam>;
-    std::vector<TypeParam> source(S::width);
-    for (int i = 0; i < S::width; ++i) source[static_cast<std::size_t>(i)] = TypeParam(i + 1);
-    for (int n = 1; n <= S::width; ++n) {
-        // A vector of n elements, so that AddressSanitizer sees a read past them.
-        const std::vector<TypeParam> head(source.begin(), source.begin() + n);
-        alignas(64) TypeParam lanes[S::width];
-        S::store(lanes, S::load_partial(head.data(), n));
-        for (int i = 0; i < S::width; ++i) EXPECT_EQ(lanes[i], i < n ? TypeParam(i + 1) : 0);
-    }
-}
-
-TYPED_TEST(Packets, PartialStoreLeavesTheRest) {
-    using S = Simd<TypeParam>;
-    for (int n = 1; n <= S::width; ++n) {
-        std::vector<TypeParam> target(S::width, TypeParam(7));
-        S::store_partial(target.data(), S::set(TypeParam(2)), n);
-        for (int i = 0; i < S::width; ++i)
-            EXPECT_EQ(target[static_cast<std::size_t>(i)], i < n ? TypeParam(2) : TypeParam(7));
-    }
-}
-
-TYPED_TEST(Packets, BitsDoNotDependOnWhereASliceStarts) {
-    namespace ei = Eigen::internal;
-    const auto f = [](const auto& v) { return ei::pexp(v); };
-    constexpr Index n = 67;
-    std::vector<TypeParam> x(n), whole(n), pieces(n);
-    for (Index i = 0; i < n; ++i)
-        x[static_cast<std::size_t>(i)] = TypeParam(0.37) * TypeParam(i - 33);
-    map_packets(x.data(), whole.data(), n, f);
-    for (Index cut = 0; cut <= n; ++cut) {
-        map_packets(x.data(), pieces.data(), cut, f);
-        map_packets(x.data() + cut, pieces.data() + cut, n - cut, f);
-        ASSERT_EQ(pieces, whole) << "cut at " << cut;
-    }
-}
-
 TEST(TensorView, Extents) {
     const TensorView scalar;
     EXPECT_EQ(scalar.size(), 1);
@@ -284,10 +242,24 @@ TEST(CpuInfo, CachesAreOfThePossible) {
 }
 
 TEST(CpuInfo, RunsOnlyLevelsThatThisCpuHas) {
-    const std::string level = FASTPROP_LEVEL;
+    const std::string level = level_name();
     if (level == "native") GTEST_SKIP() << "built for this machine";
     const std::vector<std::string> supported = supported_levels();
     EXPECT_NE(std::find(supported.begin(), supported.end(), level), supported.end());
+}
+
+TEST(LineRoundTrip, EachThreadButTheFirstHasOneAndItIsOfThePossible) {
+    EXPECT_TRUE(line_round_trips(1).empty());
+    EXPECT_TRUE(line_round_trips(0).empty());
+    for (const int threads : {2, 3}) {
+        const std::vector<double> trips = line_round_trips(threads);
+        // A team may be smaller than asked for.
+        EXPECT_LE(trips.size(), static_cast<std::size_t>(threads) - 1);
+        for (const double seconds : trips) {
+            EXPECT_GT(seconds, 1e-9);   // four cycles and more on any core
+            EXPECT_LE(seconds, 10e-3);  // what it is after the time is up
+        }
+    }
 }
 
 TEST(Device, DescriptionSaysWhy) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "kernels/activation.h"
 #include "kernels/finite.h"
 #include "op_runner.h"
 
@@ -78,9 +79,82 @@ TEST(GatherBounds, WrongIndexStaysInBounds) {
 }
 
 template <class T>
+class Gathered : public testing::Test {};
+using FloatTypes = testing::Types<float, double>;
+TYPED_TEST_SUITE(Gathered, FloatTypes);
+
+/// The same bits as copying the rows first, for any number of threads.
+TYPED_TEST(Gathered, LayersOfOneColumnReadRowsWhereTheyLie) {
+    using T = TypeParam;
+    const Index source_rows = 50;
+    const double tanh = static_cast<double>(Activation::tanh);
+    for (Index rows : {1, 2, 7, 8, 9, 16, 17, 31, 33, 40}) {
+        std::vector<std::int64_t> order(static_cast<std::size_t>(rows));
+        for (std::size_t i = 0; i < order.size(); ++i)
+            order[i] = static_cast<std::int64_t>((i * 37 + 11) % 50);
+        for (Index in : {1, 3, 4, 8, 15, 16, 17, 31, 64, 100, 333}) {
+            const std::vector<T> source = random_values<T>(source_rows * in, 1);
+            const std::vector<T> w = random_values<T>(in, 2), b = random_values<T>(1, 3);
+            const std::vector<T> dz = random_values<T>(rows, 4);
+            std::vector<T> x(static_cast<std::size_t>(rows * in));
+            run_op("gather_rows", {view(source, {source_rows, in}), view(order, {rows})},
+                   {view(x, {rows, in})}, {});
+            std::vector<T> y(order.size()), z(order.size()), dw(w.size());
+            run_op("dense", {view(x, {rows, in}), view(w, {in, 1}), view(b, {1})},
+                   {view(y, {rows, 1}), view(z, {rows, 1})}, {tanh, 0, 0});
+            run_op("dense_backward_weights", {view(x, {rows, in}), view(dz, {rows, 1})},
+                   {view(dw, {in, 1})}, {});
+            StepContext step;
+            step.order = order.data();
+            for (int threads : {1, 2, 3}) {
+                std::vector<T> y2 = nan_values<T>(rows), z2 = y2, dw2 = nan_values<T>(in);
+                run_op("dense_gathered",
+                       {view(source, {source_rows, in}), view(w, {in, 1}), view(b, {1})},
+                       {view(y2, {rows, 1}), view(z2, {rows, 1})}, {tanh, 0, 0}, threads, &step);
+                EXPECT_TRUE(same_bits(y, y2) && same_bits(z, z2)) << rows << "x" << in;
+                run_op("dense_backward_weights_gathered",
+                       {view(source, {source_rows, in}), view(dz, {rows, 1}), view(order, {rows})},
+                       {view(dw2, {in, 1})}, {}, threads);
+                EXPECT_TRUE(same_bits(dw, dw2)) << rows << "x" << in;
+            }
+        }
+    }
+}
+
+TYPED_TEST(Gathered, RefusesWhatDoesNotFit) {
+    using T = TypeParam;
+    const std::vector<T> x(60), w(3), y(7);
+    const std::vector<std::int64_t> order(7);
+    const TensorView source = view(x, {20, 3}), sums = view(y, {7, 1}), rows = view(order, {7});
+    const std::vector<double> attrs = {0, 0, 0};
+    const auto forward = [&](const TensorView& weight, const TensorView& out) {
+        run_op("dense_gathered", {source, weight, {}, rows}, {out}, attrs);
+    };
+    forward(view(w, {3, 1}), sums);
+    EXPECT_THROW(forward(view(w, {1, 3}), sums), Error);
+    EXPECT_THROW(forward(view(w, {3, 1}), view(y, {1, 7})), Error);
+    EXPECT_THROW(forward(view(w, {3, 1}), view(y, {6, 1})), Error);
+    const StepContext step;
+    EXPECT_THROW(
+        run_op("dense_backward_weights_gathered", {source, sums}, {view(w, {3, 1})}, {}, 1, &step),
+        Error);
+}
+
+TEST(GatheredBounds, WrongIndexStaysInBounds) {
+    const std::vector<std::int64_t> order = {2, -1, 3, std::int64_t{1} << 60};
+    const std::vector<float> source(9, 1.0f), w(3, 1.0f);
+    std::vector<float> y(4), dw(3);
+    run_op("dense_gathered", {view(source, {3, 3}), view(w, {3, 1}), {}, view(order, {4})},
+           {view(y, {4, 1})}, {0, 0, 0});
+    run_op("dense_backward_weights_gathered",
+           {view(source, {3, 3}), view(y, {4, 1}), view(order, {4})}, {view(dw, {3, 1})}, {});
+    EXPECT_EQ(y, std::vector<float>(4, 3.0f));
+    EXPECT_EQ(dw, std::vector<float>(3, 12.0f));
+}
+
+template <class T>
 class Metric : public testing::Test {};
-using Types = testing::Types<float, double>;
-TYPED_TEST_SUITE(Metric, Types);
+TYPED_TEST_SUITE(Metric, FloatTypes);
 
 /// By sorting the classes: larger scores first, of equal ones the lower index.
 template <class T>

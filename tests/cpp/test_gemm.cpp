@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/level.h"
 #include "kernels/gemm.h"
 #include "kernels/pack.h"
 #include "op_runner.h"
@@ -80,6 +81,13 @@ TYPED_TEST(Gemm, FewSteps) {
             for (Index k = 1; k < 8; ++k) check_problem<TypeParam>(m, n, k);
 }
 
+// Last panels of all fillings, with sums up to and beyond what makes them products of their own.
+TYPED_TEST(Gemm, IncompleteLastPanels) {
+    for (Index m : {6, 15, 40})
+        for (Index n : {37, 42, 81, 88, 100, 104, 105, 129, 136, 240, 257})
+            for (Index k : {7, 17, 100, 300}) check_problem<TypeParam>(m, n, k);
+}
+
 TYPED_TEST(Gemm, SeveralBlocks) {
     check_problem<TypeParam>(230, 70, 300);
     check_problem<TypeParam>(2, 200, 1025);
@@ -132,11 +140,7 @@ TYPED_TEST(Gemm, SumsInOrder) {
             T sum = 0;
             for (Index l = 0; l < p.k; ++l) {
                 const T x = p.a[size_t(i * p.k + l)], w = p.b[size_t(l * p.n + j)];
-#if defined(__FMA__) || defined(__aarch64__)
-                sum = std::fma(x, w, sum);
-#else
-                sum = sum + x * w;
-#endif
+                sum = fuses_multiply_add() ? std::fma(x, w, sum) : sum + x * w;
             }
             ASSERT_EQ(sum, c[size_t(i * p.n + j)]);
         }

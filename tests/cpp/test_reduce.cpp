@@ -61,17 +61,18 @@ void check_all_reductions(const Shape& shape, unsigned axes, bool keepdims) {
     const Shape out = reduced_shape(shape, axes, keepdims);
     const auto kept = static_cast<std::size_t>(size_of(out));
     const double inf = std::numeric_limits<double>::infinity();
-    std::vector<long double> sum(kept);
+    std::vector<long double> sum(kept), squares(kept);
     std::vector<double> largest(kept, -inf), smallest(kept, inf), count(kept);
     for (Index i = 0; i < size_of(shape); ++i) {
         const std::size_t at = target(i, shape, axes);
         const double value = x[static_cast<std::size_t>(i)];
         sum[at] += value;
+        squares[at] += value * value;
         count[at] += 1;
         largest[at] = std::max(largest[at], value);
         smallest[at] = std::min(smallest[at], value);
     }
-    for (const char* name : {"sum", "mean", "max", "min"}) {
+    for (const char* name : {"sum", "sum_squares", "mean", "max", "min"}) {
         SCOPED_TRACE(name);
         std::vector<T> first;
         for (const int threads : {1, 2, 3}) {
@@ -87,6 +88,9 @@ void check_all_reductions(const Shape& shape, unsigned axes, bool keepdims) {
             const double total = static_cast<double>(sum[i]);
             if (op == "sum") {
                 ASSERT_NEAR(first[i], total, tolerance);
+            } else if (op == "sum_squares") {
+                const double wanted = static_cast<double>(squares[i]);
+                ASSERT_NEAR(first[i], wanted, tolerance * std::max(1.0, std::sqrt(wanted)));
             } else if (op == "mean") {
                 ASSERT_TRUE(n > 0 ? std::abs(first[i] - total / n) <= 2 * tolerance / n
                                   : std::isnan(first[i]));

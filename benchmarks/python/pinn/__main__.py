@@ -17,11 +17,12 @@ import sys
 import time
 
 from .. import options
+from ..placement import remark, turns_on
 from ..pool import choose_cpus
 from .contestants import CONTESTANTS, tolerance
 from .problem import STEPS
 
-_PAUSE = 0.05  # in which the threads of the contestant before stop spinning
+_PATIENCE = 30.0  # seconds for turns that are repeated because the cores shared no cache
 
 
 class Worker:
@@ -69,17 +70,17 @@ def work(name: str, count: int, threads: int) -> None:
         print(json.dumps([(time.perf_counter() - started) / STEPS, loss]), flush=True)
 
 
-def compare(count: int, threads: int, rounds: int) -> bool:
+def compare(count: int, threads: int, rounds: int, *, any_placement: bool) -> bool:
     cpus = choose_cpus(threads)
     workers = [Worker(name, count, cpus) for name in CONTESTANTS]
     first = {w.name: w.turn() for w in workers}  # compiles
     times: dict[str, list[float]] = {w.name: [] for w in workers if first[w.name] is not None}
     losses: dict[str, float] = {}
+    turns = turns_on(cpus, _PATIENCE, any_placement=any_placement)
     for _ in range(rounds):
         for worker in workers:
             if worker.name in times:
-                time.sleep(_PAUSE)
-                found = worker.turn()
+                found = turns.take(worker.name, worker.turn)
                 assert found is not None
                 times[worker.name].append(found[0])
                 losses[worker.name] = found[1]
@@ -97,6 +98,8 @@ def compare(count: int, threads: int, rounds: int) -> bool:
         agree &= right
         mark = "" if right else " (differs)"
         print(f"| {worker.label} | {1e3 * middle:.2f} | {middle / own:.2f} | {loss:.6f}{mark} |")
+    if said := remark(turns.log):
+        print(f"\n{said}.")
     return agree
 
 
@@ -110,7 +113,10 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.worker:
         work(arguments.worker, arguments.points, arguments.threads[0])
         return 0
-    agree = [compare(arguments.points, n, arguments.rounds or 7) for n in arguments.threads]
+    rounds, everything = arguments.rounds or 7, arguments.any_placement
+    agree = [
+        compare(arguments.points, n, rounds, any_placement=everything) for n in arguments.threads
+    ]
     return 0 if all(agree) else 1
 
 

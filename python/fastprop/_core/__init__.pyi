@@ -11,6 +11,48 @@ import typing
 import numpy
 import numpy.typing
 
+class Recipe:
+    """
+    A list of kernels that runs without Python.
+    """
+    def __init__(
+        self,
+        operands: list,
+        values: list,
+        outputs: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> None:
+        """
+        Specs of the operands, values as (code, operands, attributes, spec, constant, kept), and numbers of values.
+        """
+    def kept_offset(self, value: typing.SupportsInt | typing.SupportsIndex) -> int:
+        """
+        Where a kept value lies, or -1: it is the first output.
+        """
+
+class Derivation:
+    """
+    Derivatives of a node as a recipe.
+    """
+    def __init__(
+        self,
+        recipe: Recipe,
+        terms: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+            ]
+        ],
+        kept: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> None:
+        """
+        Terms are (input, output of the recipe or -1 for zero); the recipe's operands are dy, y, the inputs and what lies at the offsets of `kept`.
+        """
+
+class Composition:
+    """
+    A function of ops as one node.
+    """
+    def __init__(self, forward: Recipe, spec: typing.Any, attrs: typing.Any) -> None: ...
+
 class Form:
     """
     What arrays have to be to be used as they are.
@@ -157,6 +199,11 @@ def bind_backward(
     Tell `accumulate` the op of a freed node, and the functions of Python that it calls.
     """
 
+def bind_recipes(make_derivation: collections.abc.Callable) -> None:
+    """
+    Tell a backward pass what makes derivations: (node, dy, wanted) -> Derivation or None.
+    """
+
 def bind_tensor(
     tensor: type,
     spec: type,
@@ -168,6 +215,18 @@ def bind_tensor(
 ) -> None:
     """
     Tell `apply` the class of its results and of their Specs, the dict of its plans and what makes one, and the context variables that decide whether an op is recorded, and for what.
+    """
+
+def collect_terms(name: str, output: typing.Any, seed: typing.Any, targets: typing.Any) -> list:
+    """
+    One pass back that ends at the targets: (target, term of its derivative) in the order in which a larger pass adds them up.
+    """
+
+def composed(
+    function: collections.abc.Callable, op: typing.Any, make: collections.abc.Callable
+) -> typing.Any:
+    """
+    A function that runs function(*args) by make(op, args, wanted), a Composition or None, where its Tensors hold data.
     """
 
 def config() -> dict:
@@ -207,6 +266,11 @@ def leaf(array: numpy.ndarray) -> typing.Any:
     A contiguous array of a supported dtype as a Tensor, without a look at it.
     """
 
+def line_round_trips(threads: typing.SupportsInt | typing.SupportsIndex) -> list[float]:
+    """
+    Seconds that a cache line takes now from the first of `threads` threads to each of the others and back.
+    """
+
 def machine_speed(
     dtype: str,
     threads: typing.SupportsInt | typing.SupportsIndex,
@@ -214,6 +278,16 @@ def machine_speed(
 ) -> tuple[float, float]:
     """
     Floating-point operations and bytes a second that `threads` threads reach together now: multiply-adds in registers, and y = x + 3 z over arrays of `bytes` in all.
+    """
+
+def mark_changed(tensors: list) -> None:
+    """
+    Note that the data of Tensors were written to: graphs that used them are out of date.
+    """
+
+def multiply_add_peak(threads: typing.SupportsInt | typing.SupportsIndex) -> float:
+    """
+    float32 operations a second that `threads` threads reach together now, in registers.
     """
 
 def now() -> int:
@@ -295,6 +369,11 @@ def set_host_function(function: collections.abc.Callable) -> None:
 def set_observer(observer: typing.Any) -> typing.Any:
     """
     Call observer(op, inputs, result) after every eager op, None for nothing; gives the one before.
+    """
+
+def share_spec(spec: typing.Any) -> typing.Any:
+    """
+    The one object that stands for all equal Specs.
     """
 
 def wrapped_index(

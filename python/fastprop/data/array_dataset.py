@@ -13,17 +13,10 @@ from fastprop.data.arrays import to_array
 from fastprop.data.base import BaseDataset
 from fastprop.data.batch import Batch, same_rows
 from fastprop.data.prefetch import Pool
+from fastprop.data.reading import Reading
 from fastprop.data.sampler import RowOrder
 from fastprop.data.stream import StreamDataset
-from fastprop.data.windows import (
-    Buffer,
-    Convert,
-    Reading,
-    Window,
-    row_order,
-    transform_windows,
-    window_rows,
-)
+from fastprop.data.windows import Buffer, Convert, Window, row_order, transform_windows, window_rows
 
 _BLOCKS_PER_WINDOW = 16
 

@@ -70,7 +70,7 @@ def _default_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def _as_ndarray(name: str, value: Any) -> Array:
     if isinstance(value, np.ndarray):
-        if isinstance(value, np.ma.MaskedArray):
+        if type(value) is not np.ndarray and isinstance(value, np.ma.MaskedArray):
             raise TypeError(f"{name} is a masked array; fill the masked values first (x.filled(…))")
         return np.asarray(value)
     if value is None:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from fastprop.data.batch import Batch
-from fastprop.data.prefetch import Pool
-from fastprop.data.transform import Transform
-from fastprop.data.windows import Buffer, Convert, Reading, Window
 from fastprop.random import check_seed
 
+if TYPE_CHECKING:
+    from fastprop.data.batch import Batch
+    from fastprop.data.prefetch import Pool
+    from fastprop.data.reading import Reading
+    from fastprop.data.transform import Transform
+    from fastprop.data.windows import Buffer, Convert, Window
+
 Self = TypeVar("Self", bound="BaseDataset")
+
+
+class RowsGone(ValueError):
+    """Rows that were read, and cannot be read again."""
 
 
 class BaseDataset(ABC):
@@ -61,6 +68,10 @@ class BaseDataset(ABC):
                 raise TypeError(f"batches: {name} must be an integer, got {value!r}")
             if value < least:
                 raise ValueError(f"batches: {name} must be at least {least}, got {value}")
+        from fastprop.data.prefetch import Pool
+        from fastprop.data.reading import Reading
+        from fastprop.data.windows import Buffer
+
         reading = Reading(batch_size, shuffle, check_seed("batches", seed), drop_last)
         pool = Pool([Buffer()])
         for buffer, window in self.windows(reading, epoch, first_step, pool, lambda rows, _: rows):
@@ -82,6 +93,8 @@ class BaseDataset(ABC):
         Raises:
             TypeError: It cannot be called so.
         """
+        from fastprop.data.transform import Transform
+
         made = copy.copy(self)
         made.transforms = (*self.transforms, Transform(function))
         return made

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
+from fastprop.data.base import RowsGone
 from fastprop.data.batch import Batch, as_batch
-from fastprop.data.stream import RowsGone, StreamDataset
+from fastprop.data.stream import StreamDataset
 from fastprop.registry import type_name
 
 

@@ -16,10 +16,10 @@ from fastprop.data.batch import Batch
 from fastprop.data.cache import cached
 from fastprop.data.kept import KeptBlocks
 from fastprop.data.prefetch import Pool
+from fastprop.data.reading import Reading
 from fastprop.data.windows import (
     Buffer,
     Convert,
-    Reading,
     Window,
     fill_windows,
     row_order,
@@ -36,10 +36,6 @@ _HEAD_ROWS = 256
 
 # Numbers that are converted at once on their way into a window: what that needs stays in the cache.
 _CONVERTED_NUMBERS = 1 << 18
-
-
-class RowsGone(ValueError):
-    """Rows that were read, and cannot be read again."""
 
 
 class StreamDataset(BaseDataset):

@@ -8,16 +8,19 @@ epoch) alone, so (epoch, step) says all there is to say about how far the readin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import _core
 from fastprop.data.batch import Batch
-from fastprop.data.prefetch import Pool
-from fastprop.data.transform import Transform
+from fastprop.data.reading import Reading
 from fastprop.random import SHUFFLE
+
+if TYPE_CHECKING:
+    from fastprop.data.prefetch import Pool
+    from fastprop.data.transform import Transform
 
 T = TypeVar("T")
 
@@ -29,22 +32,6 @@ WINDOW_NUMBERS = 1 << 23
 _SOON_NUMBERS, _SOON_STEPS = WINDOW_NUMBERS // 4, 256
 
 Convert = Callable[[Batch, str], Batch]
-
-
-class Reading(NamedTuple):
-    """How a dataset is read.
-
-    Attributes:
-        batch: Rows of a step.
-        shuffle: A new order in every epoch.
-        seed: Of the order, and of what is random in transforms.
-        drop_last: Leave out a last batch that would be short.
-    """
-
-    batch: int
-    shuffle: bool = False
-    seed: int = 0
-    drop_last: bool = False
 
 
 class Window(NamedTuple):

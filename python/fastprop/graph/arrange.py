@@ -16,6 +16,10 @@ from fastprop.graph.schedule import Schedule, Step
 
 BARRIER_SHARE = 0.01
 """The share of a step's time that these barriers may take."""
+CHECKPOINTED_SHARE = 0.04
+"""The same where parts of the step are repeated to save memory: who pays a forward pass for memory
+pays some barriers for it, too, at any size. 64 layers of 128, batch 512, in 11 segments on two
+threads: 3.5 MB instead of 4.8 (17.1 without segments)."""
 WORTH = 0.03
 """The share of the memory that they must save."""
 
@@ -41,7 +45,8 @@ def with_barriers(
         capacity: Rows of the batch.
         threads: Size of the team.
     """
-    budget = affordable_barriers(fewest, capacity, threads, BARRIER_SHARE)
+    share = CHECKPOINTED_SHARE if _checkpointed(step) else BARRIER_SHARE
+    budget = affordable_barriers(fewest, capacity, threads, share)
     if budget == 0:
         return fewest
     best, least = fewest, peak_bytes(fewest, kept)
@@ -58,6 +63,12 @@ def with_barriers(
             break
         size += 1
     return split_phases(best, kept)
+
+
+def _checkpointed(step: Step) -> bool:
+    """Whether something is repeated, and so waits until memory is free again."""
+    items = step.instructions
+    return any(value is not None and value.awaited() for item in items for value in item.inputs)
 
 
 class Layers:

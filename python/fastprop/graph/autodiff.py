@@ -20,7 +20,7 @@ from fastprop.graph.ops_elementwise import copy
 from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.scope import current_scope, differentiate, scoped
 from fastprop.graph.tensor import Tensor
-from fastprop.graph.trace import current_trace
+from fastprop.graph.trace import current_trace, no_value
 
 
 def topological_order(outputs: Sequence[Tensor]) -> list[Tensor]:
@@ -142,6 +142,8 @@ NO_HISTORY = "no_history"
 
 
 def _seed(name: str, output: Tensor, gradient: Tensor | None) -> Tensor:
+    if name == "backward" and output.symbolic and current_trace() is None:
+        raise no_value(output.shape)  # parameters would get gradients without a value
     if output.dtype.kind != "f":
         raise TypeError(f"{name}: an {output.dtype} Tensor has no derivative")
     if not output.requires_grad:

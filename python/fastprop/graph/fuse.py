@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from fastprop.graph.fuse_elementwise import fuse_elementwise
 from fastprop.graph.ir import Instruction, Value, consumers, instruction
+from fastprop.graph.op import encode
 
 LOSSES = (
     "mse",
@@ -27,6 +28,13 @@ LOSSES = (
     "cross_entropy",
     "cross_entropy_probs",
 )
+LEAST_ROW_BYTES = 1024
+"""Bytes of a row from which a layer of one column reads it where it lies."""
+_GATHERED = {
+    "dense": "dense_gathered",
+    "dense_backward_weights": "dense_backward_weights_gathered",
+}
+_ONCE_EACH = (["dense"], ["dense", "dense_backward_weights"])
 _IDENTITY = {"activation": 0.0, "p0": 0.0, "p1": 0.0}
 
 
@@ -40,7 +48,7 @@ def fuse(instructions: list[Instruction], kept: Iterable[Value]) -> list[Instruc
     kept_bases = {v.base for v in kept}
     rewrites = (
         *(fuse_bias, fuse_activation, fuse_backward_data, fuse_penalties, fuse_losses),
-        *(name_products, fuse_elementwise),
+        *(name_products, fuse_elementwise, read_in_place),
     )
     for rewrite in rewrites:
         instructions = rewrite(instructions, kept_bases)
@@ -214,7 +222,9 @@ def fuse_losses(instructions: list[Instruction], kept: set[Value]) -> list[Instr
     """A loss and its gradient on the same operands are one pass."""
     made_by, region = _producers(instructions), _regions(instructions)
     forward = {
-        (i.name, *map(id, i.inputs), *i.attrs.values()): i for i in instructions if i.name in LOSSES
+        (i.name, *map(id, i.inputs), encode(i.attrs.values())): i
+        for i in instructions
+        if i.name in LOSSES
     }
     replaced: dict[Instruction, Instruction | None] = {}
     for item in instructions:
@@ -222,7 +232,7 @@ def fuse_losses(instructions: list[Instruction], kept: set[Value]) -> list[Instr
         if name == item.name or name not in LOSSES:
             continue
         pred, target, g, *aux = item.inputs
-        value = forward.get((name, *map(id, [pred, target, *aux]), *item.attrs.values()))
+        value = forward.get((name, *map(id, [pred, target, *aux]), encode(item.attrs.values())))
         if value is None or value in replaced or region[value] != region[item]:
             continue
         if _depends(g, value.outputs[0], made_by):
@@ -252,6 +262,36 @@ def name_products(instructions: list[Instruction], kept: set[Value]) -> list[Ins
             assert b is not None
             if a.batched and b.batched and len(a.shape) == len(b.shape) == 2:
                 replaced[item] = instruction("dense_backward_weights", [a, b], item.outputs)
+    return _replace(instructions, replaced)
+
+
+def read_in_place(instructions: list[Instruction], kept: set[Value]) -> list[Instruction]:
+    """A first layer of one column reads its rows where they lie, instead of a copy of them."""
+    users = consumers(instructions)
+    kept = kept | _aliased(instructions)
+    replaced: dict[Instruction, Instruction | None] = {}
+    for item in instructions:
+        batch = item.outputs[0]
+        if item.name != "gather_rows" or len(item.inputs) != 1 or batch in kept:
+            continue
+        readers = users.get(batch, [])
+        if (
+            batch.nbytes < batch.shape[0] * LEAST_ROW_BYTES
+            or sorted(r.name for r in readers) not in _ONCE_EACH
+            or not all(r.inputs[0] is batch and r.outputs[0].shape[-1] == 1 for r in readers)
+        ):
+            continue
+        replaced[item] = None
+        for reader in readers:
+            replaced[reader] = instruction(
+                _GATHERED[reader.name],
+                [item.inputs[0], *reader.inputs[1:]],
+                reader.outputs,
+                reader.attrs,
+                own=tuple(i for i in reader.own if i > 0),
+                key=reader.key,
+                when=reader.when,
+            )
     return _replace(instructions, replaced)
 
 

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from fastprop.graph.op import apply
 from fastprop.graph.ops_index import _SLICE, _TAKE, as_index, part, part_attributes, take
 from fastprop.graph.ops_shape import _RESHAPE, reshape, transpose
+from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor
+from fastprop.graph.trace import is_tracing
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
@@ -26,11 +28,13 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     if type(key) is np.ndarray and key.dtype.kind == "b" and key.shape == x.shape[:1] != ():
         return take(x, key.nonzero()[0], 0)
     keys = key if type(key) is tuple else (key,)
-    basic = _hashable(keys)
-    if basic is not None:
-        part_of, shape = _basic_plan(x.shape, basic)
-        y = x if part_of is None else apply(_SLICE, x, **part_of)
-        return y if shape is None else apply(_RESHAPE, y, shape=shape)
+    if len(keys) > 1 and len(keys) <= len(x.shape) and all(map(_is_index, keys)):
+        points = [as_index("Tensor[…]", i, n) for i, n in zip(keys, x.shape, strict=False)]
+        return _points(x, *points)
+    if not _is_index(keys[-1] if keys else None):
+        basic = _flat(keys)
+        if basic is not None:
+            return _part(x, *basic)
     if _is_index(keys[-1]) and len(keys) <= len(x.shape) and _is_all(keys[:-1]):
         return take(x, keys[-1], len(keys) - 1)  # the usual case
     items = _expanded(x.shape, keys)
@@ -42,8 +46,8 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     return _advanced(y, arrays, _separated(items)) if arrays else y
 
 
-def _hashable(keys: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """A key of integers, slices, ``None`` and ``...`` in a form that can be looked up."""
+def _flat(keys: tuple[Any, ...]) -> list[Any] | None:
+    """A key of integers, slices, ``None`` and ``...`` as arguments; a slice is four."""
     found: list[Any] = []
     for item in keys:
         if type(item) is int or item is None or item is Ellipsis:
@@ -53,10 +57,20 @@ def _hashable(keys: tuple[Any, ...]) -> tuple[Any, ...] | None:
             for bound in bounds:
                 if bound is not None and type(bound) is not int:
                     return None
-            found.append(bounds)
+            found += (slice, *bounds)
         else:
             return None
-    return tuple(found)
+    return found
+
+
+@composed
+def _part(x: Tensor, *flat: Any) -> Tensor:
+    """What a key without arrays picks: a slice and its shape."""
+    items = iter(flat)
+    basic = [tuple([next(items) for _ in range(3)]) if i is slice else i for i in items]
+    part_of, shape = _basic_plan(x.shape, tuple(basic))
+    y = x if part_of is None else apply(_SLICE, x, **part_of)
+    return y if shape is None else apply(_RESHAPE, y, shape=shape)
 
 
 @lru_cache(maxsize=4096)
@@ -223,13 +237,25 @@ def _advanced(y: Tensor, arrays: list[tuple[int, Any]], separated: bool) -> Tens
     return apply(_TAKE, y, index, axis=at)
 
 
+@composed
+def _points(x: Tensor, *indices: Tensor) -> Tensor:
+    """``x[i, j, …]`` with an array for each of the first axes."""
+    return _advanced(x, list(enumerate(indices)), False)
+
+
 def _combined(indices: list[Tensor], extents: list[int]) -> Tensor:
     """Indices that broadcast against each other as one into the axes together."""
-    if any(index.symbolic for index in indices):
+    symbolic = any(index.symbolic for index in indices)
+    if symbolic and is_tracing():
         raise TypeError(
             "Tensor[…]: only one index array may be a symbolic Tensor; use gather for an index "
             "that varies with the batch"
         )
+    if symbolic:  # as a recipe
+        combined = indices[0]
+        for index, extent in zip(indices[1:], extents[1:], strict=True):
+            combined = combined * extent + index
+        return combined
     flat = indices[0].data
     try:
         for index, extent in zip(indices[1:], extents[1:], strict=True):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import _core
+from fastprop.graph.op import encode
 
 if TYPE_CHECKING:
     from fastprop.graph.parameter import Buffer, Parameter
@@ -196,7 +197,7 @@ class Instruction:
         """All that it is beside its operands."""
         return (
             self.name,
-            tuple(self.attrs.items()),
+            encode(self.attrs.values()),
             self.own,
             self.key,
             self.overwrites,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastprop.graph.autodiff import topological_order
 from fastprop.graph.ir import ALONE, Instruction, Value, instruction
-from fastprop.graph.op import Op, kernel_attributes
+from fastprop.graph.op import Op, encode, kernel_attributes
 from fastprop.graph.ops_shape import AFTER
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.tensor import Tensor
@@ -32,6 +32,11 @@ class Lowering:
         inputs: Placeholders.
         outputs: What is asked for; what nobody needs is left out.
         effects: What is overwritten.
+
+    Attributes:
+        instructions: In that order.
+        values: The Value of every Tensor, by its id.
+        given: Values that are computed where the array of a run lies that takes them.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class Lowering:
     ) -> None:
         self.instructions: list[Instruction] = []
         self.values: dict[int, Value] = {}
+        self.given: list[Value] = []
         self._known: dict[tuple[Any, ...], Value] = {}
         self._versions: dict[Value, int] = {}  # how often it was overwritten so far
         self._sources = {id(t): i for i, t in enumerate(inputs)}
@@ -63,6 +69,8 @@ class Lowering:
         outputs = [
             self.value(o) if isinstance(o, Tensor) else self._array(o) for o in effect.outputs
         ]
+        if effect.name == "copy" and self._give(inputs[0], outputs[0]):
+            return
         alone = effect.name == HOST_UPDATE
         same = tuple(i for i, v in enumerate(inputs) if v.shape == outputs[0].shape)
         own, key = ((), ALONE) if alone else (same, outputs[0].key)
@@ -81,6 +89,15 @@ class Lowering:
         for value in outputs:
             self._versions[value.base] = self._versions.get(value.base, 0) + 1
 
+    def _give(self, value: Value, place: Value) -> bool:
+        """Compute a value where the array lies into which it would be copied, if that can be."""
+        own = value.in_arena and not value.batched and value not in self._versions
+        if place.source is None or not own:
+            return False
+        value.source = place.source
+        self.given.append(value)
+        return True
+
     def _lower(self, tensor: Tensor) -> Value:
         assert tensor.op is not None
         inputs = [self.value(t) for t in tensor.inputs]
@@ -95,7 +112,8 @@ class Lowering:
         # The spec is part of the identity: broadcast_to and cast have no other attribute.
         versions = (self._versions.get(v.base, 0) for v in inputs)
         when = -1 if tensor.scope is None else tensor.scope.when
-        identity = (tensor.op.name, when, tensor.spec, *map(id, inputs), *versions, *attrs.values())
+        numbers = encode(attrs.values())
+        identity = (tensor.op.name, when, tensor.spec, *map(id, inputs), *versions, numbers)
         known = self._known.get(identity)
         if known is not None:
             return known

@@ -20,6 +20,7 @@ from fastprop.graph.ops_normalization import (
     column,
 )
 from fastprop.graph.ops_shape import reshape, transpose
+from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
 
@@ -97,6 +98,8 @@ def batch_norm(
 
     Ioffe & Szegedy, "Batch normalization", ICML 2015.
     """
+    if running_mean is None and running_var is None:
+        return _by_batch(x, weight, bias, eps)
     x = _rows("batch_norm", x)
     mean_, var_, w, b = _for_columns(
         "batch_norm", x, running_mean=running_mean, running_var=running_var, weight=weight,
@@ -110,15 +113,43 @@ def batch_norm(
         raise ValueError("batch_norm: running_mean and running_var come together")
     affine = _affine(x, w, b)
     if not training and mean_ is not None and var_ is not None:
-        return apply(NORMALIZE, x, mean_, rsqrt(var_ + eps), *affine)
+        return _by_statistics(x, mean_, var_, float(eps), *affine)
+    _check_batch(x)
+    assert mean_ is not None
+    assert var_ is not None
+    moments = apply(BATCH_MOMENTS, x, eps=float(eps))
+    _move(moments, mean_, var_, momentum, num_batches_tracked)
+    return _by_moments(x, moments, float(eps), *affine)
+
+
+@composed
+def _by_statistics(
+    x: Tensor, mean: Tensor, variance: Tensor, eps: float, *affine: Tensor
+) -> Tensor:
+    return apply(NORMALIZE, x, mean, rsqrt(variance + eps), *affine)
+
+
+@composed
+def _by_batch(
+    x: TensorLike, weight: TensorLike | None, bias: TensorLike | None, eps: float
+) -> Tensor:
+    x = _rows("batch_norm", x)
+    w, b = _for_columns("batch_norm", x, weight=weight, bias=bias)
+    _check_batch(x)
+    moments = apply(BATCH_MOMENTS, x, eps=float(eps))
+    return _by_moments(x, moments, float(eps), *_affine(x, w, b))
+
+
+def _check_batch(x: Tensor) -> None:
     if math.prod(x.shape[:-1]) < 2:
         raise ValueError(
             f"batch_norm: training needs more than 1 value for each feature, got shape {x.shape}"
         )
-    moments = apply(BATCH_MOMENTS, x, eps=float(eps))
-    if mean_ is not None and var_ is not None:
-        _move(moments, mean_, var_, momentum, num_batches_tracked)
-    return apply(BATCH_NORM, x, column(moments, 0), column(moments, 1), *affine, eps=float(eps))
+
+
+@composed
+def _by_moments(x: Tensor, moments: Tensor, eps: float, *affine: Tensor) -> Tensor:
+    return apply(BATCH_NORM, x, column(moments, 0), column(moments, 1), *affine, eps=eps)
 
 
 def _move(
@@ -146,6 +177,11 @@ def normalize(x: TensorLike, mean: TensorLike, std: TensorLike) -> Tensor:
         ValueError: The shapes do not fit.
         TypeError: The dtypes differ or are not floating ones.
     """
+    return _normalize(x, mean, std)
+
+
+@composed
+def _normalize(x: TensorLike, mean: TensorLike, std: TensorLike) -> Tensor:
     x = _rows("normalize", x)
     m, s = _for_columns("normalize", x, mean=mean, std=std)
     assert m is not None
@@ -162,6 +198,7 @@ def _normalize_rows(
     return apply(LAYER_NORM, x, moments, *affine, **attrs)
 
 
+@composed
 def _normalize_last(
     where: str,
     x: TensorLike,

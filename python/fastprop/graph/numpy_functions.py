@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from fastprop import functional as F
 from fastprop.graph import infer
+from fastprop.graph.ops_shape import exchange
 from fastprop.graph.tensor import Axis, Tensor, TensorLike, as_tensor
 
 
@@ -50,12 +51,20 @@ def split(ary: TensorLike, indices_or_sections: Any, axis: int = 0) -> list[Tens
 
 
 def swapaxes(a: TensorLike, axis1: int, axis2: int) -> Tensor:
-    x = as_tensor(a)
-    order = [*range(x.ndim)]
-    (i,) = infer.normalize_axes("np.swapaxes", axis1, x.ndim)
-    (j,) = infer.normalize_axes("np.swapaxes", axis2, x.ndim)
-    order[i], order[j] = order[j], order[i]
-    return F.transpose(x, order)
+    return exchange("np.swapaxes", as_tensor(a), axis1, axis2)
+
+
+def dot(a: TensorLike, b: TensorLike) -> Tensor:
+    x, y = as_tensor(a), as_tensor(b)
+    if 0 in (x.ndim, y.ndim):
+        return F.mul(a, b)
+    if y.ndim > 2:
+        raise TypeError(f"np.dot: on Tensors only with up to two axes of b, got shape {y.shape}")
+    return F.matmul(x, y)
+
+
+def outer(a: TensorLike, b: TensorLike) -> Tensor:
+    return F.outer(ravel(a), ravel(b))
 
 
 def moveaxis(a: TensorLike, source: Axis, destination: Axis) -> Tensor:
@@ -101,9 +110,9 @@ def norm(x: TensorLike, ord: Any = None, axis: Axis = None, keepdims: bool = Fal
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.all: F.all, np.any: F.any, np.argmax: F.argmax, np.argmin: F.argmin, np.argsort: F.argsort,
     np.broadcast_to: broadcast_to, np.clip: clip, np.concatenate: F.concatenate,
-    np.cumsum: cumsum, np.dot: F.dot, np.einsum: F.einsum, np.expand_dims: F.unsqueeze,
+    np.cumsum: cumsum, np.dot: dot, np.einsum: F.einsum, np.expand_dims: F.unsqueeze,
     np.flip: F.flip, np.hstack: hstack, np.linalg.norm: norm, np.max: F.max, np.mean: F.mean,
-    np.min: F.min, np.moveaxis: moveaxis, np.outer: F.outer, np.pad: pad, np.prod: F.prod,
+    np.min: F.min, np.moveaxis: moveaxis, np.outer: outer, np.pad: pad, np.prod: F.prod,
     np.ravel: ravel, np.reshape: F.reshape, np.sort: sort, np.split: split,
     np.squeeze: F.squeeze, np.stack: F.stack, np.std: F.std, np.sum: F.sum,
     np.swapaxes: swapaxes, np.take: F.take, np.take_along_axis: take_along_axis,

@@ -7,7 +7,8 @@ ops on Tensors themselves, so the same rule serves both, and every order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import struct
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ContextDecorator
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -52,9 +53,21 @@ class Op:
         inplace: True if the kernel may write its output over its last input of the same shape.
         view: True if the output is its input's memory under another shape (``reshape``); no
             kernel.
+        derivations: Recipes of its derivatives (graph/recipe.py), or ``None``: its rules look at
+            values, or belong to one result alone.
     """
 
-    __slots__ = ("attributes", "code", "infer", "inplace", "name", "rowwise", "view", "vjps")
+    __slots__ = (
+        "attributes",
+        "code",
+        "derivations",
+        "infer",
+        "inplace",
+        "name",
+        "rowwise",
+        "view",
+        "vjps",
+    )
 
     def __init__(
         self,
@@ -75,6 +88,7 @@ class Op:
         self.view = view
         self.attributes = attributes
         self.code = code
+        self.derivations: dict[Any, Any] | None = None
 
 
 OPS: dict[str, Op] = {}
@@ -96,8 +110,30 @@ def register(
     else:
         code, attributes = _core.op_info(name)
         op = Op(name, infer, vjps, rowwise, inplace, False, tuple(attributes), code)
+    op.derivations = {}
     OPS[name] = op
     return op
+
+
+def every_op() -> list[Op]:
+    """All ops in the order of the C++ table, views first. Loads the modules that define them: a
+    program loads only those it uses."""
+    import pkgutil
+    from importlib import import_module
+
+    from fastprop import graph
+
+    for module in pkgutil.iter_modules(graph.__path__):
+        if module.name.startswith("ops_"):
+            import_module(f"fastprop.graph.{module.name}")
+    return sorted(OPS.values(), key=lambda op: (op.code, op.name))
+
+
+def op_named(name: str) -> Op:
+    """The op of this name, whichever module defines it."""
+    if name not in OPS:
+        every_op()
+    return OPS[name]
 
 
 GRAD_ENABLED: ContextVar[bool] = ContextVar("grad_enabled", default=True)
@@ -129,6 +165,14 @@ def kernel_attributes(op: Op, attrs: dict[str, Any]) -> dict[str, float]:
         name: float(attrs[name] if name in attrs else attrs[name[:-1]][int(name[-1])])
         for name in op.attributes
     }
+
+
+def encode(numbers: Iterable[float]) -> bytes:
+    """Attributes as the bytes of doubles, as C++ takes them; as a part of a key they tell -0.0 from
+    0.0, which are equal, and find NaN again, which is not equal to itself.
+    """
+    values = tuple(numbers)
+    return struct.pack(f"{len(values)}d", *values)
 
 
 apply: Callable[..., Tensor] = _core.apply

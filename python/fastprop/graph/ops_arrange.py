@@ -23,6 +23,7 @@ from fastprop.graph.ops_index import (
 )
 from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.ops_shape import _RESHAPE, cast, reshape, transpose
+from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
 
@@ -32,7 +33,12 @@ def permute(x: TensorLike, *axes: int | Sequence[int]) -> Tensor:
     Raises:
         ValueError: `axes` is not a permutation of all axes.
     """
-    return transpose(x, _sequence(axes))
+    return _permuted(x, *_sequence(axes))
+
+
+@composed
+def _permuted(x: TensorLike, *axes: int) -> Tensor:
+    return transpose(x, axes)
 
 
 def _sequence(values: tuple[Any, ...]) -> tuple[int, ...]:
@@ -48,6 +54,11 @@ def squeeze(x: TensorLike, axis: int | Sequence[int] | None = None) -> Tensor:
     Raises:
         ValueError: A named axis has another extent, or is out of range.
     """
+    return _squeezed(x, axis)
+
+
+@composed
+def _squeezed(x: TensorLike, axis: int | Sequence[int] | None) -> Tensor:
     x = as_tensor(x)
     if axis is None:
         drop = tuple(i for i, n in enumerate(x.shape) if n == 1 and not (x.batched and i == 0))
@@ -78,7 +89,12 @@ def expand(x: TensorLike, *shape: int | Sequence[int]) -> Tensor:
         ValueError: The shape does not fit.
     """
     x = as_tensor(x)
-    return broadcast_to(x, _expanded_shape(x.shape, _sequence(shape)))
+    return _expanded(x, *_sequence(shape))
+
+
+@composed
+def _expanded(x: Tensor, *shape: int) -> Tensor:
+    return broadcast_to(x, _expanded_shape(x.shape, shape))
 
 
 @lru_cache(maxsize=4096)
@@ -104,6 +120,12 @@ def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
         if p.shape != shape:
             raise ValueError(f"stack: shapes {shape} and {p.shape} differ")
     at = single_axis("unsqueeze", axis, len(shape) + 1)
+    return _stacked(at, *parts)
+
+
+@composed
+def _stacked(at: int, *parts: Tensor) -> Tensor:
+    shape = parts[0].shape
     layer = (*shape[:at], 1, *shape[at:])
     return concatenate([apply(_RESHAPE, p, shape=layer) for p in parts], at)
 
@@ -200,6 +222,11 @@ def triu(x: TensorLike, diagonal: int = 0) -> Tensor:
 
 
 def _triangle(name: str, x: TensorLike, diagonal: int, keep: Any) -> Tensor:
+    return _kept_triangle(name, x, diagonal, keep)
+
+
+@composed
+def _kept_triangle(name: str, x: TensorLike, diagonal: int, keep: Any) -> Tensor:
     x = as_tensor(x)
     if x.ndim < 2:
         raise ValueError(f"{name}: expects matrices [..., m, n], got shape {x.shape}")
@@ -217,6 +244,11 @@ def diagonal(x: TensorLike) -> Tensor:
     Raises:
         ValueError: The last two extents differ.
     """
+    return _diagonal(x)
+
+
+@composed
+def _diagonal(x: TensorLike) -> Tensor:
     x = as_tensor(x)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ValueError(f"diagonal: expects matrices [..., n, n], got shape {x.shape}")

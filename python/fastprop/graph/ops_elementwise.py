@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from fastprop.graph import infer
-from fastprop.graph.op import Vjp, apply, register
+from fastprop.graph.op import OPS, Vjp, apply, register
 from fastprop.graph.ops_reduction import sum_to
 from fastprop.graph.ops_shape import cast
+from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor, constant
 
 _UNARY_DOC = """{summary}, element by element.
@@ -162,6 +163,11 @@ def clip(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = 
         TypeError: One is float32, the other float64.
         ValueError: The shapes do not broadcast.
     """
+    return _clip(x, min, max)
+
+
+@composed
+def _clip(x: TensorLike, min: TensorLike | None, max: TensorLike | None) -> Tensor:
     y = as_tensor(x)
     if min is not None:
         y = maximum(y, min)
@@ -222,6 +228,7 @@ sub = binary("sub", "x - y", lambda dy, z, x, y: dy, lambda dy, z, x, y: -dy)
 mul = binary("mul", "x * y", lambda dy, z, x, y: dy * y, lambda dy, z, x, y: dy * x)
 div = binary("div", "x / y", lambda dy, z, x, y: dy / y, lambda dy, z, x, y: -dy * (z / y))
 _pow = binary("pow", "x to the power of y", _pow_base, _pow_exponent)
+OPS["pow"].derivations = None  # the rule looks at an exponent that is one number
 maximum = binary(
     "maximum",
     "The larger of x and y",
@@ -275,8 +282,19 @@ def pow(x: TensorLike, y: TensorLike) -> Tensor:
     """
     if isinstance(y, int | float) and y == 2 and not (type(y) is float and _is_integer(x)):
         return square(x)
+    if isinstance(x, Tensor) and x.dtype in _FLOATS:
+        if type(y) is float or type(y) is int:
+            return _power(x, y)
+        if isinstance(y, Tensor) and (y.requires_grad or y.size != 1):
+            return _power(x, y)
     if _is_integer(x) and _is_integer(y) and np.any(np.less(_values(y), 0)):
         raise ValueError("pow: integers have no negative powers; convert x with astype")
+    return _pow(x, y)
+
+
+@composed
+def _power(x: Tensor, y: TensorLike) -> Tensor:
+    """With an exponent whose value the rule does not ask for, or a number."""
     return _pow(x, y)
 
 
@@ -302,6 +320,11 @@ def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
         TypeError: One of `x` and `y` is float32, the other float64.
         ValueError: The shapes do not broadcast.
     """
+    return _where(condition, x, y)
+
+
+@composed
+def _where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
     if isinstance(condition, Tensor) and not isinstance(x, Tensor) and not isinstance(y, Tensor):
         like = condition if condition.dtype.kind == "f" else None
         x, y = as_tensor(x, like=like), as_tensor(y, like=like)

@@ -16,6 +16,7 @@ from fastprop import _core
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, Vjp, apply, register
 from fastprop.graph.ops_shape import MAX_AXES, reshape
+from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor, constant_array
 from fastprop.registry import type_name
 
@@ -257,6 +258,7 @@ def part(x: Tensor, start: Sequence[int], step: Sequence[int], shape: Sequence[i
     )
 
 
+@composed
 def narrow(x: Tensor, axis: int, start: int, length: int) -> Tensor:
     """``x[..., start : start + length, ...]`` along an axis, counted from 0."""
     attrs = _narrow_attributes(x.shape, axis, start, length)
@@ -373,6 +375,11 @@ def scatter_add(x: TensorLike, axis: int, index: TensorLike, source: TensorLike)
     x = as_tensor(x)
     along = single_axis("scatter_add", axis, x.ndim)
     chosen = as_index("scatter_add", index, x.shape[along])
-    _fits_index("scatter_add", x.spec, chosen.spec, along)
     added = as_tensor(source, like=x)
-    return x + apply(_SCATTER, added, chosen, axis=along, n=x.shape[along])
+    return _with_added(x, added, chosen, along)
+
+
+@composed
+def _with_added(x: Tensor, added: Tensor, index: Tensor, axis: int) -> Tensor:
+    _fits_index("scatter_add", x.spec, index.spec, axis)
+    return x + apply(_SCATTER, added, index, axis=axis, n=x.shape[axis])

@@ -10,6 +10,7 @@ from fastprop.graph.op import Spec, apply, register
 from fastprop.graph.ops_elementwise import as_operands
 from fastprop.graph.ops_reduction import _SUM, broadcast_to
 from fastprop.graph.ops_shape import _RESHAPE, reshape
+from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor, TensorLike
 
 Shape = tuple[int, ...]
@@ -100,6 +101,11 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     a, b = as_operands(a, b)
     if len(a.shape) == 2 and len(b.shape) == 2:
         return _matmul(a, b)
+    return _product(a, b)
+
+
+@composed
+def _product(a: Tensor, b: Tensor) -> Tensor:
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul: operands need an axis, got {a.shape} and {b.shape}")
     as_row, as_column, shape = _vector_shapes(a.shape, b.shape)

@@ -22,6 +22,7 @@ from fastprop.graph.ops_elementwise import (
 )
 from fastprop.graph.ops_reduction import sum as reduce_sum
 from fastprop.graph.ops_shape import cast
+from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Axis, Tensor, TensorLike, as_tensor
 
 _DOC = """{summary}, element by element, as ones and zeros.
@@ -41,7 +42,7 @@ _DOC = """{summary}, element by element, as ones and zeros.
 def _logical(
     name: str, summary: str, combine: Callable[[Tensor, Tensor], Tensor]
 ) -> Callable[[TensorLike, TensorLike], Tensor]:
-    def function(x: TensorLike, y: TensorLike) -> Tensor:
+    def logical(x: TensorLike, y: TensorLike) -> Tensor:
         if isinstance(x, Tensor) and isinstance(y, Tensor):
             first, second = not_equal(x, 0), not_equal(y, 0)
         else:
@@ -51,6 +52,11 @@ def _logical(
             wanted = second.dtype if integer else first.dtype
             first, second = cast(first, wanted), cast(second, wanted)
         return combine(first, second)
+
+    one_node = composed(logical)
+
+    def function(x: TensorLike, y: TensorLike) -> Tensor:
+        return one_node(x, y)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = _DOC.format(summary=summary)
@@ -69,11 +75,21 @@ def logical_not(x: TensorLike) -> Tensor:
 
 def any(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Whether an element along axes is true, as 1 or 0; of nothing 0. Axes as in :func:`sum`."""
+    return _any(x, axis, keepdims)
+
+
+@composed
+def _any(x: TensorLike, axis: Axis, keepdims: bool) -> Tensor:
     return not_equal(reduce_sum(not_equal(x, 0), axis, keepdims), 0)
 
 
 def all(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Whether all elements along axes are true, as 1 or 0; of nothing 1. Axes as in :func:`sum`."""
+    return _all(x, axis, keepdims)
+
+
+@composed
+def _all(x: TensorLike, axis: Axis, keepdims: bool) -> Tensor:
     return equal(reduce_sum(equal(x, 0), axis, keepdims), 0)
 
 

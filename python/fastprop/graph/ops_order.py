@@ -8,6 +8,7 @@ from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
 from fastprop.graph.ops_index import _GATHER, narrow, other_axis, single_axis
 from fastprop.graph.ops_shape import reshape, swapped
+from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
 
@@ -50,6 +51,11 @@ def argsort(x: TensorLike, axis: int = -1, descending: bool = False) -> Tensor:
     Raises:
         ValueError: `axis` is out of range.
     """
+    return _argsort(x, axis, descending)
+
+
+@composed
+def _argsort(x: TensorLike, axis: int, descending: bool) -> Tensor:
     x = as_tensor(x)
     along = single_axis("argsort", axis, len(x.shape))
     if len(x.shape) == 1:
@@ -70,6 +76,11 @@ def _in_order(x: Tensor, axis: int, order: Tensor) -> Tensor:
     return apply(_GATHER, x, order, axis=single_axis("sort", axis, len(x.shape)))
 
 
+@composed
+def _top(x: Tensor, k: int, axis: int, largest: bool) -> Tensor:
+    return narrow(argsort(x, axis, descending=largest), axis, 0, k)
+
+
 def topk(x: TensorLike, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
     """The `k` largest (or smallest) elements along an axis, in order, and their indices.
 
@@ -80,6 +91,5 @@ def topk(x: TensorLike, k: int, axis: int = -1, largest: bool = True) -> tuple[T
     along = single_axis("topk", axis, x.ndim)
     if not 0 <= k <= x.shape[along]:
         raise ValueError(f"topk: k must be from 0 to {x.shape[along]}, got {k}")
-    order = argsort(x, along, descending=largest)
-    chosen = narrow(order, along, 0, int(k))
+    chosen = _top(x, int(k), along, largest)
     return _in_order(x, along, chosen), chosen

@@ -16,6 +16,7 @@ from fastprop.graph.ops_linear import matmul, transposed_matmul
 from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.ops_reduction import sum as reduce_sum
 from fastprop.graph.ops_shape import _RESHAPE, reshape, transpose
+from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor, TensorLike
 from fastprop.registry import type_name
 
@@ -27,6 +28,11 @@ def dot(x: TensorLike, y: TensorLike) -> Tensor:
         TypeError: The dtypes differ or are not floating ones.
         ValueError: They are not two vectors of one length.
     """
+    return _dot(x, y)
+
+
+@composed
+def _dot(x: TensorLike, y: TensorLike) -> Tensor:
     x, y = as_operands(x, y)
     if len(x.shape) != 1 or x.shape != y.shape:
         raise ValueError(f"dot: expects two vectors of one length, got {x.shape} and {y.shape}")
@@ -43,6 +49,11 @@ def outer(x: TensorLike, y: TensorLike) -> Tensor:
     x, y = as_operands(x, y)
     if len(x.shape) != 1 or len(y.shape) != 1:
         raise ValueError(f"outer: expects two vectors, got {x.shape} and {y.shape}")
+    return _outer(x, y)
+
+
+@composed
+def _outer(x: Tensor, y: Tensor) -> Tensor:
     return mul(apply(_RESHAPE, x, shape=(*x.shape, 1)), y)
 
 
@@ -61,6 +72,11 @@ def einsum(subscripts: str, *operands: TensorLike) -> Tensor:
         TypeError: The dtypes differ or are not floating ones.
         ValueError: The subscripts do not fit the operands.
     """
+    return _einsum(subscripts, *operands)
+
+
+@composed
+def _einsum(subscripts: str, *operands: TensorLike) -> Tensor:
     tensors = list(as_operands(*operands))
     labels, output = _parse(subscripts, tuple([len(t.shape) for t in tensors]))
     sizes = _sizes(labels, tensors)

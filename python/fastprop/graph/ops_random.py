@@ -15,6 +15,7 @@ import numpy as np
 
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
+from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor, constant_array
 from fastprop.graph.trace import current_trace
 from fastprop.random import DROPOUT, NOISE, current_step, default_generator
@@ -45,11 +46,13 @@ _NOISE = register("gaussian_noise", _infer, lambda dy, y, *inputs: dy, rowwise=(
 _PROGRAM = -1
 """In the place of a step: seed and step are those of the run."""
 
+_OF_KEY = {"seed_lo": 0, "seed_hi": 0, "stream": 0, "step": _PROGRAM}
+"""Attributes of a call whose numbers are an operand."""
+
 
 def _stream(where: str, x: Tensor, purpose: int) -> tuple[list[Tensor], dict[str, Any]]:
     """Which random numbers a call gets: a further operand, and attributes."""
     trace = current_trace()
-    numbers = {"seed_lo": 0, "seed_hi": 0, "stream": 0, "step": _PROGRAM}
     if trace is None:
         step = current_step()
         if step is None:
@@ -58,13 +61,13 @@ def _stream(where: str, x: Tensor, purpose: int) -> tuple[list[Tensor], dict[str
             seed, stream, number = step.seed, purpose + step.next_stream(), step.number
         # An operand, as other attributes in every call would be planned anew in every call.
         key = np.array([seed & 0xFFFFFFFF, seed >> 32, stream, number & 0xFFFFFFFF], np.int64)
-        return [constant_array(key)], numbers
+        return [constant_array(key)], _OF_KEY
     if not (x.symbolic or x.requires_grad):
         raise ValueError(
             f"{where}: the input of shape {x.shape} is a constant, which a traced function would "
             "change once and for all; give it as an input"
         )
-    return [], {**numbers, "stream": purpose + trace.next_stream()}
+    return [], {**_OF_KEY, "stream": purpose + trace.next_stream()}
 
 
 def _probability(where: str, p: float) -> float:
@@ -93,7 +96,20 @@ def dropout(x: TensorLike, p: float = 0.5, training: bool = True) -> Tensor:
     x, p = as_tensor(x), _probability("dropout", p)
     if not training or p == 0:
         return x
-    return apply(_DROPOUT, _mask("dropout", x, p), x, scale=1 / (1 - p), shift=0.0, fill=0.0)
+    infer.float_dtype("dropout", [x.spec])
+    key, numbers = _stream("dropout", x, DROPOUT)
+    if key:  # `numbers` are the same ones in every eager call
+        return _dropped(x, p, *key)
+    return _scaled(x, apply(_MASK, x, **numbers, p=p), p)
+
+
+@composed
+def _dropped(x: Tensor, p: float, key: Tensor) -> Tensor:
+    return _scaled(x, apply(_MASK, x, key, **_OF_KEY, p=p), p)
+
+
+def _scaled(x: Tensor, mask: Tensor, p: float) -> Tensor:
+    return apply(_DROPOUT, mask, x, scale=1 / (1 - p), shift=0.0, fill=0.0)
 
 
 def _mask(where: str, x: Tensor, p: float) -> Tensor:

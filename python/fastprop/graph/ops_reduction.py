@@ -71,6 +71,11 @@ def _infer_mean(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
     return _infer_nonempty(name, specs, attrs)
 
 
+def _infer_sum_squares(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
+    infer.float_dtype(name, specs)
+    return infer.reduction()(name, specs, attrs)
+
+
 def _infer_argmax(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec:
     (x,) = specs
     infer.number_dtype(name, specs)
@@ -99,6 +104,12 @@ _BROADCAST_MEAN = register(
 )
 _SUM = register(
     "sum", infer.reduction(), lambda dy, y, x: _repeat(_BROADCAST, _kept(dy, y, x), x), rowwise=True
+)
+_SUM_SQUARES = register(
+    "sum_squares",
+    _infer_sum_squares,
+    lambda dy, y, x: _repeat(_BROADCAST, _kept(dy + dy, y, x), x) * x,
+    rowwise=True,
 )
 # The number of rows may change from step to step, so it is the kernel that divides by it.
 _MEAN = register(
@@ -142,6 +153,21 @@ def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         ValueError: An axis is out of range or repeated.
     """
     return _reduce(_SUM, x, axis, keepdims)
+
+
+def sum_squares(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    r"""Sum of squares over axes, :math:`y = \sum_i x_i^2`, in one pass over `x`.
+
+    Args:
+        x: Tensor of float32 or float64.
+        axis: One axis, several, or ``None`` for all.
+        keepdims: Keep the summed axes with extent 1.
+
+    Raises:
+        TypeError: `x` is not of a floating dtype.
+        ValueError: An axis is out of range or repeated.
+    """
+    return _reduce(_SUM_SQUARES, x, axis, keepdims)
 
 
 def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:

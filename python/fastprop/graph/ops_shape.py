@@ -128,6 +128,14 @@ def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
     return x if found is None else apply(_TRANSPOSE, x, **found)
 
 
+def exchange(name: str, x: Tensor, axis: int, other: int) -> Tensor:
+    """Two axes in each other's place; errors name the function."""
+    order = [*range(x.ndim)]
+    (i,), (j,) = (infer.normalize_axes(name, a, x.ndim) for a in (axis, other))
+    order[i], order[j] = order[j], order[i]
+    return transpose(x, order)
+
+
 def swapped(x: Tensor, axis: int) -> Tensor:
     """An axis, counted from 0, and the last one exchanged."""
     attrs = _swap_attributes(axis, len(x.shape))

@@ -10,6 +10,7 @@ from fastprop.graph.ops_elementwise import exp
 from fastprop.graph.ops_index import single_axis
 from fastprop.graph.ops_reduction import sum as reduce_sum
 from fastprop.graph.ops_shape import as_floating, reshape, swapped
+from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor, TensorLike
 
 
@@ -70,9 +71,19 @@ def softmax(x: TensorLike, axis: int = -1) -> Tensor:
     Raises:
         ValueError: `axis` is out of range, or the batch axis of a Program.
     """
+    return _softmax(x, axis)
+
+
+@composed
+def _softmax(x: TensorLike, axis: int) -> Tensor:
     return _along(_SOFTMAX, x, axis)
 
 
 def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
     r"""Logarithm of :func:`softmax`, :math:`y_i = x_i - \log \sum_j e^{x_j}`, exact far out."""
+    return _log_softmax(x, axis)
+
+
+@composed
+def _log_softmax(x: TensorLike, axis: int) -> Tensor:
     return _along(_LOG_SOFTMAX, x, axis)

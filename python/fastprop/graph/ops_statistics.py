@@ -25,8 +25,9 @@ from fastprop.graph.ops_elementwise import (
     where,
 )
 from fastprop.graph.ops_index import part
-from fastprop.graph.ops_reduction import _ARGMAX, max, mean, sum
+from fastprop.graph.ops_reduction import _ARGMAX, max, mean, sum, sum_squares
 from fastprop.graph.ops_shape import as_floating, reshape, stop_gradient, transpose
+from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Axis, Tensor, TensorLike, as_tensor
 
 
@@ -43,6 +44,11 @@ def var(x: TensorLike, axis: Axis = None, keepdims: bool = False, ddof: int = 0)
         ValueError: There are no more than `ddof` elements, or an axis is out of range; or the batch
             of a Program, whose size may change, with another `ddof` than 0.
     """
+    return _var(x, axis, keepdims, ddof)
+
+
+@composed
+def _var(x: TensorLike, axis: Axis, keepdims: bool, ddof: int) -> Tensor:
     x = as_floating(x)
     axes = infer.normalize_axes("var", axis, len(x.shape))
     n = _extent(x.shape, axes)
@@ -61,6 +67,11 @@ def _extent(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
 
 def std(x: TensorLike, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
     """Standard deviation along axes, the root of :func:`var`, whose arguments it has."""
+    return _std(x, axis, keepdims, ddof)
+
+
+@composed
+def _std(x: TensorLike, axis: Axis, keepdims: bool, ddof: int) -> Tensor:
     return sqrt(var(x, axis, keepdims, ddof))
 
 
@@ -79,6 +90,11 @@ def norm(x: TensorLike, ord: float = 2, axis: Axis = None, keepdims: bool = Fals
     Raises:
         ValueError: `ord` is not positive, or an axis is out of range.
     """
+    return _norm(x, ord, axis, keepdims)
+
+
+@composed
+def _norm(x: TensorLike, ord: float, axis: Axis, keepdims: bool) -> Tensor:
     x = as_floating(x)
     try:
         positive = bool(ord > 0)
@@ -91,7 +107,7 @@ def norm(x: TensorLike, ord: float = 2, axis: Axis = None, keepdims: bool = Fals
     if ord == 1:
         return sum(absolute(x), axis, keepdims)
     if ord == 2:
-        return _root(sum(square(x), axis, keepdims), 2)
+        return _root(sum_squares(x, axis, keepdims), 2)
     # The power of 0 has no finite derivative for ord < 2.
     a = absolute(x)
     nonzero = not_equal(a, 0)
@@ -115,6 +131,11 @@ def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tenso
     Raises:
         ValueError: An axis is empty or out of range.
     """
+    return _logsumexp(x, axis, keepdims)
+
+
+@composed
+def _logsumexp(x: TensorLike, axis: Axis, keepdims: bool) -> Tensor:
     x = as_floating(x)
     axes = infer.normalize_axes("logsumexp", axis, x.ndim)
     top = stop_gradient(max(x, axes, keepdims=True))
@@ -137,6 +158,11 @@ def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     Raises:
         ValueError: An axis is out of range, repeated, or the batch axis of a Program.
     """
+    return _prod(x, axis, keepdims)
+
+
+@composed
+def _prod(x: TensorLike, axis: Axis, keepdims: bool) -> Tensor:
     x = as_tensor(x)
     axes = infer.normalize_axes("prod", axis, x.ndim)
     if x.batched and 0 in axes:
@@ -176,6 +202,11 @@ def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Te
     Raises:
         ValueError: The axis is empty, out of range, or the batch axis of a Program.
     """
+    return _argmax(x, axis, keepdims)
+
+
+@composed
+def _argmax(x: TensorLike, axis: int | None, keepdims: bool) -> Tensor:
     x = as_tensor(x)
     if axis is None:
         y = apply(_ARGMAX, reshape(x, (x.size,)))

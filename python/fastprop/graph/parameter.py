@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastprop.graph.changes import changed
 from fastprop.graph.effects import assign
-from fastprop.graph.op import Spec
-from fastprop.graph.tensor import Tensor
+from fastprop.graph.op import Spec, is_grad_enabled
+from fastprop.graph.tensor import Tensor, TensorLike
 
 _RECORDED: Any = Tensor.__dict__["requires_grad"]
 """The slot itself, which Parameters watch."""
@@ -19,7 +19,8 @@ _RECORDED: Any = Tensor.__dict__["requires_grad"]
 class Parameter(Tensor):
     """A Tensor that training changes. Its data is a view that never moves once a Trainer has it.
 
-    Assigning ``parameter.data = array`` copies into that view; shape and dtype must match.
+    Assigning ``parameter.data = array`` copies into that view; shape and dtype must match. So does
+    ``parameter -= step`` in :func:`fastprop.no_grad`; outside of it that is an error.
     """
 
     __slots__ = ("stored",)
@@ -41,6 +42,29 @@ class Parameter(Tensor):
     def requires_grad(self, value: bool) -> None:
         _RECORDED.__set__(self, value)
         changed()
+
+    # Without these, `p -= step` would give the name p to another Tensor: nothing would be trained.
+
+    def __iadd__(self, other: TensorLike) -> Parameter:
+        return self._become("+=", self + other)
+
+    def __isub__(self, other: TensorLike) -> Parameter:
+        return self._become("-=", self - other)
+
+    def __imul__(self, other: TensorLike) -> Parameter:
+        return self._become("*=", self * other)
+
+    def __itruediv__(self, other: TensorLike) -> Parameter:
+        return self._become("/=", self / other)
+
+    def _become(self, sign: str, value: Tensor) -> Parameter:
+        if is_grad_enabled():
+            raise RuntimeError(
+                f"Parameter {sign} …: a parameter is changed in place where no derivative is "
+                f"recorded, `with fp.no_grad(): parameter {sign} …`; shape {self.shape}"
+            )
+        assign(self, value)
+        return self
 
     def move_to(self, view: NDArray[Any]) -> None:
         """Continue in memory that a Program may point at: from now on the data never moves."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastprop import _core
 from fastprop.graph import cost
-from fastprop.graph.op import GRAD_ENABLED, Op, Spec, kernel_attributes
+from fastprop.graph.op import GRAD_ENABLED, Op, Spec, encode, kernel_attributes
 from fastprop.graph.scope import SCOPE
 from fastprop.graph.trace import TRACE
 
@@ -46,8 +45,7 @@ class Plan(NamedTuple):
 def make_plan(op: Op, specs: Sequence[Spec], attrs: dict[str, Any]) -> Plan:
     """Shape inference, with its errors, and a guess at the work."""
     out = op.infer(op.name, specs, attrs)
-    values = kernel_attributes(op, attrs).values()
-    encoded = struct.pack(f"{len(values)}d", *values)
+    encoded = encode(kernel_attributes(op, attrs).values())
     differentiable = bool(op.vjps) and out.dtype.kind == "f"
     threads = _threads(op, specs, out, attrs)
     return Plan(out, differentiable, encoded, op.code, op.view, threads, attrs)

@@ -27,11 +27,13 @@ class Lowered(NamedTuple):
         instructions: In the order of recording.
         recorded: The Values of the scalars.
         stored: Those of the per-row outputs.
+        given: Those that are written to arrays of the run.
     """
 
     instructions: list[Instruction]
     recorded: list[Value]
     stored: list[Value]
+    given: list[Value]
 
     @classmethod
     def of(
@@ -44,11 +46,11 @@ class Lowered(NamedTuple):
         """That of what a :class:`Program` is made of."""
         found = Lowering(inputs, [*scalars, *rows], effects)
         recorded, stored = ([found.value(t) for t in tensors] for tensors in (scalars, rows))
-        return cls(found.instructions, recorded, stored)
+        return cls(found.instructions, recorded, stored, found.given)
 
     @property
     def outputs(self) -> list[Value]:
-        return [*self.recorded, *self.stored]
+        return [*self.recorded, *self.stored, *self.given]
 
     @property
     def least_rows(self) -> int:

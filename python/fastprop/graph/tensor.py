@@ -46,6 +46,7 @@ class Tensor(TensorMethods):
         "name",
         "op",
         "requires_grad",
+        "saved",
         "scope",
         "shape",
         "spec",
@@ -66,6 +67,7 @@ class Tensor(TensorMethods):
     time: int
     """When a result was made; when the data of any other Tensor was last assigned."""
     scope: Scope | None  # of a symbolic Tensor: what it was recorded for
+    saved: bytes  # what the derivative of a function of ops reads; C++ alone looks at it
     _data: NDArray[Any] | None
 
     def __init__(

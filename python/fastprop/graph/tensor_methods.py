@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from fastprop import functional
+
 if TYPE_CHECKING:
     from fastprop.graph.tensor import Axis, Tensor, TensorLike
 
-_F: Any = None
-"""The functions; they are made of Tensors, so they come in once they exist."""
-
-
-def bind_functions(module: ModuleType) -> None:
-    global _F
-    _F = module
+_F: Any = functional  # what is asked of it is made of Tensors, and loaded when it is asked for
 
 
 class TensorMethods:
@@ -139,6 +135,9 @@ class TensorMethods:
             "derivatives would be wrong; make a new one with where, scatter_add or concatenate, or "
             "write into the NumPy array `tensor.data` of one that is not a result"
         )
+
+    def __contains__(self, value: TensorLike) -> bool:
+        return bool((self == value).any())
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))  # type: ignore[arg-type]
@@ -290,8 +289,13 @@ class TensorMethods:
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
         return _F.reshape(self, shape[0] if len(shape) == 1 else shape)
 
-    def transpose(self, *axes: int) -> Tensor:
-        return _F.transpose(self, axes or None)
+    def transpose(self, *axes: int | Sequence[int]) -> Tensor:
+        """Two axes exchanged, or all of them in the order that is given; without any, reversed."""
+        if len(axes) == 2:
+            from fastprop.graph.ops_shape import exchange  # which is made of Tensors
+
+            return exchange("transpose", self, *axes)  # type: ignore[arg-type]
+        return _F.permute(self, *axes) if axes else _F.transpose(self)
 
     def permute(self, *axes: int | Sequence[int]) -> Tensor:
         return _F.permute(self, *axes)

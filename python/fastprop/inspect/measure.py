@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from fastprop import _core
 from fastprop.inspect.labels import Labels
 from fastprop.inspect.limit import measure_limit, step_flops
 from fastprop.inspect.report import InstructionTime, Limit, Memory, Report, Threads
+from fastprop.inspect.turns import Turn, Turns
 from fastprop.registry import type_name
 from fastprop.train.errors import NonFiniteError
 
@@ -143,11 +145,16 @@ def measure(
         total = steps or max(_LEAST_STEPS, int(_SECONDS / step_seconds))
         runs = min(_RUNS, total)
         count = -(-total // runs)
+        turns = Turns(program.threads, patience=_SECONDS)
+
+        def limit() -> Limit:
+            return turns.take("limit", lambda: measure_limit(program, batch, dtype))
+
         # Right before and after the steps, because a shared machine has slow spells.
-        before = measure_limit(program, batch, dtype)
-        profiles = [runner.profile(count) for _ in range(runs)]
-        limit = before.faster(measure_limit(program, batch, dtype))
-    return _report(trainer, traced, profiles, limit, batch, count, dtype)
+        before = limit()
+        profiles = [turns.take("steps", lambda: runner.profile(count)) for _ in range(runs)]
+        fastest = before.faster(limit())
+    return _report(trainer, traced, profiles, fastest, turns.log, batch, count, dtype)
 
 
 def _report(
@@ -155,6 +162,7 @@ def _report(
     traced: TracedProgram,
     profiles: list[Profile],
     limit: Limit,
+    log: list[Turn],
     batch: int,
     steps: int,
     dtype: str,
@@ -199,7 +207,12 @@ def _report(
         ),
         barriers=program.barriers,
         parameters=sum(p.size for p in optimizer.parameters),
+        turns=tuple(replace(turn, value=_seconds(turn.value)) for turn in log),
     )
+
+
+def _seconds(found: Profile | Limit) -> float:
+    return found.seconds if isinstance(found, Limit) else _step_seconds(found)
 
 
 def _step_seconds(profile: Profile) -> float:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fastprop.inspect.turns import Turn
+
 PHASES = (
     "gather",
     "forward",
@@ -156,6 +158,8 @@ class Report:
         memory: What it takes.
         barriers: Times that the threads wait for each other in a step.
         parameters: How many numbers are trained.
+        turns: The timed runs, those of the limit and the dropped ones as well, in seconds of a
+            step; with where the cores were before and after each.
     """
 
     title: str
@@ -173,6 +177,7 @@ class Report:
     memory: Memory
     barriers: int
     parameters: int
+    turns: tuple[Turn, ...] = ()
 
     @property
     def entries(self) -> list[Entry]:
@@ -226,6 +231,7 @@ class Report:
             }
             for entry in self.entries
         ]
+        parts["turns"] = [turn.to_dict() for turn in self.turns]
         parts["step_seconds"] = step
         parts["flops_per_second"] = self.flops_per_second
         parts["share_of_limit"] = self.share_of_limit

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fastprop.inspect.turns import cores_text
+
 if TYPE_CHECKING:
     from fastprop.inspect.report import Entry, Report, Threads
 
@@ -66,6 +68,7 @@ def _totals(report: Report) -> dict[str, str]:
         f"at {limit.bandwidth * 1e-9:,.1f} GB/s",
         "share of the limit": percent(report.share_of_limit),
         "threads": f"{report.threads.used} of {report.threads.available}, {_why(report.threads)}",
+        **({"cores": cores} if (cores := cores_text(report.turns)) else {}),
         "barriers": f"{report.barriers} a step{_waits(report)}",
         "instructions": str(len(report.instructions)),
         **_start(report),

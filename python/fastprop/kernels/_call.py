@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprop import _core
-from fastprop.graph.op import OPS, Infer, Spec
+from fastprop.graph.op import Infer, Spec, op_named
 
 Array = NDArray[Any]
 
@@ -90,7 +90,7 @@ def call(
         in_place: `out` may be one of the inputs.
     """
     attrs = attrs or {}
-    spec = (infer or OPS[op].infer)(name, [spec_of(a) for a in inputs], attrs)
+    spec = (infer or op_named(op).infer)(name, [spec_of(a) for a in inputs], attrs)
     result = destination(name, "out", out, spec)
     if out is not None:
         check_overlap(name, "out", result, inputs, in_place)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastprop.graph.loss_rows import check_focal
-from fastprop.graph.op import OPS, Spec
+from fastprop.graph.op import Spec, op_named
 from fastprop.kernels._call import (
     Array,
     check_overlap,
@@ -79,7 +79,7 @@ def _forward(c: LossCall) -> Array:
 
 
 def check(c: LossCall) -> Spec:
-    return OPS[c.op].infer(c.name, [spec_of(a) for a in (*c.inputs, *c.aux)], dict(c.attrs))
+    return op_named(c.op).infer(c.name, [spec_of(a) for a in (*c.inputs, *c.aux)], dict(c.attrs))
 
 
 def reduced(c: LossCall, rows: Array) -> Value:

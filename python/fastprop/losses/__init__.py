@@ -14,49 +14,20 @@ predictions, up to a trailing axis of extent 1; integers are converted. Nothing 
 other shapes are a ``ValueError`` that names the loss, both shapes, and what was wanted.
 """
 
-from fastprop.losses.classification import (
-    binary_cross_entropy,
-    binary_focal,
-    cross_entropy,
-    dice,
-    focal,
-    hinge,
-    kl_div,
-)
-from fastprop.losses.embedding import contrastive, cosine_embedding, triplet_margin
-from fastprop.losses.loss import LOSSES, Loss, MultiOutput, get
-from fastprop.losses.regression import (
-    gaussian_nll,
-    huber,
-    log_cosh,
-    mae,
-    mse,
-    poisson_nll,
-    quantile,
-)
-from fastprop.losses.weights import check_sample_weight
+from fastprop._lazy import lazy_names
 
-__all__ = [
-    "mse",
-    "mae",
-    "huber",
-    "log_cosh",
-    "quantile",
-    "cross_entropy",
-    "focal",
-    "binary_cross_entropy",
-    "binary_focal",
-    "dice",
-    "hinge",
-    "kl_div",
-    "poisson_nll",
-    "gaussian_nll",
-    "cosine_embedding",
-    "contrastive",
-    "triplet_margin",
-    "LOSSES",
-    "Loss",
-    "MultiOutput",
-    "get",
-    "check_sample_weight",
-]
+__all__, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "losses.classification": (
+            "binary_cross_entropy", "binary_focal", "cross_entropy", "dice", "focal", "hinge",
+            "kl_div",
+        ),
+        "losses.embedding": ("contrastive", "cosine_embedding", "triplet_margin"),
+        "losses.loss": ("LOSSES", "Loss", "MultiOutput", "get"),
+        "losses.regression": (
+            "gaussian_nll", "huber", "log_cosh", "mae", "mse", "poisson_nll", "quantile",
+        ),
+        "losses.weights": ("check_sample_weight",),
+    },
+)  # fmt: skip

@@ -17,7 +17,7 @@ def check_assignment(module: Module, name: str, value: Any) -> None:
     Raises:
         TypeError: Such a value; the message says what to write instead.
     """
-    if isinstance(value, list | tuple | dict):
+    if isinstance(value, (list, tuple, dict)):
         _refuse_hidden(module, name, value)
     for table in ("_parameters", "_buffers"):
         old = module.__dict__.get(table, {}).get(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -78,7 +79,7 @@ class Dense(Module):
         self.out_features = positive_int("Dense", "out_features", out_features)
         wanted = check_float_dtype("Dense", dtype)
         shape = (self.in_features, self.out_features)
-        if self.in_features * self.out_features * wanted.itemsize > np.iinfo(np.intp).max:
+        if self.in_features * self.out_features * wanted.itemsize > sys.maxsize:
             raise ValueError(
                 f"Dense: a weight of {self.in_features} x {self.out_features} {wanted} numbers is "
                 "larger than this machine can address"

@@ -66,9 +66,10 @@ class Module:
         return made
 
     def __init__(self) -> None:
+        own = self.__dict__
         for table in _TABLES:
-            object.__setattr__(self, table, Table())
-        object.__setattr__(self, "training", True)
+            own[table] = Table()
+        own["training"] = True
         changed()
 
     # -- what users write and call ---
@@ -113,12 +114,14 @@ class Module:
             object.__setattr__(self, name, Table(value))
             changed()
             return
+        own = self.__dict__
         kept_in = ""
         if isinstance(value, _KEPT):
             kept_in = next(t for kind, t in _KINDS.items() if isinstance(value, kind))
-        if kept_in in ("", "_modules"):
-            check_assignment(self, name, value)
-        self._forget(name, but=kept_in)
+        if name in own or isinstance(value, _CONTAINERS):  # else there is nothing to replace
+            if kept_in in ("", "_modules"):
+                check_assignment(self, name, value)
+            self._forget(name, but=kept_in)
         if kept_in:
             getattr(self, kept_in)[name] = value
         object.__setattr__(self, name, value)
@@ -355,6 +358,7 @@ class Module:
 
 _KINDS: dict[type, str] = {Parameter: "_parameters", Buffer: "_buffers", Module: "_modules"}
 _KEPT = tuple(_KINDS)
+_CONTAINERS = (list, tuple, dict)
 
 
 def _join(prefix: str, name: str) -> str:

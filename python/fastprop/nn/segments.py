@@ -38,12 +38,12 @@ def checkpoint_sequential(model: Module, segments: int | str, x: Any) -> Any:
 
 
 def _sizes(modules: int, count: int) -> list[int]:
-    """Modules of each segment: while one is repeated, its values and, on several threads, their
-    derivatives live beside the inputs of the segments before it.
+    """Modules of each segment: while one is repeated, its values live beside the inputs of the
+    segments before it.
     """
     sizes = [1] * count
     for _ in range(modules - count):
-        shortest = min(range(count), key=lambda i: i + 2 * sizes[i])
+        shortest = min(range(count), key=lambda i: i + sizes[i])
         sizes[shortest] += 1
     return sizes
 

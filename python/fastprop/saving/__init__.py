@@ -2,8 +2,3 @@
 
 Reading a file never runs code from it: it holds numbers, and names that are looked up in a table.
 """
-
-from fastprop.saving.errors import SavedFileError
-from fastprop.saving.models import load, save
-
-__all__ = ["SavedFileError", "load", "save"]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastprop.graph.autodiff import topological_order
-from fastprop.graph.op import Spec, is_grad_enabled, kernel_attributes, now
+from fastprop.graph.op import Spec, encode, is_grad_enabled, kernel_attributes
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect, Trace, no_value, tracing
@@ -28,45 +28,24 @@ class Argument(NamedTuple):
     requires_grad: bool
 
 
-class Stored(NamedTuple):
-    """A result that a Program leaves in an array: one that is neither a batch nor a number."""
-
-    tensor: Tensor
-    array: np.ndarray[Any, Any]
-
-
 class Graph:
     """Symbolic arguments, and what is computed from them.
 
     Attributes:
         trace: What was recorded beside the graph.
         placeholders: The symbolic arguments.
-        scalars: What a run has to record: results and gradients that are one floating number each.
-        rows: Those with one row for each row of the batch.
-        arrays: All others.
+        wanted: What a run has to give, once each.
     """
 
     trace: Trace
 
     def __init__(self, placeholders: list[Tensor]) -> None:
         self.placeholders = placeholders
-        self.scalars: list[Tensor] = []
-        self.rows: list[Tensor] = []
-        self.arrays: list[Stored] = []
+        self.wanted: list[Tensor] = []
 
     def want(self, tensors: Iterable[Tensor | None]) -> None:
-        """Have a run give the values of these, once each, where they are not known yet."""
-        for tensor in dict.fromkeys(t for t in tensors if t is not None and t.symbolic):
-            if tensor.batched:
-                self.rows.append(tensor)
-            elif tensor.ndim == 0 and tensor.dtype.kind == "f":
-                self.scalars.append(tensor)
-            else:
-                stored = Stored(tensor, np.empty(tensor.shape, tensor.dtype))
-                self.arrays.append(stored)
-                if tensor.size:
-                    copied = Effect("copy", (tensor,), (stored.array,), {}, now())
-                    self.trace.effects.append(copied)
+        """Have a run give the values of these, where they are not known yet."""
+        self.wanted = [*dict.fromkeys(t for t in tensors if t is not None and t.symbolic)]
 
 
 class Capture(Graph):
@@ -120,13 +99,12 @@ class _Print:
         self._capture = capture
         self._names: dict[int, Any] = {id(p): ("in", i) for i, p in enumerate(capture.placeholders)}
         self._addresses: dict[int, int] = {}
-        self._results = {self._address(s.array): i for i, s in enumerate(capture.arrays)}
         outputs = (o for e in capture.trace.effects for o in e.outputs)
         self._written = {self._address(o._data if isinstance(o, Tensor) else o) for o in outputs}
 
     def lines(self) -> tuple[Any, ...]:
         capture, effects = self._capture, self._capture.trace.effects
-        wanted = [*capture.scalars, *capture.rows]
+        wanted = capture.wanted
         needed = topological_order([*wanted, *(t for e in effects for t in e.inputs)])
         recorded: list[Tensor | Effect] = [t for t in needed if t.op is not None and t.symbolic]
         lines: list[Any] = []
@@ -134,19 +112,16 @@ class _Print:
             inputs = tuple(self._name(t) for t in item.inputs)
             if isinstance(item, Effect):
                 made = tuple(map(self._output, item.outputs))
-                lines.append((item.name, inputs, made, tuple(item.attrs.items())))
+                lines.append((item.name, inputs, made, encode(item.attrs.values())))
             else:
                 assert item.op is not None
-                attrs = () if item.op.view else kernel_attributes(item.op, item.attrs).values()
-                lines.append((item.op.name, inputs, _look(item), *attrs))
+                attrs = {} if item.op.view else kernel_attributes(item.op, item.attrs)
+                lines.append((item.op.name, inputs, _look(item), encode(attrs.values())))
                 self._names[id(item)] = len(lines)
         return (*lines, tuple(map(self._name, wanted)), tuple(map(id, capture.trace.numbers)))
 
     def _output(self, output: Tensor | np.ndarray[Any, Any]) -> Any:
-        if isinstance(output, Tensor):
-            return self._name(output)
-        place = self._address(output)
-        return ("result", self._results.get(place, place))
+        return self._name(output) if isinstance(output, Tensor) else self._address(output)
 
     def _name(self, tensor: Tensor) -> Any:
         known = self._names.get(id(tensor))

@@ -17,6 +17,7 @@ from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.program import Program
 from fastprop.graph.tensor import DTYPES, Tensor, as_supported_array
 from fastprop.graph.trace import TraceError, is_tracing
+from fastprop.graph.user_line import line_of
 from fastprop.random import Step, check_seed, counts_calls, current_step, drawing_as
 from fastprop.registry import type_name
 from fastprop.tracing.capture import Argument, Capture
@@ -41,7 +42,7 @@ def compile(
     ``optimizer.step()``, and return Tensors in tuples, lists and dicts. It gives what it gives
     without ``compile``, but that gradients which one of its own optimizers has used are not kept in
     ``grad``. Its results can be differentiated, to any order, by arguments and by parameters that
-    it read: the derivatives are a Program, too, which repeats the function.
+    it read: the derivatives are a Program, too, which goes on from what the call has kept.
 
     NumPy arrays, numbers of NumPy and Tensors among the arguments may differ from call to call. All
     other arguments (Python numbers, strings, modules) are part of what is traced: a call with
@@ -100,6 +101,7 @@ class CompiledFunction:
         calls: How often the compiled one was called.
         traces: How often it was traced: twice for a new kind of arguments, once for another number
             of rows or a model that has changed.
+        notes: Why there is a Program for each shape, where one does not serve all numbers of rows.
     """
 
     def __init__(self, function: Callable[..., Any], threads: int | None, seed: int) -> None:
@@ -108,7 +110,7 @@ class CompiledFunction:
         self._threads = threads
         self._seed = seed
         self._variants: dict[Signature, list[Variant]] = {}
-        self._whole: set[Signature] = set()  # that do not go by rows
+        self._whole: dict[Signature, str] = {}  # that do not go by rows, and why
         self._recent: dict[Any, tuple[Variant | None, int]] = {}  # by what `_look` gives
         self._warned = False
         functools.update_wrapper(self, function, updated=())
@@ -118,6 +120,12 @@ class CompiledFunction:
     def programs(self) -> list[Program]:
         """The Programs that there are at present."""
         return [v.program for variants in self._variants.values() for v in variants]
+
+    @property
+    def notes(self) -> list[str]:
+        """Why arguments are traced for each shape anew, where they are."""
+        reasons = dict.fromkeys(self._whole.values())
+        return [f"traced for each number of rows, as it does not go by rows: {r}" for r in reasons]
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         # Arrays alone, as most calls have them, need a look each: 10 µs less than what follows.
@@ -142,13 +150,14 @@ class CompiledFunction:
         if variant is None:
             try:
                 variant = self._trace(signature, rows)
-            except (ValueError, TypeError):
+            except (ValueError, TypeError) as reason:
                 if not signature.batched:
                     raise
                 # What does not go by rows may well go as a whole; if not, that error says why.
-                self._whole.add(signature)
+                by_rows = signature
                 signature, rows = _signature(structure, leaves, arrays, by_rows=False)
-                variant = self._find(signature, rows) or self._trace(signature, rows)
+                variant = self._find(signature, rows) or self._trace_whole(signature, rows, reason)
+                self._whole[by_rows] = f"{type_name(reason)}: {reason} ({line_of(reason)})"
         if look is not None and all(a.dtype in DTYPES for a in args):  # none was converted
             self._recent[look] = variant, rows
         return self._run(variant, leaves, arrays, rows)
@@ -213,6 +222,15 @@ class CompiledFunction:
         self._forget_oldest()
         return made
 
+    def _trace_whole(self, signature: Signature, rows: int, reason: Exception) -> Variant:
+        """:meth:`_trace` of what does not go by rows for that reason."""
+        try:
+            return self._trace(signature, rows)
+        except (ValueError, TypeError) as error:
+            if type(error) is type(reason) and str(error) == str(reason):
+                raise error from None  # it is no matter of rows: once is enough
+            raise
+
     def _forget_oldest(self) -> None:
         """Arguments that are others in every call must not fill the memory with Programs."""
         if len(self._variants) <= _KEPT:
@@ -225,7 +243,8 @@ class CompiledFunction:
             warnings.warn(
                 f"{self._name}: traced for more than {_KEPT} kinds of arguments, of which the "
                 "oldest are forgotten now. Python numbers and objects are part of what is traced: "
-                "give a number that changes as an array, np.float32(value)",
+                "give a number that changes as an array, np.float32(value)"
+                + "".join(f". Besides, it is {note}" for note in self.notes[:1]),
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -247,7 +266,7 @@ class CompiledFunction:
         programs = self.programs
         instructions = ", ".join(str(p.num_instructions) for p in programs)
         about = f"{len(programs)} Programs of {instructions} instructions" if programs else "new"
-        return f"<{self._name}: {about}>"
+        return f"<{'; '.join([f'{self._name}: {about}', *self.notes])}>"
 
 
 def _look(args: tuple[Any, ...]) -> Any:

@@ -1,8 +1,9 @@
 """Derivatives through a compiled function: its results remember the call that made them.
 
-The rule of a call is a Program, too: the function's graph once more, as a checkpoint does it, and
-behind it the derivatives by what is wanted. That has results with a history of the same kind, so
-derivatives of any order come by themselves.
+The rule of a call is a Program, too: the derivatives by what is wanted, from the values that the
+call has saved. Where derivatives of these may be asked for, it is the function's graph once more,
+as a checkpoint does it, with the derivatives behind it. That has results with a history of the same
+kind, so derivatives of any order come by themselves.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import numpy as np
 from fastprop.graph.autodiff import NO_HISTORY, gradients_within, topological_order
 from fastprop.graph.op import Op, Spec, grad_mode, is_grad_enabled, now
 from fastprop.graph.scope import scoped
-from fastprop.graph.tensor import Tensor, as_supported_array
+from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect, TraceError, is_tracing, tracing
 from fastprop.tracing.capture import Graph
 from fastprop.tracing.executable import Call, Executable
 from fastprop.tracing.overwritten import freed_within, outdated, refuse_overwritten
+from fastprop.tracing.saved import replacing, worth_saving
 
 _KEPT = 16  # Programs for derivatives of one graph
 _NOTHING = np.zeros(0, np.float32)
@@ -55,6 +57,11 @@ class History:
         results: Those that derivatives may be asked of.
         overwritten: What the function did beside.
         threads: Of the Programs; ``None`` chooses.
+        saves: Whether calls may keep values for their derivatives.
+
+    Attributes:
+        saved: Values that a call has to keep for its derivatives. None before somebody has
+            differentiated: who never does, pays nothing.
     """
 
     def __init__(
@@ -64,7 +71,12 @@ class History:
         results: Sequence[Tensor],
         overwritten: Sequence[Effect],
         threads: int | None,
+        *,
+        saves: bool = False,
     ) -> None:
+        self.saved: list[Tensor] = []
+        self._saves = saves
+        self._saver: Executable | None = None
         self._name = name
         self._graph = graph
         self._overwritten = overwritten
@@ -92,8 +104,10 @@ class History:
     def __bool__(self) -> bool:
         return bool(self._results or self._freed or self._late)
 
-    def connect(self, values: dict[int, Tensor], call: Call) -> None:
-        """Let the values of results remember the call."""
+    def connect(
+        self, values: dict[int, Tensor], call: Call, saved: Sequence[np.ndarray[Any, Any]]
+    ) -> None:
+        """Let the values of results remember the call, and what it has saved."""
         for result in self._freed:
             values[id(result)].attrs = self._no_history
         for result in self._late:
@@ -105,11 +119,12 @@ class History:
             for source, at in zip(self._sources, self._arguments, strict=True)
         )
         if len(self._results) == 1:
-            _remember(values[id(self._results[0])], self._op, inputs, {"call": call})
+            result = values[id(self._results[0])]
+            _remember(result, self._op, inputs, {"call": call, "saved": saved})
             return
         node = Tensor.__new__(Tensor)
         node._set(_NOTHING, Spec(_NOTHING.shape, _NOTHING.dtype), True)
-        _remember(node, self._op, inputs, {"call": call})
+        _remember(node, self._op, inputs, {"call": call, "saved": saved})
         for i, result in enumerate(self._results):
             _remember(values[id(result)], _RESULT, (node,), {"index": i})
 
@@ -129,30 +144,45 @@ class History:
                 "traced into a Program, which it came into from outside; call it inside, or take "
                 "its result with detach()"
             )
-        arrived = dy.by_result if isinstance(dy, Cotangents) else {0: dy}
-        given = sorted(arrived.items())
+        given = sorted(dy.by_result.items()) if isinstance(dy, Cotangents) else [(0, dy)]
         record = is_grad_enabled()
-        key = (tuple((k, record and d.requires_grad) for k, d in given), tuple(wanted), record)
+        looks = [(k, record and d.requires_grad) for k, d in given]
+        key = (tuple(looks), tuple(wanted), record)
         derivative = self._derivatives.get(key)
         if derivative is None:
             derivative = self._derivative(*key)
             if len(self._derivatives) >= _KEPT:
                 self._derivatives.pop(next(iter(self._derivatives)))
             self._derivatives[key] = derivative
-        return derivative(y, [d for _, d in given])
+        call: Call = y.attrs["call"]
+        saved = y.attrs["saved"] if derivative.resumes else ()
+        if derivative.resumes and not saved:  # it was made before anybody had differentiated
+            saved = self.saver.run(call).saved
+        return derivative(y, call, saved, [d for _, d in given])
+
+    @property
+    def saver(self) -> Executable:
+        """The function once more, with what is saved, and without its effects."""
+        if self._saver is None:
+            self._saver = Executable(self._graph, self._threads, self.saved, effects=False)
+        return self._saver
 
     def _derivative(
         self, given: tuple[tuple[int, bool], ...], wanted: tuple[bool, ...], record: bool
     ) -> Derivative:
         results = [self._results[k] for k, _ in given]
-        pullback = Pullback(
-            self._graph,
-            results,
-            [flag for _, flag in given],
-            [t if flag else None for t, flag in zip(self._sources, wanted, strict=True)],
-            record,
-        )
-        return Derivative(self._name, pullback, results, self._overwritten, self._threads)
+        sources = [t if flag else None for t, flag in zip(self._sources, wanted, strict=True)]
+        pullback = Pullback(self._graph, results, [flag for _, flag in given], sources, record)
+        saved: list[Tensor] = []
+        if self._saves and not record:
+            if not self.saved:
+                full = pullback
+                if len(results) < len(self._results) or not all(wanted):
+                    every = [False] * len(self._results)
+                    full = Pullback(self._graph, self._results, every, self._sources, False)
+                self.saved = worth_saving(full.wanted, full.begun)
+            saved = self.saved
+        return Derivative(self._name, pullback, results, self._overwritten, self._threads, saved)
 
 
 class Pullback(Graph):
@@ -191,6 +221,16 @@ class Pullback(Graph):
             self.gradients = [None if t is None else next(found) for t in sources]
             self.want(self.tensors)
 
+    def resumed(self, saved: Sequence[Tensor]) -> Graph:
+        """The same from what the function has saved: `gradients` are what they are there."""
+        places = [Tensor.placeholder(t.shape, t.dtype, batched=t.batched) for t in saved]
+        graph = Graph([*self.placeholders, *places])
+        graph.trace = self.trace
+        replaced = replacing({id(t): p for t, p in zip(saved, places, strict=True)})
+        self.gradients = [replaced(g) if isinstance(g, Tensor) else g for g in self.gradients]
+        graph.want(self.tensors)
+        return graph
+
     @property
     def tensors(self) -> list[Tensor]:
         """The derivatives that are not zero."""
@@ -206,6 +246,10 @@ class Derivative:
         results: Of the function, which are differentiated.
         overwritten: What the function did beside.
         threads: Of the Program; ``None`` chooses.
+        saved: What a call has saved; with nothing, the function is repeated.
+
+    Attributes:
+        resumes: Whether it goes on from what a call has saved.
     """
 
     def __init__(
@@ -215,21 +259,31 @@ class Derivative:
         results: Sequence[Tensor],
         overwritten: Sequence[Effect],
         threads: int | None,
+        saved: Sequence[Tensor],
     ) -> None:
         self._name = name
-        self._gradients = pullback.gradients
+        self.resumes = bool(saved)
         self._dtypes = [r.dtype for r in results]
         # Constants of rules are made with the pullback, and nobody changes them.
         read = (t for t in topological_order(pullback.tensors) if not t.symbolic)
-        self._reads = [t for t in read if t.time < pullback.begun]
-        refuse_overwritten(name, self._reads, results, overwritten)
-        self._executable = Executable(pullback, threads)
+        reads = [t for t in read if t.time < pullback.begun]
+        refuse_overwritten(name, reads, results, overwritten)
+        # What requires a gradient is an input of the call, at which the pass itself looks.
+        self._reads = [t for t in reads if not t.requires_grad]
+        graph = pullback.resumed(saved) if saved else pullback
+        self._gradients = pullback.gradients
+        self._executable = Executable(graph, threads)
         gradients = pullback.tensors if pullback.recorded else []
         self._history = History(name, pullback, gradients, overwritten, threads)
 
-    def __call__(self, y: Tensor, given: Sequence[Tensor]) -> list[Any]:
+    def __call__(
+        self,
+        y: Tensor,
+        call: Call,
+        saved: Sequence[np.ndarray[Any, Any]],
+        given: Sequence[Tensor],
+    ) -> list[Any]:
         """The derivatives, from those by the results of the call that made `y`."""
-        call: Call = y.attrs["call"]
         for tensor in (*self._reads, *call.leaves):
             if isinstance(tensor, Tensor) and tensor.time > y.time:
                 raise RuntimeError(
@@ -242,11 +296,11 @@ class Derivative:
                     f"backward: the gradient is {d.dtype}, the result of {self._name} {dtype}; "
                     "convert one with astype"
                 )
-        arrays = [as_supported_array(self._name, d._data) for d in given]
-        call = call._replace(leaves=[*call.leaves, *given], arrays=[*call.arrays, *arrays])
-        values = self._executable.run(call)
+        arrays = [np.asarray(d._data, order="C") for d in given]
+        values, _ = self._executable.run(call, [*arrays, *saved])
         if self._history:
-            self._history.connect(values, call)
+            call = call._replace(leaves=[*call.leaves, *given], arrays=[*call.arrays, *arrays])
+            self._history.connect(values, call, ())
         return [values.get(id(g), g) for g in self._gradients]
 
 

@@ -11,9 +11,9 @@ from fastprop.graph.changes import CHANGES
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Gradient, StepNumbers
 from fastprop.tracing.capture import Capture
-from fastprop.tracing.executable import Call, Executable
+from fastprop.tracing.executable import Call, Executable, Values
 from fastprop.tracing.history import History
-from fastprop.tracing.structure import put_together
+from fastprop.tracing.structure import Leaf, put_together
 
 
 class Variant:
@@ -46,9 +46,14 @@ class Variant:
         self._executable = Executable(capture, threads)
         self.program = self._executable.program
         results = capture.results if capture.recorded else []
-        self._history = History(name, capture, results, capture.trace.effects, threads)
+        self._history = History(name, capture, results, capture.trace.effects, threads, saves=True)
+        self._threads = threads
+        self._saving = False
         self._name = name
         self._capture = capture
+        self._single = capture.results[0] if isinstance(capture.structure, Leaf) else None
+        left = ((i, p.grad) for i, p in enumerate(capture.placeholders))
+        self._gradients = [(i, gradient) for i, gradient in left if gradient is not None]
         self._look()
 
     def _look(self) -> None:
@@ -60,12 +65,12 @@ class Variant:
 
     def serves(self, rows: int) -> bool:
         """Whether it does what the function would do now with so many rows."""
-        return (
-            rows in self.sizes
-            and self._changes == CHANGES.latest
-            and all(module.training is mode for module, mode in self._modes)
-            and all(source.attributes() == values for source, values in self._settings)
-        )
+        if rows not in self.sizes or self._changes != CHANGES.latest:
+            return False
+        for module, mode in self._modes:
+            if module.training is not mode:
+                return False
+        return not self._settings or all(s.attributes() == values for s, values in self._settings)
 
     def also_serves(self, capture: Capture, rows: int) -> None:
         """A new capture, with so many rows, has turned out to do the same."""
@@ -76,22 +81,47 @@ class Variant:
     def run(self, call: Call) -> Any:
         """Run the Program, and do what the function does to Tensors outside it."""
         capture = self._capture
-        gradients = capture.trace.gradients.values()
+        history = self._history
+        if history.saved and not self._saving:
+            self._save()
+        values, saved = self._run(call)
+        for i, gradient in self._gradients:
+            leaf = call.leaves[i]
+            if isinstance(leaf, Tensor):
+                _add_gradient(leaf, values[id(gradient)])
+        if history:
+            history.connect(values, call, saved)
+        if self._single is not None:
+            return values.get(id(self._single), self._single)
+        results = (values.get(id(t), t) for t in capture.results)
+        return put_together(capture.structure, results)
+
+    def _run(self, call: Call) -> Values:
+        """Run the Program, with what its optimizers need and with what becomes of gradients."""
+        trace = self._capture.trace
+        if not (trace.gradients or trace.numbers):
+            return self._executable.run(call)
+        gradients = trace.gradients.values()
         for gradient in gradients:
             self._check(gradient)
-        numbers, counts = _row_of_numbers(capture.trace.numbers)
-        values = self._executable.run(call, numbers)
+        numbers, counts = _row_of_numbers(trace.numbers)
+        values = self._executable.run(call, (), numbers)
         for source, count in counts.items():
             source.steps += count
         for gradient in gradients:
-            _settle(gradient, values)
-        for leaf, placeholder in zip(call.leaves, capture.placeholders, strict=True):
-            if placeholder.grad is not None and isinstance(leaf, Tensor):
-                _add_gradient(leaf, values[id(placeholder.grad)])
-        if self._history:
-            self._history.connect(values, call)
-        results = (values.get(id(t), t) for t in capture.results)
-        return put_together(capture.structure, results)
+            _settle(gradient, values.wanted)
+        return values
+
+    def _save(self) -> None:
+        """Somebody differentiates the results: from now on a call keeps what that needs."""
+        self._saving = True
+        history = self._history
+        self._executable = (
+            Executable(self._capture, self._threads, history.saved)
+            if self._capture.trace.effects
+            else history.saver
+        )
+        self.program = self._executable.program
 
     def _check(self, gradient: Gradient) -> None:
         """A gradient from before would have to be added to the one that an optimizer uses."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,9 @@ from fastprop.train.mixup import Mixup
 from fastprop.train.programs import Programs
 from fastprop.train.runs import Making, TracedProgram
 from fastprop.train.steps import Look, mode, placeholders
-from fastprop.train.streams import StreamData
+
+if TYPE_CHECKING:
+    from fastprop.train.streams import StreamData
 
 _ROWS_AT_ONCE = 1 << 14
 _BATCH = 512
@@ -60,7 +62,7 @@ def adapt_layers(where: str, model: Module, data: Dataset | StreamData) -> None:
         ValueError: The data are a stream, which is not read once more for this.
     """
     waiting = [m for m in model.modules() if isinstance(m, Standardize) and not m.adapted]
-    if waiting and isinstance(data, StreamData):
+    if waiting and not isinstance(data, Dataset):
         raise ValueError(
             f"{where}: the model has a Standardize that has not learned its statistics, and the "
             "data are a stream; call its adapt(x) with some of the rows first"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprop.data import Dataset
+from fastprop.data.reading import Reading
 from fastprop.data.sampler import RowOrder
-from fastprop.data.windows import Reading
+
+if TYPE_CHECKING:
+    from fastprop.train.streams import StreamData
 
 
 class Chunk(NamedTuple):
@@ -56,6 +59,18 @@ class Feed(Protocol):
         """Nothing more will be asked for."""
 
 
+def chunk_at(feed: Feed, epoch: int, step: int) -> Chunk:
+    """The chunk of a step that there is."""
+    chunk = feed.at(epoch, step)
+    assert chunk is not None
+    return chunk
+
+
+def of_steps(feed: Feed) -> str:
+    """For messages: how many steps an epoch has, where that is known."""
+    return "" if feed.steps is None else f" of {feed.steps}"
+
+
 class ArrayFeed:
     """Arrays in memory: an epoch is one chunk.
 
@@ -95,3 +110,12 @@ class ArrayFeed:
 
     def close(self) -> None:
         self._chunk = None
+
+
+def feed_of(data: Dataset | StreamData, reading: Reading, last_epoch: int) -> Feed:
+    """What gives the rows of every step."""
+    if isinstance(data, Dataset):
+        return ArrayFeed(data, reading)
+    from fastprop.train.streams import StreamFeed
+
+    return StreamFeed(data, reading, last_epoch)

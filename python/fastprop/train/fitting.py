@@ -15,8 +15,6 @@ from fastprop.data import Dataset
 from fastprop.registry import type_name
 from fastprop.train.adapt import adapt_layers, trace_unadapted
 from fastprop.train.callbacks import Callback, CallbackList
-from fastprop.train.checkpoint import ResumePoint, fingerprint
-from fastprop.train.early_stopping import BestWeights
 from fastprop.train.errors import NonFiniteError
 from fastprop.train.history import History
 from fastprop.train.loop import EpochRunner
@@ -24,9 +22,10 @@ from fastprop.train.mixup import check_mixup
 from fastprop.train.pace import Pace
 from fastprop.train.progress import Watcher
 from fastprop.train.runs import Making, Runs
-from fastprop.train.streams import StreamData
 
 if TYPE_CHECKING:
+    from fastprop.train.checkpoint import ResumePoint
+    from fastprop.train.streams import StreamData
     from fastprop.train.trainer import Trainer
 
 Explain = Callable[[list[NDArray[Any]], NDArray[np.int64]], Exception | None]
@@ -108,8 +107,11 @@ class Fit:
             "validation rows": 0 if held_out is None else held_out.count,
         }
         self._max_seconds = max_seconds
-        best = [BestWeights()] if max_seconds is not None and held_out is not None else []
-        self.callbacks = [*callbacks, *best]
+        self.callbacks = [*callbacks]
+        if max_seconds is not None and held_out is not None:
+            from fastprop.train.early_stopping import BestWeights
+
+            self.callbacks.append(BestWeights())
         self._called = CallbackList(trainer, self.callbacks)
         self._progress = progress
         self._making = making
@@ -212,6 +214,8 @@ class Fit:
 
     def _fingerprint(self) -> int:
         if self._known_data is None:
+            from fastprop.train.checkpoint import fingerprint
+
             self._known_data = fingerprint(self.data)
         return self._known_data
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprop.data import ArrayDataset, Dataset
 from fastprop.data.base import BaseDataset
+from fastprop.data.dataset import Dataset
 from fastprop.graph.program import RunResult
 from fastprop.train.inputs import Reader, check_batch_size
 from fastprop.train.objective import Objective
 from fastprop.train.programs import Programs, evaluation_rows
 from fastprop.train.runs import Making, Run, Runs, complete
-from fastprop.train.streams import StreamData, open_inputs, run_all
+
+if TYPE_CHECKING:
+    from fastprop.train.streams import StreamData
 
 Array = NDArray[Any]
 
@@ -52,7 +54,9 @@ class Inference:
         """What :meth:`evaluate` takes; `making` tells how Programs are made, if not as usual."""
         batch = self._batch(where, batch_size, data.count)
         traced = self._programs.evaluation(where, data, batch, making=making)
-        if isinstance(data, StreamData):
+        if not isinstance(data, Dataset):
+            from fastprop.train.streams import run_all
+
             result, rows = run_all(traced, data, batch, self._seed)
         else:
             order = len(data) if data.rows is None else data.rows
@@ -66,6 +70,8 @@ class Inference:
     ) -> Array | tuple[Array, ...]:
         """The outputs for every row; a tuple where the model has several."""
         if type(x) is not np.ndarray and isinstance(x, BaseDataset):  # a row takes microseconds
+            from fastprop.data.array_dataset import ArrayDataset
+
             if not isinstance(x, ArrayDataset) or x.transforms:
                 return self._predict_stream(where, x, batch_size, finite)
             x = x.x
@@ -78,6 +84,8 @@ class Inference:
     def _predict_stream(
         self, where: str, dataset: Any, batch_size: SupportsIndex | None, finite: bool
     ) -> Array | tuple[Array, ...]:
+        from fastprop.train.streams import open_inputs, run_all
+
         data = open_inputs(
             where, dataset, self._reader.inputs, self._programs, self._objective, finite
         )

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, SupportsIndex
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 from numpy.typing import NDArray
 
 from fastprop import _core, losses
 from fastprop.checks import integer, real_number
-from fastprop.data import ArrayDataset, Dataset, check_finite, split_rows, to_array
+from fastprop.data.arrays import check_finite, to_array
 from fastprop.data.base import BaseDataset
-from fastprop.data.dataset import same_length
+from fastprop.data.dataset import Dataset, same_length
 from fastprop.optim import Optimizer
 from fastprop.registry import type_name
 from fastprop.train.balance import strata
 from fastprop.train.misfit import argument_range
 from fastprop.train.objective import Objective
 from fastprop.train.programs import Programs
-from fastprop.train.streams import StreamData, open_stream, split_stream
+
+if TYPE_CHECKING:
+    from fastprop.train.streams import StreamData
 
 Array = NDArray[Any]
 
@@ -142,6 +144,9 @@ class Reader:
                 f"{where}: x is a dataset, which holds inputs, targets and weights; leave out y "
                 "and sample_weight"
             )
+        from fastprop.data.array_dataset import ArrayDataset
+        from fastprop.train.streams import open_stream
+
         if isinstance(x, ArrayDataset) and not x.transforms:
             data = self.dataset(where, *x.whole, finite, notes)
             return data if x.row_numbers is None else data.take(x.row_numbers)
@@ -202,13 +207,15 @@ class Reader:
             return data, self.source(f"{where}: validation_data", x, y, weight, finite, notes)
         if not fraction:
             return data, None
-        if isinstance(data, StreamData):
+        if not isinstance(data, Dataset):
             if stratified:
                 raise ValueError(
                     f"{where}: stratify needs all rows in memory; a dataset that is read while "
                     "training is divided at random, row by row, which leaves every class its share "
                     "where it has many rows"
                 )
+            from fastprop.train.streams import open_stream, split_stream
+
             parts = split_stream(where, data.dataset, fraction, seed)
             programs, objective = self._programs, self._objective
             train, held_out = (
@@ -216,6 +223,8 @@ class Reader:
                 for part in parts
             )
             return train, held_out
+        from fastprop.data.splits import split_rows
+
         labels = strata(where, data, stratify) if stratified else None
         try:
             rows, others = split_rows(len(data), fraction, seed, labels)

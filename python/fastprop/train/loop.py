@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop import _core
 from fastprop.data import Dataset
-from fastprop.data.windows import Reading
-from fastprop.graph import anomaly
+from fastprop.data.reading import Reading
 from fastprop.graph.program import RunResult
 from fastprop.train.callbacks import CallbackList
-from fastprop.train.errors import NonFiniteError
-from fastprop.train.feed import ArrayFeed, Chunk
+from fastprop.train.feed import ArrayFeed, Chunk, chunk_at, feed_of, of_steps
+from fastprop.train.non_finite import NonFinite
 from fastprop.train.pace import Pace
 from fastprop.train.progress import Watcher
 from fastprop.train.recovery import Recovery, Segment
 from fastprop.train.runs import Run, Runs, TracedProgram
-from fastprop.train.streams import StreamData, feed_of
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
+    from fastprop.train.streams import StreamData
 
 # How long Python stays away. Every run packs the weights anew, so short runs of large models cost.
 _WATCHED_SECONDS = 0.2
@@ -72,7 +72,6 @@ class EpochRunner:
         progress: Watcher | None,
         explain: Callable[[list[NDArray[Any]], NDArray[np.int64]], Exception | None],
     ) -> None:
-        self._explain = explain
         self._traced = traced
         self._feed = feed_of(data, Reading(batch_size, shuffle, seed, drop_last), last_epoch)
         self._batch = batch_size
@@ -83,7 +82,7 @@ class EpochRunner:
         watched = progress is not None or callbacks.watches_steps
         self._run_seconds = _WATCHED_SECONDS if watched else _UNWATCHED_SECONDS
         self._recovery = Recovery(traced.changed_arrays(), optimizer, self._replay)
-        self._first_step = optimizer.steps
+        self._non_finite = NonFinite(self._feed, self._recovery, optimizer, explain)
         self._last_step = 0  # of the latest epoch
         self._parts: list[NDArray[np.float64]] = []
         self.pace: Pace | None = None
@@ -165,7 +164,7 @@ class EpochRunner:
         Raises:
             ValueError: That is no place in such an epoch.
         """
-        of = self._of()
+        of = of_steps(self._feed)
         if done < 0 or (self.steps is not None and done > self.steps):
             raise ValueError(f"Trainer.fit: cannot go on after step {done}{of}")
         count = 0 if values is None else len(values)
@@ -220,20 +219,12 @@ class EpochRunner:
             yield from self._stopped(result, segment)
 
     def check_parameters(self, epoch: int) -> Runs[None]:
-        """After the last step: no loss comes to show what the last update did.
+        """After the last step.
 
         Raises:
             NonFiniteError: It made a parameter NaN or infinite; the parameters before it are back.
         """
-        if self._optimizer.steps > self._first_step and not self._recovery.parameters_finite():
-            yield from self._recovery.roll_back(self._optimizer.steps - 1)
-            raise NonFiniteError(
-                f"Trainer.fit: a parameter is not finite after the update of epoch {epoch}, step "
-                f"{self._last_step}; the parameters before it are kept. {_ADVICE}",
-                epoch,
-                self._last_step,
-                float("nan"),
-            )
+        yield from self._non_finite.check_parameters(epoch, self._last_step)
 
     # -- runs -----------------------------------------------------------------------------------
 
@@ -282,6 +273,8 @@ class EpochRunner:
             if runs > runs_before and self._traced.in_one_call:
                 self._optimizer.steps = segment.step + steps
             raise
+        finally:
+            _core.mark_changed(self._optimizer.parameters)
         self.seconds += result.seconds
         return result
 
@@ -299,10 +292,10 @@ class EpochRunner:
             sources, epoch_rows = feed.sources, feed.rows
             order = feed.rows_of_epochs(segment.epoch, epochs)
             if rest:
-                last = self._chunk(segment.epoch + epochs, 0).rows_of(0, rest)
+                last = chunk_at(self._feed, segment.epoch + epochs, 0).rows_of(0, rest)
                 order = np.concatenate([order, last])
         else:
-            chunk = chunk or self._chunk(segment.epoch, segment.first)
+            chunk = chunk or chunk_at(self._feed, segment.epoch, segment.first)
             sources, order = chunk.sources, chunk.rows_of(segment.first, count)
         return Run(
             self._traced,
@@ -315,63 +308,20 @@ class EpochRunner:
             epoch_rows=epoch_rows,
         )
 
-    def _chunk(self, epoch: int, step: int) -> Chunk:
-        chunk = self._feed.at(epoch, step)
-        assert chunk is not None
-        return chunk
-
     def _replay(self, segment: Segment, count: int) -> Runs[None]:
         result = yield self._request(segment, count)
         if result.stopped == "interrupt":
             self._optimizer.steps = segment.step + result.steps_done
             raise result.error or KeyboardInterrupt
 
-    def _place(self, segment: Segment, step: int) -> tuple[int, int]:
-        """Epoch, and step of it, of a step of a segment."""
-        if not isinstance(self._feed, ArrayFeed):
-            return segment.epoch, segment.first + step
-        epochs, own = divmod(segment.first + step, self._feed.steps)
-        return segment.epoch + epochs, own
-
     def _stopped(self, result: RunResult, segment: Segment) -> Runs[None]:
         """Raise what ended a run early."""
         if result.stopped == "interrupt":
             self.at_rest = self.interrupted = True
             raise result.error or KeyboardInterrupt
-        bad = result.steps_done
         self._recovery.add(segment)
-        yield from self._recovery.roll_back(segment.step + bad - 1)
-        epoch, step = self._place(segment, bad)
-        step, value = step + 1, float(result.values[bad, 0])
-        known_good = segment.step + bad > self._first_step
-        kept = "the last good parameters" if known_good else "the parameters from before this call"
-        cause = yield from self._cause(segment, bad)
-        advice = _ADVICE if cause is None else str(cause)
-        raise NonFiniteError(
-            f"Trainer.fit: the loss is {value} in epoch {epoch}, step {step}{self._of()}; "
-            f"{kept} are kept. {advice}",
-            epoch,
-            step,
-            value,
-        ) from cause
-
-    def _cause(self, segment: Segment, bad: int) -> Runs[Exception | None]:
-        """Inside ``detect_anomaly``: what made a loss non-finite, found by doing the step with the
-        last finite loss and then the one after it op by op. All is as before afterwards."""
-        if anomaly.active() is None:
-            return None
-        good = self._optimizer.steps
-        cause = None
-        for k in (bad - 1, bad):
-            if cause is not None or segment.first + k < 0:
-                continue
-            yield from self._recovery.roll_back(segment.step + k)
-            if self._optimizer.steps == segment.step + k:
-                epoch, step = self._place(segment, k)
-                chunk = self._chunk(epoch, step)
-                cause = self._explain(chunk.sources, chunk.rows_of(step, 1))
-        yield from self._recovery.roll_back(good)
-        return cause
+        bad = result.steps_done
+        yield from self._non_finite.stop(segment, bad, float(result.values[bad, 0]))
 
     def _tell(self, values: NDArray[np.float64], epochs_done: int) -> None:
         if self._callbacks.watches_steps:
@@ -384,9 +334,3 @@ class EpochRunner:
             self._progress.steps_done(epochs_done, self.done, steps)
         self.at_rest = True
         self._callbacks.save_point()
-
-    def _of(self) -> str:
-        return "" if self._feed.steps is None else f" of {self._feed.steps}"
-
-
-_ADVICE = "A smaller learning rate, or inputs and targets scaled to about 1, usually help"

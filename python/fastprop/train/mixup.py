@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastprop import functional as F
 from fastprop import losses
-from fastprop.graph.ops_arrange import one_hot
 from fastprop.graph.ops_mixup import mixup
 from fastprop.graph.tensor import Tensor
 
@@ -70,7 +70,7 @@ class Mixup(NamedTuple):
                         f"mixup: the loss {part.name} has targets of {target.dtype}; give floating "
                         "numbers, such as one-hot rows"
                     )
-                target = one_hot(target, output.shape[1], output.dtype)
+                target = F.one_hot(target, output.shape[1], output.dtype)
             mixed.append(mixup(target, self.alpha))
         return mixed
 

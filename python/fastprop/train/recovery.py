@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import _core
-from fastprop.data.stream import RowsGone
+from fastprop.data.base import RowsGone
 from fastprop.train.runs import Runs
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from fastprop.data import Dataset, StreamDataset
 from fastprop.data.batch import Batch
-from fastprop.data.windows import Convert, Reading
+from fastprop.data.reading import Reading
+from fastprop.data.windows import Convert
 from fastprop.train.balance import check_class_weight, classes_of, listed, weights_of_classes
 from fastprop.train.streams import StreamData, StreamFeed
 

@@ -12,11 +12,12 @@ from fastprop.data import ArrayDataset, Dataset, StreamDataset, split
 from fastprop.data.base import BaseDataset
 from fastprop.data.batch import Batch
 from fastprop.data.prefetch import Pool, Prefetch
-from fastprop.data.windows import Buffer, Convert, Reading, Window
+from fastprop.data.reading import Reading
+from fastprop.data.windows import Buffer, Convert, Window
 from fastprop.graph.program import RunResult
 from fastprop.registry import type_name
 from fastprop.train.conversion import Conversion
-from fastprop.train.feed import ArrayFeed, Chunk, Feed
+from fastprop.train.feed import Chunk
 
 if TYPE_CHECKING:
     from fastprop.train.objective import Objective
@@ -59,6 +60,33 @@ class StreamData:
     @property
     def count(self) -> int | None:
         return self.dataset.rows
+
+    def check_fit(self, where: str, epochs: int | None, sampler: Any = None) -> None:
+        """Rows that can be read once last for one epoch, and have no numbers to draw.
+
+        Raises:
+            ValueError: There would be several epochs; there is a sampler.
+        """
+        dataset = self.dataset
+        several = epochs is None or epochs > 1
+        if isinstance(dataset, StreamDataset) and not dataset.repeatable and several:
+            count = "as many epochs as there is time for" if epochs is None else f"{epochs} epochs"
+            raise ValueError(
+                f"{where}: {count} of an iterator, which gives its rows once; give a list, or "
+                "from_generator(function), or epochs=1"
+            )
+        if sampler is not None:
+            raise ValueError(
+                f"{where}: sampler draws rows by their numbers, which needs all of them in memory; "
+                "for a dataset that is read while training give class_weight, or sample weights "
+                "with the rows"
+            )
+
+    def weighed(self, where: str, class_weight: Any, programs: Programs, seed: int) -> StreamData:
+        """With the weights of the classes; see :func:`weigh_stream`."""
+        from fastprop.train.stream_weights import weigh_stream
+
+        return weigh_stream(where, self, class_weight, programs, seed)
 
 
 def open_stream(
@@ -220,43 +248,6 @@ def split_stream(
                 f"{parts[0].rows} to train on and {parts[1].rows} to validate with"
             )
     return parts
-
-
-def check_repeatable(where: str, data: StreamData, epochs: int | None) -> None:
-    """Rows that can be read once last for one epoch.
-
-    Raises:
-        ValueError: There would be several.
-    """
-    dataset = data.dataset
-    several = epochs is None or epochs > 1
-    if isinstance(dataset, StreamDataset) and not dataset.repeatable and several:
-        count = "as many epochs as there is time for" if epochs is None else f"{epochs} epochs"
-        raise ValueError(
-            f"{where}: {count} of an iterator, which gives its rows once; give a list, or "
-            "from_generator(function), or epochs=1"
-        )
-
-
-def refuse_sampler(where: str, sampler: Any) -> None:
-    """Rows of a stream have no numbers to draw.
-
-    Raises:
-        ValueError: There is a sampler.
-    """
-    if sampler is not None:
-        raise ValueError(
-            f"{where}: sampler draws rows by their numbers, which needs all of them in memory; for "
-            "a dataset that is read while training give class_weight, or sample weights with the "
-            "rows"
-        )
-
-
-def feed_of(data: Dataset | StreamData, reading: Reading, last_epoch: int) -> Feed:
-    """What gives the rows of every step."""
-    if isinstance(data, StreamData):
-        return StreamFeed(data, reading, last_epoch)
-    return ArrayFeed(data, reading)
 
 
 def open_inputs(

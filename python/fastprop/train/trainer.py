@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprop import optim
+from fastprop import _core, optim
+from fastprop.data.dataset import Dataset
 from fastprop.graph import anomaly
 from fastprop.graph.storage import flatten
 from fastprop.nn import Module
-from fastprop.nn.segments import in_segments
 from fastprop.optim import Optimizer
 from fastprop.random import check_seed
 from fastprop.registry import type_name
 from fastprop.train.balance import sample_rows, weigh_classes
 from fastprop.train.callbacks import check_callbacks
-from fastprop.train.checkpoint import Photographer, ResumePoint, resume, write_snapshot
 from fastprop.train.diagnostics import Diagnostics
 from fastprop.train.errors import NonFiniteError
 from fastprop.train.fitting import Fit
@@ -40,11 +39,10 @@ from fastprop.train.programs import Programs
 from fastprop.train.progress import Progress
 from fastprop.train.regularization import Regularization
 from fastprop.train.runs import complete
-from fastprop.train.stream_weights import weigh_stream
-from fastprop.train.streams import StreamData, check_repeatable, refuse_sampler
 
 if TYPE_CHECKING:
     from fastprop.graph.program import Program
+    from fastprop.train.checkpoint import ResumePoint
 
 Array = NDArray[Any]
 T = TypeVar("T", bound="Trainer")
@@ -110,7 +108,11 @@ class Trainer(Diagnostics):
         self.seed = check_seed("Trainer", seed)
         self.threads = check_threads("Trainer", threads)
         self.checkpoint = checkpoint
-        call = None if checkpoint is None else in_segments("Trainer: checkpoint", model, checkpoint)
+        call = None
+        if checkpoint is not None:
+            from fastprop.nn.segments import in_segments
+
+            call = in_segments("Trainer: checkpoint", model, checkpoint)
         self.epoch = 0
         self.history = History()
         self.program: Program | None = None
@@ -171,9 +173,10 @@ class Trainer(Diagnostics):
                 something that has to be passed; the message says what.
             OSError: It cannot be read.
         """
+        from fastprop.train.checkpoint import resume
+
         again = {"loss": loss, "metrics": metrics, "penalty": penalty, "constraint": constraint}
-        again["clip"] = clip
-        return resume(cls, path, model, optimizer, again, threads, classes)
+        return resume(cls, path, model, optimizer, {**again, "clip": clip}, threads, classes)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write model, optimizer, loss, metrics and history to a file for :meth:`resume`.
@@ -186,6 +189,8 @@ class Trainer(Diagnostics):
         """
         if self.fitting is not None:
             raise RuntimeError("Trainer.save: fit is going on; give it a train.ModelCheckpoint")
+        from fastprop.train.checkpoint import Photographer, write_snapshot
+
         write_snapshot(path, Photographer(self).take())
 
     @property
@@ -275,15 +280,14 @@ class Trainer(Diagnostics):
         data, held_out = self._reader.split(
             where, data, validation_data, fraction, self.seed, check_finite, history.notes, stratify
         )
-        if isinstance(data, StreamData):
-            check_repeatable(where, data, epochs)
-            refuse_sampler(where, sampler)
-            data = weigh_stream(where, data, class_weight, self._programs, self.seed)
-        else:
+        if isinstance(data, Dataset):
             data = weigh_classes(where, data, class_weight, self._programs)
             data = sample_rows(where, data, sampler, self.seed)
-        if isinstance(held_out, StreamData):
-            check_repeatable(f"{where}: validation_data", held_out, epochs)
+        else:
+            data.check_fit(where, epochs, sampler)
+            data = data.weighed(where, class_weight, self._programs, self.seed)
+        if held_out is not None and not isinstance(held_out, Dataset):
+            held_out.check_fit(f"{where}: validation_data", epochs)
         count = data.count
         batch = check_batch_size(where, batch_size, count, drop_last)
         check_full_batch(where, self.optimizer, batch, count)
@@ -327,6 +331,7 @@ class Trainer(Diagnostics):
         numbers = optimizer.step_scalars(step, 1)
         result = traced.run(data.sources, rows, rows, numbers, step, self.seed)
         optimizer.steps = step + result.steps_done
+        _core.mark_changed(optimizer.parameters)
         if result.stopped == "done":
             return result.values.item(0)
         if result.stopped == "interrupt":

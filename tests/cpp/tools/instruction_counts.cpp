@@ -2,7 +2,6 @@
 // counts instructions (tests/instruction_counts.py). Without arguments: the compiler and Eigen that
 // built it, then the names.
 
-#include <Eigen/Core>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "core/cpu_info.h"
+#include "core/level.h"
 #include "kernels/activation.h"
 #include "mlp.h"
 #include "op_cases.h"
@@ -73,8 +73,7 @@ std::vector<Work> all_work() {
 int main(int argc, char** argv) {
     const std::vector<Work> all = all_work();
     if (argc != 3) {
-        std::printf("%s, Eigen %d.%d.%d\n", compiler_name().c_str(), EIGEN_WORLD_VERSION,
-                    EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION);
+        std::printf("%s, Eigen %s\n", compiler_name().c_str(), eigen_version().c_str());
         for (const Work& work : all) std::printf("%s\n", work.name.c_str());
         return 0;
     }

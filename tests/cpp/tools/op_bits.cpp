@@ -6,7 +6,7 @@
 #include <set>
 #include <string>
 
-#include "core/packet.h"
+#include "core/level.h"
 #include "kernels/pack.h"
 #include "op_cases.h"
 
@@ -115,6 +115,6 @@ int main() {
         print_packed<float>(rows, in, out);
         print_packed<double>(rows, in, out);
     }
-    std::fprintf(stderr, "fastprop_op_bits: packets of %d floats\n", Simd<float>::width);
+    std::fprintf(stderr, "fastprop_op_bits: packets of %d floats\n", simd_width<float>());
     return count_missing(cases) == 0 ? 0 : 1;
 }

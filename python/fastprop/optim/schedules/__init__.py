@@ -5,32 +5,16 @@ All lengths and positions are numbers of optimizer steps, not of epochs; an epoc
 ``ceil(n / batch_size)`` steps.
 """
 
-from fastprop.optim.schedules.base import Schedule
-from fastprop.optim.schedules.combine import Scaled, Sequential, Warmup
-from fastprop.optim.schedules.cycles import CosineRestarts, Cyclic, OneCycle
-from fastprop.optim.schedules.decay import (
-    Constant,
-    Cosine,
-    Exponential,
-    InverseSqrt,
-    MultiStep,
-    Polynomial,
-    Step,
-)
+from fastprop._lazy import lazy_names
 
-__all__ = [
-    "Schedule",
-    "Constant",
-    "Step",
-    "MultiStep",
-    "Exponential",
-    "Polynomial",
-    "Cosine",
-    "CosineRestarts",
-    "OneCycle",
-    "Cyclic",
-    "InverseSqrt",
-    "Warmup",
-    "Sequential",
-    "Scaled",
-]
+__all__, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "optim.schedules.base": ("Schedule",),
+        "optim.schedules.combine": ("Scaled", "Sequential", "Warmup"),
+        "optim.schedules.cycles": ("CosineRestarts", "Cyclic", "OneCycle"),
+        "optim.schedules.decay": (
+            "Constant", "Cosine", "Exponential", "InverseSqrt", "MultiStep", "Polynomial", "Step",
+        ),
+    },
+)  # fmt: skip

@@ -32,12 +32,21 @@ def config() -> dict[str, Any]:
 
 
 def show_config() -> None:
-    """Print :func:`config` as a table: version, level, threads, caches, compiler, CUDA."""
-    print(format_config(config()))
+    """Print :func:`config` as a table: version, level, threads, caches, compiler, CUDA.
+
+    With it where the threads' cores are now, which takes some milliseconds.
+    """
+    from fastprop.inspect.placement import measure_placement
+
+    values = config()
+    print(format_config(values | {"cores": measure_placement(values["available_threads"])}))
 
 
 def format_config(values: dict[str, Any]) -> str:
-    """Lay out the dict of :func:`config` as lines of a name and a value."""
+    """Lay out the dict of :func:`config` as lines of a name and a value.
+
+    ``cores`` is a Placement, or missing.
+    """
     widths = f"{values['simd_width_float32']} float32, {values['simd_width_float64']} float64"
     caches = ", ".join(
         f"{name} {_format_bytes(values[key])}"
@@ -50,6 +59,7 @@ def format_config(values: dict[str, Any]) -> str:
         "usable levels": ", ".join(values["usable_levels"]),
         "CPU": values["cpu"],
         "threads": values["available_threads"],
+        **({"cores": f"{cores}, now"} if (cores := values.get("cores")) else {}),
         "caches": caches,
         "compiler": values["compiler"],
         "Eigen": values["eigen"],

@@ -1,0 +1,14 @@
+from fastprop.optim.schedules.base import Schedule as Schedule
+from fastprop.optim.schedules.combine import Scaled as Scaled
+from fastprop.optim.schedules.combine import Sequential as Sequential
+from fastprop.optim.schedules.combine import Warmup as Warmup
+from fastprop.optim.schedules.cycles import CosineRestarts as CosineRestarts
+from fastprop.optim.schedules.cycles import Cyclic as Cyclic
+from fastprop.optim.schedules.cycles import OneCycle as OneCycle
+from fastprop.optim.schedules.decay import Constant as Constant
+from fastprop.optim.schedules.decay import Cosine as Cosine
+from fastprop.optim.schedules.decay import Exponential as Exponential
+from fastprop.optim.schedules.decay import InverseSqrt as InverseSqrt
+from fastprop.optim.schedules.decay import MultiStep as MultiStep
+from fastprop.optim.schedules.decay import Polynomial as Polynomial
+from fastprop.optim.schedules.decay import Step as Step

@@ -1,0 +1,12 @@
+from fastprop.train.callbacks import Callback as Callback
+from fastprop.train.early_stopping import BestWeights as BestWeights
+from fastprop.train.early_stopping import EarlyStopping as EarlyStopping
+from fastprop.train.early_stopping import TerminateOnNaN as TerminateOnNaN
+from fastprop.train.errors import NonFiniteError as NonFiniteError
+from fastprop.train.find_lr import LearningRateRange as LearningRateRange
+from fastprop.train.history import History as History
+from fastprop.train.many import fit_many as fit_many
+from fastprop.train.model_checkpoint import ModelCheckpoint as ModelCheckpoint
+from fastprop.train.pace import Pace as Pace
+from fastprop.train.plateau import ReduceLROnPlateau as ReduceLROnPlateau
+from fastprop.train.trainer import Trainer as Trainer
