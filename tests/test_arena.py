@@ -59,7 +59,13 @@ def test_predictions_give_their_place_to_their_gradient() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1024-2048-2048-1000@64", "784-512-512-10@128", "128-128x16-10@128"]
+        "text",
+    [
+        "1024-2048-2048-1000@64",
+        "784-512-512-10@128",
+        "784-512-512-10@2048",
+        "128-128x16-10@128",
+    ],
 )
 def test_two_threads_hold_no_more(text: str) -> None:
     """Steps that long can afford a barrier or two a layer."""

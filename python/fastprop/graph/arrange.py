@@ -51,7 +51,8 @@ def with_barriers(
         return fewest
     best, least = fewest, peak_bytes(fewest, kept)
     layers = Layers(step)
-    size = 1
+    # Fewer layers a barrier cannot be afforded; the search from there takes a step or two.
+    size = max(1, layers.count // (budget + fewest.barriers + 1))
     while size < layers.count:
         found = layers.grouped(size)
         more = found.barriers - fewest.barriers
