@@ -13,9 +13,8 @@ from helpers import uniform
 from op_cases import CASES, Case
 
 import fastprop as fp
-from fastprop import _core
+from fastprop import Tensor, _core
 from fastprop import functional as F
-from fastprop.graph import Tensor
 
 
 @contextmanager

@@ -93,7 +93,7 @@ void accumulate_gradients(const py::object& output, const py::object& gradient, 
                           bool create_graph) {
     if (!is_tensor(output.ptr()) || slot(output.ptr(), slot_spec) == nullptr)
         throw TypeError("backward: expects a Tensor");
-    if (backward.name == nullptr) py::module_::import("fastprop.graph.autodiff");  // it binds
+    load_rules();
     const ContextValue mode(modes.grad_enabled, create_graph ? Py_True : Py_False);
     const ContextValue scope(modes.scope, value_of(modes.scope).ptr());
     const py::object seed = seed_of(output.ptr(), gradient.ptr());

@@ -37,6 +37,11 @@ struct BackwardBound {
 };
 inline BackwardBound backward;
 
+/// A pass back may be the first that a program does: then the module that binds it is not loaded.
+inline void load_rules() {
+    if (backward.name == nullptr) pybind11::module_::import("fastprop.graph.autodiff");
+}
+
 [[noreturn]] inline void raise(const pybind11::object& error) {
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
     throw pybind11::error_already_set();
@@ -57,6 +62,7 @@ public:
     Walk(pybind11::handle name, pybind11::handle targets, bool free, bool within,
          pybind11::list* terms = nullptr)
         : name_(name), all_(targets.is_none()), free_(free), within_(within), terms_(terms) {
+        load_rules();
         // Derivatives that are recorded, or that somebody looks at, are the rules' own ops.
         by_recipe_ = value_of(modes.grad_enabled).ptr() == Py_False &&
                      value_of(modes.trace).is_none() && backward.observer == nullptr;
