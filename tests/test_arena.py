@@ -59,7 +59,7 @@ def test_predictions_give_their_place_to_their_gradient() -> None:
 
 
 @pytest.mark.parametrize(
-        "text",
+    "text",
     [
         "1024-2048-2048-1000@64",
         "784-512-512-10@128",
