@@ -36,6 +36,27 @@ def test_long_steps_are_compared_once() -> None:
     assert not chooser.choosing
 
 
+def test_a_long_step_that_met_a_bad_moment_gets_another_look() -> None:
+    chooser = ThreadChooser(2, fixed=False)
+    chooser.know(0.7)
+    for expected, seconds in ((2, 0.9), (1, 0.7), (2, 0.4)):
+        threads, short = chooser.next()
+        assert (threads, short) == (expected, True)
+        chooser.took(threads, 1, seconds)
+    assert chooser.next() == (2, False)
+    assert not chooser.choosing
+
+
+def test_a_second_bad_moment_is_believed() -> None:
+    chooser = ThreadChooser(2, fixed=False)
+    chooser.know(0.7)
+    for seconds in (0.9, 0.7, 0.8):
+        threads, _ = chooser.next()
+        chooser.took(threads, 1, seconds)
+    assert chooser.next() == (1, False)
+    assert chooser.choosing
+
+
 def test_long_steps_of_threads_that_wait_for_cores_are_found_out() -> None:
     """Their time says nothing about how long a step takes."""
     chooser = ThreadChooser(2, fixed=False)

@@ -44,6 +44,7 @@ class ThreadChooser:
         self._warm = False
         self._seconds: dict[int, float] = {}
         self._next_look = 0.0
+        self._doubtful = False
 
     def run(self, program: Program, *args: Any, timed: bool = False, **options: Any) -> RunResult:
         """``program.run(*args, **options)`` on as many threads as are fastest at present.
@@ -66,6 +67,8 @@ class ThreadChooser:
         for threads in (self._planned, 1):
             if threads not in self._seconds:
                 return threads, True
+        if self._doubtful:
+            return self._planned, True
         if time.perf_counter() >= self._next_look:
             return (1 if self.best != 1 else self._planned), True
         return self.best, False
@@ -103,12 +106,17 @@ class ThreadChooser:
             self.step_seconds = step_seconds
             return
         compared = threads != self.best or len(self._seconds) < 2
-        self._seconds[threads] = step_seconds
+        again = self._doubtful and threads == self._planned
+        before = self._seconds[threads] if again else step_seconds
+        self._seconds[threads] = min(step_seconds, before)
         many, one = self._seconds.get(self._planned), self._seconds.get(1)
         if many is not None and one is not None:
             self.best = self._planned if many < (1.0 - _LEAST_GAIN) * one else 1
+            # One long step may have met a bad moment, and it is long until the next look.
+            long = one > _LONG_STEP_SECONDS
+            self._doubtful = compared and not again and long and self.best == 1
             # A step that is long on several threads alone may be one that waits for its cores.
-            self.choosing = self.best == 1 or one <= _LONG_STEP_SECONDS
+            self.choosing = self.best == 1 or not long
         else:
             self.best = threads
         self.step_seconds = self._seconds[self.best]
