@@ -106,7 +106,7 @@ def ops(torch: Any, rounds: int, named: str) -> dict[str, dict[str, float]]:
     for name, row in passes.items():
         whole = {who: round(row[who] - empty[who], 2) for who in found if who in row}
         figures[name].update({f"{who} with gradient": value for who, value in whole.items()})
-        if "PyTorch" in whole:
+        if "PyTorch" in whole and whole["fastprop"] > 0.0:  # a difference: noise may exceed it
             figures[name]["ratio with gradient"] = round(whole["PyTorch"] / whole["fastprop"], 2)
     return figures
 
