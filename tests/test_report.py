@@ -11,10 +11,9 @@ import pytest
 from training import classes, network, regression, weights_of
 
 import fastprop as fp
-from fastprop import _core, nn, optim
+from fastprop import _core, optim
 from fastprop.graph import cost
 from fastprop.inspect import Report
-from fastprop.inspect.labels import Labels
 from fastprop.inspect.measure import restored
 from fastprop.inspect.report import PHASES
 
@@ -230,95 +229,6 @@ def test_bad_arguments(arguments, kind, message: str) -> None:
         trainer.report(**{"x": x, "y": y, **arguments})
 
 
-# -- names -----------------------------------------------------------------------------------------
-
-
-class Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.inner = nn.Dense(width, width, activation="tanh")
-        self.outer = nn.Dense(width, width)
-
-    def forward(self, x):
-        return x + self.outer(self.inner(x))
-
-
-def names(model: nn.Module, threads: int = 1, **options) -> dict[str, set[str]]:
-    """The phases of every layer."""
-    x, y = classes()
-    trainer = fp.Trainer(model, "cross_entropy", "adam", threads=threads, **options)
-    report = trainer.report(x, y, steps=1)
-    found: dict[str, set[str]] = {}
-    for entry in report.entries:
-        found.setdefault(entry.layer, set()).add(entry.phase)
-    return found
-
-
-DENSE = {"forward", "dx", "dW", "db", "update"}
-
-
-def test_layers_of_a_stack() -> None:
-    model = nn.Sequential(
-        nn.Dense(2, 16, "relu"), nn.Dense(16, 100), nn.Tanh(), nn.Dense(100, 100), nn.Dense(100, 3)
-    )
-    assert names(model, threads=2, metrics=["accuracy"]) == {
-        "data": {"gather"},
-        "0 Dense 2→16": DENSE - {"dx"},
-        "1 Dense 16→100": DENSE,  # Tanh is fused into it, and so is its derivative into the next
-        "3 Dense 100→100": DENSE | {"pack"},  # two threads share weights too large for a cache
-        "4 Dense 100→3": DENSE,
-        "loss": {"loss"},
-        "metrics": {"metrics"},
-        "threads": {"barrier wait", "end of step"},
-    }
-
-
-def test_modules_of_the_users_own_and_parts_that_are_not_fused() -> None:
-    model = nn.Sequential(nn.Dense(2, 8), Residual(8), nn.PReLU(), nn.Softmax(), nn.Dense(8, 3))
-    found = names(model)
-    assert found["1.inner Dense 8→8"] == DENSE
-    assert found["1.outer Dense 8→8"] == DENSE
-    assert found["1 Residual"] == {"forward"}
-    assert found["2 PReLU"] == {"forward", "dx", "db", "update"}
-    assert found["3 Softmax"] == {"forward", "dx"}
-    assert "other" not in set().union(*found.values())
-
-
-def test_a_layer_used_twice() -> None:
-    shared = nn.Dense(8, 8)
-    found = names(nn.Sequential(nn.Dense(2, 8), shared, nn.Tanh(), shared, nn.Dense(8, 3)))
-    assert found["1 Dense 8→8"] == DENSE
-    assert "optimizer" not in found
-
-
-def test_a_loss_of_the_users_own_with_parameters_of_its_own() -> None:
-    """Operations on parameters outside of every module's forward are the loss's."""
-    model = network(2, 8, 3)
-    first = next(iter(model.parameters()))
-
-    def loss(outputs, targets):
-        return fp.losses.cross_entropy(outputs, targets) + 1e-3 * (first * first).sum()
-
-    x, y = classes()
-    report = fp.Trainer(model, loss, "adam", threads=1).report(x, y, steps=1)
-    phases = {(e.layer, e.phase) for e in report.entries}
-    assert ("0 Dense 2→8", "dW") in phases
-    assert ("loss", "loss") in phases
-    assert not any(phase == "other" for _, phase in phases)
-
-
-def test_every_instruction_has_one_label() -> None:
-    trainer, _, _ = trained(1)
-    labels = Labels(trainer.program, trainer.model).all
-    assert len(labels) == trainer.program.num_instructions
-    updates = [
-        label for label, item in zip(labels, trainer.program.instructions, strict=True)
-        if item.name == "adam_update"
-    ]  # fmt: skip
-    assert sorted({u.layer for u in updates}) == ["0 Dense 2→16", "1 Dense 16→8", "2 Dense 8→3"]
-    assert {u.phase for u in updates} == {"update"}
-
-
 # -- why so many threads, and what it looks like ---------------------------------------------------
 
 
@@ -381,16 +291,6 @@ def test_picture(ending: str, tmp_path) -> None:
     assert path.stat().st_size > 1000
 
 
-# -- what the machine can do -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_machine_speed(dtype: str) -> None:
-    flops, bandwidth = _core.machine_speed(dtype, 2, 1000)
-    assert np.isfinite([flops, bandwidth]).all()
-    assert min(flops, bandwidth) > 0
-
-
 @pytest.mark.parametrize("threads", [1, 2])
 def test_report_says_where_the_cores_were(threads: int) -> None:
     trainer, x, y = trained(threads)
@@ -410,10 +310,3 @@ def test_report_says_where_the_cores_were(threads: int) -> None:
         (line,) = printed
         assert "a line's round trip takes" in line
         assert saved[0]["before"]["round_trip"] > 0
-
-
-def test_machine_speed_refuses() -> None:
-    with pytest.raises(TypeError, match="dtype must be float32 or float64, got int64"):
-        _core.machine_speed("int64", 1, 1000)
-    with pytest.raises(ValueError, match="threads must be 1 to 4096, got 0"):
-        _core.machine_speed("float32", 0, 1000)

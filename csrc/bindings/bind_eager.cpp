@@ -11,7 +11,6 @@
 #include <structmember.h>
 
 #include <array>
-#include <cmath>
 #include <cstddef>
 #include <exception>
 #include <new>
@@ -66,13 +65,6 @@ enum PlanField {
 
 /// Parameters and Buffers, subclasses of Tensor, have other values when a Program runs.
 bool is_state(PyObject* tensor) { return Py_TYPE(tensor) != tensor_type; }
-
-/// -0.0 equals 0.0, and must not find its plan.
-bool is_negative_zero(PyObject* value) {
-    if (PyFloat_Check(value) == 0) return false;
-    const double number = PyFloat_AS_DOUBLE(value);
-    return number == 0 && std::signbit(number);
-}
 
 /// The arguments of a call: an op, Tensors, and attributes by name.
 struct Arguments {

@@ -4,7 +4,6 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -146,10 +145,7 @@ private:
 
     /// What tells arguments that are equal apart: 1, 1.0 and True, 0.0 and -0.0.
     static PyObject* kind_of(PyObject* value) {
-        if (PyFloat_CheckExact(value)) {
-            const double number = PyFloat_AS_DOUBLE(value);
-            if (number == 0 && std::signbit(number)) return Py_Ellipsis;
-        }
+        if (is_negative_zero(value)) return Py_Ellipsis;
         return reinterpret_cast<PyObject*>(Py_TYPE(value));
     }
 

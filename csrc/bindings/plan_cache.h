@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -14,6 +15,13 @@ namespace fastprop {
 
 /// Plans that are kept; beyond it they are forgotten and made anew.
 constexpr Py_ssize_t kMaxPlans = 4096;
+
+/// -0.0 equals 0.0, and must not find its plan.
+inline bool is_negative_zero(PyObject* value) {
+    if (PyFloat_Check(value) == 0) return false;
+    const double number = PyFloat_AS_DOUBLE(value);
+    return number == 0 && std::signbit(number);
+}
 
 /// The one object for all Specs that are equal: the tables by identity would otherwise fill up.
 inline PyObject* shared_spec(PyObject* spec) {

@@ -23,26 +23,6 @@ from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import current_trace, no_value
 
 
-def topological_order(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Every Tensor that the outputs were computed from, inputs before the ops that use them.
-
-    What holds data was computed before the trace, and ends the search.
-    """
-    order: list[Tensor] = []
-    seen: set[int] = set()
-    stack: list[tuple[Tensor, bool]] = [(t, False) for t in reversed(outputs)]
-    while stack:
-        tensor, expanded = stack.pop()
-        if expanded:
-            order.append(tensor)
-        elif id(tensor) not in seen:
-            seen.add(id(tensor))
-            stack.append((tensor, True))
-            if tensor.symbolic:
-                stack.extend((t, False) for t in reversed(tensor.inputs))
-    return order
-
-
 @overload
 def grad(
     outputs: Tensor | Sequence[Tensor],

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprop.graph.autodiff import topological_order
 from fastprop.graph.ir import ALONE, Instruction, Value, instruction
 from fastprop.graph.op import Op, encode, kernel_attributes
 from fastprop.graph.ops_shape import AFTER
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.tensor import Tensor
-from fastprop.graph.trace import Effect
+from fastprop.graph.trace import Effect, topological_order
 
 HOST = "host_call"
 HOST_UPDATE = "host_update"

@@ -18,7 +18,7 @@ from fastprop.graph.op import Op, Spec, grad_mode
 from fastprop.graph.plan import make_plan
 from fastprop.graph.scope import scoped
 from fastprop.graph.tensor import Tensor
-from fastprop.graph.trace import TraceError
+from fastprop.graph.trace import TraceError, topological_order
 
 _MOST_ELEMENTS = 1 << 14
 """Of all values that a recipe computes. From there on a call of Python is not what takes time, and
@@ -46,7 +46,7 @@ def _list(
     values: list[tuple[Any, ...]] = []
     same: dict[Any, int] = {}
     elements = 0
-    for t in _between(operands, outputs):
+    for t in topological_order(outputs, operands):
         if not t.symbolic:
             key: Any = id(t)
             value: tuple[Any, ...] = (-1, (), (), t.spec, t, False)
@@ -74,23 +74,6 @@ def _list(
     except ValueError:  # too many bytes, or an op that kernels alone cannot do
         return None
     return _List(recipe, found, numbers)
-
-
-def _between(operands: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Tensor]:
-    """What the outputs are computed from, down to the operands, in order."""
-    order: list[Tensor] = []
-    seen = {id(t) for t in operands}
-    stack = [(t, False) for t in reversed(outputs)]
-    while stack:
-        t, expanded = stack.pop()
-        if expanded:
-            order.append(t)
-        elif id(t) not in seen:
-            seen.add(id(t))
-            stack.append((t, True))
-            if t.symbolic:
-                stack.extend((x, False) for x in reversed(t.inputs))
-    return order
 
 
 def _place(spec: Spec, requires_grad: bool = False) -> Tensor:
@@ -167,7 +150,7 @@ class _Function:
 
     def __init__(self, inputs: list[Tensor], y: Tensor) -> None:
         self._inputs, self._y = inputs, y
-        self._nodes = {id(t) for t in _between(inputs, [y])}
+        self._nodes = {id(t) for t in topological_order([y], inputs)}
         self._dy = _place(y.spec)
         self._forward: _List | None = None
 

@@ -7,7 +7,7 @@ trace keeps a list of those, in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -162,6 +162,27 @@ def current_trace() -> Trace | None:
 
 def is_tracing() -> bool:
     return TRACE.get() is not None
+
+
+def topological_order(outputs: Sequence[Tensor], ends: Sequence[Tensor] = ()) -> list[Tensor]:
+    """Every Tensor that the outputs were computed from, inputs before the ops that use them.
+
+    What holds data was computed before the trace, and ends the search; so do `ends`, which are left
+    out.
+    """
+    order: list[Tensor] = []
+    seen = {id(tensor) for tensor in ends}
+    stack: list[tuple[Tensor, bool]] = [(t, False) for t in reversed(outputs)]
+    while stack:
+        tensor, expanded = stack.pop()
+        if expanded:
+            order.append(tensor)
+        elif id(tensor) not in seen:
+            seen.add(id(tensor))
+            stack.append((tensor, True))
+            if tensor.symbolic:
+                stack.extend((t, False) for t in reversed(tensor.inputs))
+    return order
 
 
 def forget_gradient(tensor: Tensor) -> None:

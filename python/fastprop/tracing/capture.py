@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastprop.graph.autodiff import topological_order
 from fastprop.graph.op import Spec, encode, is_grad_enabled, kernel_attributes
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.tensor import Tensor
-from fastprop.graph.trace import Effect, Trace, no_value, tracing
+from fastprop.graph.trace import Effect, Trace, no_value, topological_order, tracing
 from fastprop.tracing.structure import Structure, take_apart
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from fastprop.graph.autodiff import NO_HISTORY, gradients_within, topological_order
+from fastprop.graph.autodiff import NO_HISTORY, gradients_within
 from fastprop.graph.op import Op, Spec, grad_mode, is_grad_enabled, now
 from fastprop.graph.scope import scoped
 from fastprop.graph.tensor import Tensor
-from fastprop.graph.trace import Effect, TraceError, is_tracing, tracing
+from fastprop.graph.trace import Effect, TraceError, is_tracing, topological_order, tracing
 from fastprop.tracing.capture import Graph
 from fastprop.tracing.executable import Call, Executable
 from fastprop.tracing.overwritten import freed_within, outdated, refuse_overwritten

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fastprop.graph.autodiff import topological_order
 from fastprop.graph.tensor import Tensor
-from fastprop.graph.trace import Effect
+from fastprop.graph.trace import Effect, topological_order
 from fastprop.tracing.capture import address
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 
-from fastprop.graph.autodiff import topological_order
 from fastprop.graph.tensor import Tensor
+from fastprop.graph.trace import topological_order
 
 _CHEAP = frozenset({"add", "sub", "mul", "neg", "square", "broadcast_to"})
 """Ops whose results are computed again from what is there: that costs less than to keep them."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprop.checks import real_number
 from fastprop.optim.schedules import Schedule
+from fastprop.train.inputs import check_epochs
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
@@ -84,13 +85,17 @@ class Pace:
         return schedule.rates(steps)
 
 
-def check_seconds(where: str, seconds: float | None) -> float | None:
-    """A time above 0, or ``None``.
+def check_length(
+    where: str, epochs: SupportsIndex | None, seconds: float | None
+) -> tuple[int | None, float | None]:
+    """How long a fit is: epochs, 0 or more, and a time above 0; one epoch if neither is given.
 
     Raises:
         TypeError: No number.
-        ValueError: Not above 0, or not finite.
+        ValueError: Out of range, or not finite.
     """
-    if seconds is None:
-        return None
-    return real_number(where, "max_seconds", seconds, above=True)
+    if seconds is not None:
+        seconds = real_number(where, "max_seconds", seconds, above=True)
+    elif epochs is None:
+        return 1, None
+    return None if epochs is None else check_epochs(where, epochs), seconds

@@ -27,14 +27,13 @@ from fastprop.train.inference import Inference
 from fastprop.train.inputs import (
     Reader,
     check_batch_size,
-    check_epochs,
     check_fraction,
     check_full_batch,
     check_threads,
 )
 from fastprop.train.mixup import check_mixup
 from fastprop.train.objective import Objective
-from fastprop.train.pace import check_seconds
+from fastprop.train.pace import check_length
 from fastprop.train.programs import Programs
 from fastprop.train.progress import Progress
 from fastprop.train.regularization import Regularization
@@ -267,11 +266,7 @@ class Trainer(Diagnostics):
             KeyboardInterrupt: Ctrl-C. The model is as after the latest whole step.
         """
         where = "Trainer.fit"
-        seconds = check_seconds(where, max_seconds)
-        if epochs is None and seconds is None:
-            epochs = 1
-        if epochs is not None:
-            epochs = check_epochs(where, epochs)
+        epochs, seconds = check_length(where, epochs, max_seconds)
         fraction = check_fraction(where, validation_split)
         called = check_callbacks(where, callbacks)
         check_mixup(where, mixup, self.loss)
