@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastprop.checks import integer, real_number
 from fastprop.optim.schedules import Schedule
 from fastprop.registry import lookup, type_name
 
 LearningRate = float | Schedule | Callable[[int], float]
+
+# Gives a learning rate's value at some steps, as (rate, first step, how many); None: its usual one.
+Tempo = Callable[[LearningRate, int, int], NDArray[np.float64] | None]
 
 V = TypeVar("V")
 

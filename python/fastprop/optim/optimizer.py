@@ -15,7 +15,7 @@ from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Trace, current_trace, forget_gradient
 from fastprop.optim.eager_step import Part, make_part, step_now
 from fastprop.optim.groups import Parameters, ParamGroup, split_groups
-from fastprop.optim.hyper import HasHyper, LearningRate, Rate
+from fastprop.optim.hyper import HasHyper, LearningRate, Rate, Tempo
 from fastprop.optim.schedules import Schedule
 from fastprop.optim.state import checked_state, saved_state
 from fastprop.registry import type_name
@@ -140,6 +140,10 @@ class Optimizer(HasHyper):
         """
         return self._rates(self.lr, first_step, count)
 
+    def updates(self, first_step: int, count: int) -> NDArray[np.int64]:
+        """The update that each of some steps is for, which is what a Schedule counts."""
+        return np.arange(first_step, first_step + count, dtype=np.int64)
+
     def _rates(self, lr: LearningRate, first_step: int, count: int) -> NDArray[np.float64]:
         if isinstance(lr, Schedule):
             return lr.rates(np.arange(first_step, first_step + count, dtype=np.int64))
@@ -150,14 +154,18 @@ class Optimizer(HasHyper):
         return np.array([real_number(where, f"lr({t})", lr(t)) for t in steps], dtype=np.float64)
 
     def step_scalars(
-        self, first_step: int, count: int, learning_rates: NDArray[np.float64] | None = None
+        self,
+        first_step: int,
+        count: int,
+        learning_rates: NDArray[np.float64] | Tempo | None = None,
     ) -> NDArray[np.float64]:
         """The numbers that the op reads anew in every step.
 
         Args:
             first_step: Number of the first step, from 0.
             count: How many steps.
-            learning_rates: Their learning rates; :meth:`learning_rates` if left out.
+            learning_rates: Their learning rates, of the groups without a rate of their own; or a
+                function that gives those of all; :meth:`learning_rates` if left out.
 
         Returns:
             Array float64 ``[count, k]``, the groups' numbers one behind the other; read-only.
@@ -167,6 +175,9 @@ class Optimizer(HasHyper):
             if not own_rates and all(_known(group["lr"]) for group in self.param_groups):
                 return self._from_block(first_step, count)
             learning_rates = self.learning_rates(first_step, count)
+        tempo = learning_rates if callable(learning_rates) else None
+        if tempo is not None:
+            learning_rates = self._at_tempo(self.lr, first_step, count, tempo)
         rates = np.asarray(learning_rates, dtype=np.float64)
         if rates.shape != (count,):
             raise ValueError(
@@ -177,11 +188,17 @@ class Optimizer(HasHyper):
         parts = []
         for group in self.param_groups:
             own = group.own.get("lr")
-            its = rates if own is None else self._rates(own, first_step, count)
+            its = rates if own is None else self._at_tempo(own, first_step, count, tempo)
             parts.append(self._scalars(group, steps, its))
         scalars = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         scalars.flags.writeable = False
         return scalars
+
+    def _at_tempo(
+        self, lr: LearningRate, first_step: int, count: int, tempo: Tempo | None
+    ) -> NDArray[np.float64]:
+        found = None if tempo is None else tempo(lr, first_step, count)
+        return self._rates(lr, first_step, count) if found is None else found
 
     def _from_block(self, first_step: int, count: int) -> NDArray[np.float64]:
         """Rows of a block of steps: NumPy takes as long for one as for a hundred (Adam: 25 µs)."""

@@ -109,10 +109,11 @@ class ReduceLROnPlateau(Callback):
         return self._monitor.better(value, self.best, by)
 
     def _reduce(self, optimizer: Optimizer) -> None:
-        optimizer.lr = self._reduced(optimizer.lr, optimizer.steps)
+        update = int(optimizer.updates(optimizer.steps, 1)[0])
+        optimizer.lr = self._reduced(optimizer.lr, update)
         for group in optimizer.param_groups:
             if "lr" in group.own:
-                group["lr"] = self._reduced(group["lr"], optimizer.steps)
+                group["lr"] = self._reduced(group["lr"], update)
         self.reductions += 1
 
     def _reduced(self, rate: LearningRate, step: int) -> LearningRate:
