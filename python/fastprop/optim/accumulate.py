@@ -15,8 +15,9 @@ from fastprop.graph.storage import flat_views
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Trace
 from fastprop.optim.around import Around
-from fastprop.optim.hyper import Count, HasHyper, LearningRate, Tempo
+from fastprop.optim.hyper import Count, HasHyper, LearningRate
 from fastprop.optim.optimizer import Control, Optimizer
+from fastprop.optim.rates import Tempo
 from fastprop.optim.state import checked_arrays
 from fastprop.registry import type_name
 
@@ -141,6 +142,7 @@ class Accumulate(Around):
         control: Control | None = None,
         after: Any = None,
     ) -> None:
+        self.look_at_frozen()
         start = trace.step_numbers(self)
         own = trace.width - 3
         totals: list[Tensor | None] = []

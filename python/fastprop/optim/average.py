@@ -13,8 +13,9 @@ from fastprop.graph.effects import effect
 from fastprop.graph.storage import flat_views
 from fastprop.graph.tensor import Tensor
 from fastprop.optim.around import Around
-from fastprop.optim.hyper import Count, HasHyper, Number, Tempo
+from fastprop.optim.hyper import Count, HasHyper, Number
 from fastprop.optim.optimizer import Optimizer
+from fastprop.optim.rates import Tempo
 from fastprop.optim.state import checked_arrays
 from fastprop.registry import type_name
 

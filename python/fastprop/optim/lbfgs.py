@@ -62,7 +62,7 @@ class LBFGS(PythonOptimizer):
     max_eval = Count(1)
     tolerance_grad = Number()
     tolerance_change = Number()
-    history_size = Count(1)
+    history_size = Count(size=True)
     line_search_fn = Choice(None, "strong_wolfe")
 
     def __init__(

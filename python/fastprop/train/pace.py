@@ -14,7 +14,8 @@ from fastprop.train.inputs import check_epochs
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
-    from fastprop.optim.hyper import LearningRate, Tempo
+    from fastprop.optim.hyper import LearningRate
+    from fastprop.optim.rates import Tempo
 
 
 class Pace:
