@@ -30,6 +30,8 @@ def fit(model: nn.Module, optimizer: optim.Optimizer, batch_size: int, **options
         lambda: optim.AdamW(lr=schedules.Cosine(0.02, 12)),
         lambda: optim.EMA(optim.Adam(lr=1e-2), decay=0.9),
         lambda: optim.LAMB(lr=1e-2),
+        lambda: optim.RMSprop(lr=1e-2),  # one number a step
+        lambda: optim.EMA(optim.Lion(lr=1e-3)),
     ],
 )
 def test_several_small_batches_are_a_large_one(make, threads: int) -> None:

@@ -111,8 +111,9 @@ class Accumulate(Around):
             rates = tempo if callable(rates) else of_updates(rates)
         rows = self.optimizer.step_scalars(first, number, rates)[updates - first]
         place = np.arange(first_step, first_step + len(updates)) % self.count
-        own = np.stack([place > 0, np.full(len(place), 1.0 / self.count), place == self.count - 1])
-        both = np.concatenate([rows, own.T], axis=1)[:count]
+        own = [place > 0, np.full(len(place), 1.0 / self.count), place == self.count - 1]
+        # concatenate makes columns of columns, and a Program reads rows.
+        both = np.ascontiguousarray(np.concatenate([rows, np.stack(own, axis=1)], axis=1)[:count])
         both.flags.writeable = False
         return both
 
