@@ -152,13 +152,20 @@ class Fit:
         """End after the run that is going on."""
         self._runner.stop_requested = True
 
+    def check(self) -> None:
+        """Raise what the callbacks find wrong, and that a checkpoint is of another ``fit``."""
+        self._called.check(self.validates)
+        if self.trainer.resume_point is not None:
+            self._check_same(self.trainer.resume_point)
+
     def runs(self) -> Runs[History]:
         """All that it takes."""
         trainer = self.trainer
+        self.check()
         adapt_layers(self._where, trainer.model, self.data)
         point = trainer.resume_point
         if point is not None:
-            self._check_same(point)
+            self._check_data(point)
         trainer.fitting, trainer.history, trainer.program = self, self.history, self._traced.program
         try:
             self._called.train_begin()
@@ -232,6 +239,8 @@ class Fit:
                 f"{', '.join(other)}. For a new fit from where that was, set "
                 "trainer.resume_point = None"
             )
+
+    def _check_data(self, point: ResumePoint) -> None:
         if point.state["fingerprint"] != self._fingerprint():
             warnings.warn(
                 f"Trainer.fit: goes on with the fit in {point.path}, but with other data than "

@@ -78,9 +78,8 @@ class ReduceLROnPlateau(Callback):
         self._bad = 0
         self._cooling = 0
 
-    def on_train_begin(self, trainer: Trainer) -> None:
-        self._monitor.begin(trainer)
-        self._begin()
+    def check(self, trainer: Trainer, validates: bool) -> None:
+        self._monitor.check(trainer, validates)
         for group in trainer.optimizer.param_groups:
             rate = group["lr"]
             if callable(rate) and not isinstance(rate, Schedule):
@@ -88,6 +87,10 @@ class ReduceLROnPlateau(Callback):
                     "ReduceLROnPlateau: the optimizer's lr is a function of the step; give it a "
                     "number or a schedule"
                 )
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self._monitor.begin(trainer)
+        self._begin()
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
         value = self._monitor.value(logs)
