@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,7 +62,10 @@ class Training:
             trainer.resume_point and trainer,
             any(p.requires_grad for p in trainer.optimizer.parameters),
             len(self._data) % self._options["batch_size"] == 1,  # too few for some layers
-            *(item if type(item) is FunctionType else type(item) for item in rules),
+            *(
+                type(item) if type(item).__module__.startswith("fastprop.") else item
+                for item in rules
+            ),
             *map(type, parts),
             *shapes,
         )
