@@ -249,7 +249,7 @@ class EpochRunner:
         step = optimizer.steps
         rates = None
         if self.pace is not None:
-            rates = self.pace.rates(step, count, self._traced.chooser.step_seconds)
+            rates = self.pace.tempo(self._traced.chooser.step_seconds)
         segment = Segment(epoch, first, count, step, optimizer.step_scalars(step, count, rates))
         result = yield from self._perform(segment, chunk)
         if result.steps_done:
