@@ -109,9 +109,10 @@ class Program:
         threads: typing.SupportsInt | typing.SupportsIndex,
         profile: numpy.ndarray | None = None,
         epoch_rows: typing.SupportsInt | typing.SupportsIndex = 0,
-    ) -> tuple[numpy.typing.NDArray[numpy.float64], list, int, int, typing.Any]:
+        copies: collections.abc.Sequence | None = None,
+    ) -> tuple[numpy.typing.NDArray[numpy.float64], list, int, int, typing.Any, float]:
         """
-        Run whole steps with the GIL released; a batch ends with every `epoch_rows` rows, if that is not 0. Returns the recorded outputs [steps, n], the per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), and the exception of an interrupt. To `profile` [threads, instructions + 2, 2] it adds nanoseconds.
+        Run whole steps with the GIL released; a batch ends with every `epoch_rows` rows, if that is not 0. Once the loss of the first step is known and finite, `copies`, pairs (from, to), are made. Returns the recorded outputs [steps, n], the per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), the exception of an interrupt, and the seconds that the copies took, negative if they were not made. To `profile` [threads, instructions + 2, 2] it adds nanoseconds.
         """
     def template(self) -> Template | None:
         """
@@ -146,6 +147,7 @@ class RunPool:
         seed: typing.SupportsInt | typing.SupportsIndex,
         epoch_rows: typing.SupportsInt | typing.SupportsIndex,
         tag: typing.Any,
+        copies: collections.abc.Sequence | None = None,
     ) -> None:
         """
         Ask for what `Program.run` does with these arguments.
