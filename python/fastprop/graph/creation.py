@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 from fastprop.graph.ops_elementwise import where
 from fastprop.graph.ops_random import gaussian_noise
 from fastprop.graph.ops_shape import cast, stop_gradient
-from fastprop.graph.tensor import Tensor, TensorLike, as_tensor, tensor
+from fastprop.graph.tensor import DTYPES, Tensor, TensorLike, as_tensor, constant_array, tensor
 from fastprop.graph.trace import current_trace
 from fastprop.random import default_generator
 
@@ -94,8 +94,10 @@ def full_like(x: TensorLike, value: float, dtype: DTypeLike | None = None) -> Te
     """
     x = as_tensor(x)
     wanted = x.dtype if dtype is None else np.dtype(dtype)
+    if wanted not in DTYPES:
+        raise TypeError(f"full_like: dtype must be float32, float64 or int64, got {wanted}")
     if not x.symbolic:
-        return full(x.shape, value, dtype=wanted)
+        return constant_array(np.full(x.shape, value, wanted))
     return cast(where(0, stop_gradient(x), value), wanted)  # whatever x is, NaN too
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from fastprop.graph.indexing import getitem
 from fastprop.graph.ops_arrange import split
 from fastprop.graph.ops_index import concatenate, narrow, single_axis, take
 from fastprop.graph.ops_reduction import broadcast_to
@@ -45,7 +45,7 @@ def swapaxes(x: TensorLike, axis1: int, axis2: int) -> Tensor:
     Raises:
         ValueError: An axis is out of range, or the batch axis of a Program would move.
     """
-    return exchange("swapaxes", as_tensor(x), axis1, axis2)
+    return exchange("swapaxes", x if isinstance(x, Tensor) else as_tensor(x), axis1, axis2)
 
 
 def moveaxis(
@@ -63,18 +63,26 @@ def moveaxis(
             axis of a Program would move.
     """
     x = as_tensor(x)
-    origin, target = _axes_in_order(source, x.ndim), _axes_in_order(destination, x.ndim)
+    return transpose(x, _moved_order(_hashable(source), _hashable(destination), x.ndim))
+
+
+@lru_cache(maxsize=4096)
+def _moved_order(source: Any, destination: Any, ndim: int) -> tuple[int, ...]:
+    origin, target = _axes_in_order(source, ndim), _axes_in_order(destination, ndim)
     if len(origin) != len(target):
         raise ValueError(f"moveaxis: {len(origin)} axes cannot become {len(target)}")
-    order = [i for i in range(x.ndim) if i not in origin]
+    order = [i for i in range(ndim) if i not in origin]
     for place, axis in sorted(zip(target, origin, strict=True)):
         order.insert(place, axis)
-    return transpose(x, order)
+    return tuple(order)
 
 
-def _axes_in_order(axes: int | Sequence[int], ndim: int) -> list[int]:
-    several = axes if isinstance(axes, Sequence | np.ndarray) else (axes,)
-    found = [single_axis("moveaxis", a, ndim) for a in several]
+def _hashable(axes: int | Sequence[int]) -> Any:
+    return axes if type(axes) is int else tuple(np.ravel(axes).tolist())
+
+
+def _axes_in_order(axes: int | tuple[int, ...], ndim: int) -> list[int]:
+    found = [single_axis("moveaxis", a, ndim) for a in (axes if isinstance(axes, tuple) else (axes,))]
     if len(set(found)) != len(found):
         raise ValueError(f"moveaxis: axes {axes} repeat one")
     return found
@@ -95,27 +103,26 @@ def roll(
         ValueError: An axis is out of range or the batch axis of a Program, or there is not one
             `shift` for each.
     """
-    x = as_tensor(x)
-    if axis is None:
-        if isinstance(shift, Sequence | np.ndarray):
-            raise ValueError(f"roll: {len(shift)} shifts need as many axes, got axis=None")
-        return reshape(_rolled(reshape(x, (x.size,)), (int(shift),), (0,)), x.shape)
-    axes = tuple(axis) if isinstance(axis, Sequence | np.ndarray) else (axis,)
-    shifts = tuple(shift) if isinstance(shift, Sequence | np.ndarray) else (shift,) * len(axes)
-    if len(shifts) != len(axes):
-        raise ValueError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
-    return _rolled(x, tuple(int(s) for s in shifts), axes)
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    return _rolled(x, _hashable(shift), None if axis is None else _hashable(axis))
 
 
 @composed
-def _rolled(x: Tensor, shifts: tuple[int, ...], axes: tuple[int, ...]) -> Tensor:
-    for shift, axis in zip(shifts, axes, strict=True):
-        along = single_axis("roll", axis, x.ndim)
+def _rolled(x: Tensor, shift: Any, axis: Any) -> Tensor:
+    if axis is None:
+        return reshape(_rolled(reshape(x, (x.size,)), shift, 0), x.shape)
+    axes = axis if type(axis) is tuple else (axis,)
+    shifts = shift if type(shift) is tuple else (shift,) * len(axes)
+    if len(shifts) != len(axes):
+        raise ValueError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
+    for places, one in zip(shifts, axes, strict=True):
+        along = single_axis("roll", one, x.ndim)
         n = x.shape[along]
         if x.batched and along == 0:
             raise ValueError(f"roll: the batch axis of {x.shape} cannot be moved along")
-        if n and shift % n:
-            cut = n - shift % n
+        if n and places % n:
+            cut = n - places % n
             x = concatenate([narrow(x, along, cut, n - cut), narrow(x, along, 0, cut)], along)
     return x
 
@@ -140,8 +147,13 @@ def unbind(x: TensorLike, axis: int = 0) -> list[Tensor]:
         ValueError: The axis is out of range.
     """
     x = as_tensor(x)
-    before = (slice(None),) * single_axis("unbind", axis, x.ndim)
-    return [getitem(x, (*before, i)) for i in range(x.shape[len(before)])]
+    along = single_axis("unbind", axis, x.ndim)
+    return [_index_of(x, along, i) for i in range(x.shape[along])]
+
+
+@composed
+def _index_of(x: Tensor, axis: int, i: int) -> Tensor:
+    return reshape(narrow(x, axis, i, 1), (*x.shape[:axis], *x.shape[axis + 1 :]))
 
 
 def tile(x: TensorLike, *repeats: int | Sequence[int]) -> Tensor:
