@@ -261,6 +261,15 @@ def flat_views(like: collections.abc.Sequence[numpy.ndarray]) -> list:
     Zeroed arrays of the same shapes and dtypes, each on a cache line, one behind the other in one array.
     """
 
+def interleave_columns(
+    batch: tuple,
+    columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    out: numpy.ndarray,
+) -> bool:
+    """
+    Write columns of an Arrow record batch (what its __arrow_c_array__ gives) side by side into a matrix; False, with nothing written, if one is of another type than the matrix or has a null.
+    """
+
 def leaf(array: numpy.ndarray) -> typing.Any:
     """
     A contiguous array of a supported dtype as a Tensor, without a look at it.
