@@ -285,6 +285,15 @@ def integers(*numbers: int) -> typing.Any:
     The numbers as a Tensor int64.
     """
 
+def interleave_columns(
+    batch: tuple,
+    columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    out: numpy.ndarray,
+) -> bool:
+    """
+    Write columns of an Arrow record batch (what its __arrow_c_array__ gives) side by side into a matrix; False, with nothing written, if one is of another type than the matrix or has a null.
+    """
+
 def leaf(array: numpy.ndarray) -> typing.Any:
     """
     A contiguous array of a supported dtype as a Tensor, without a look at it.

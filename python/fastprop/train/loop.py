@@ -109,6 +109,7 @@ class EpochRunner:
     def close(self) -> None:
         """Nothing more will be run."""
         self._feed.close()
+        self._traced.chooser.beside = 0
 
     def run(self, epoch: int, epochs_done: int) -> Runs[NDArray[np.float64] | None]:
         """Train one epoch, or what is left of it after the first :attr:`done` steps.
@@ -234,6 +235,9 @@ class EpochRunner:
         due = self._callbacks.steps_until_due()
         if due is not None:
             remaining = min(remaining, due)
+        chooser.beside = 1 if self._feed.reading else 0
+        if chooser.makes_room:
+            return min(remaining, chooser.steps_beside())
         _, look = chooser.next()
         if look or chooser.step_seconds is None:
             return min(remaining, chooser.look_steps())
