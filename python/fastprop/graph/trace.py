@@ -195,7 +195,7 @@ def forget_gradient(tensor: Tensor) -> None:
     trace = TRACE.get()
     if trace is not None:
         trace.watch_gradient(tensor, cleared=True)
-    tensor.grad = None
+    tensor._grad = None  # None needs no check, and a step clears all parameters
 
 
 @contextmanager
