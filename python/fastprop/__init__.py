@@ -34,7 +34,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "graph.custom": ("custom_op",),
         "graph.dlpack": ("from_dlpack",),
         "graph.parameter": ("Parameter",),
-        "graph.tensor": ("Tensor", "no_grad", "tensor"),
+        "graph.tensor": ("Tensor", "enable_grad", "no_grad", "tensor"),
         "graph.trace": ("TraceError",),
         "nn.segments": ("checkpoint_sequential",),
         "random": ("seed",),

@@ -180,6 +180,7 @@ from fastprop.graph.custom import custom_op as custom_op
 from fastprop.graph.dlpack import from_dlpack as from_dlpack
 from fastprop.graph.parameter import Parameter as Parameter
 from fastprop.graph.tensor import Tensor as Tensor
+from fastprop.graph.tensor import enable_grad as enable_grad
 from fastprop.graph.tensor import no_grad as no_grad
 from fastprop.graph.tensor import tensor as tensor
 from fastprop.graph.trace import TraceError as TraceError

@@ -39,6 +39,7 @@ FUNCTIONS = {
     "amax": "fp.max", "amin": "fp.min", "bmm": "fp.matmul", "cat": "fp.concatenate",
     "clamp": "fp.clip", "clamp_max": "fp.minimum", "clamp_min": "fp.maximum",
     "hstack": "np.hstack or fp.concatenate", "linear": "fp.dense, whose weight is [in, out]",
+    "inference_mode": "fp.no_grad", "set_grad_enabled": "fp.no_grad and fp.enable_grad",
     "manual_seed": "fp.seed", "masked_select": "x[mask]", "mm": "fp.matmul",
     "ravel": "fp.reshape(x, -1)", "set_num_threads": "Trainer(threads=…) or FASTPROP_NUM_THREADS",
     "vstack": "np.vstack or fp.concatenate",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastprop import _core
 from fastprop.graph import infer
 from fastprop.graph.op import apply
 from fastprop.graph.ops_elementwise import equal
@@ -45,7 +45,7 @@ def _sequence(values: tuple[Any, ...]) -> tuple[int, ...]:
     """Arguments given one by one, or as one sequence."""
     if len(values) == 1 and isinstance(values[0], Sequence | np.ndarray):
         values = tuple(values[0])
-    return tuple(int(v) for v in values)
+    return tuple(map(int, values))
 
 
 def squeeze(x: TensorLike, axis: int | Sequence[int] | None = None) -> Tensor:
@@ -88,12 +88,12 @@ def expand(x: TensorLike, *shape: int | Sequence[int]) -> Tensor:
     Raises:
         ValueError: The shape does not fit.
     """
-    x = as_tensor(x)
     return _expanded(x, *_sequence(shape))
 
 
 @composed
-def _expanded(x: Tensor, *shape: int) -> Tensor:
+def _expanded(x: TensorLike, *shape: int) -> Tensor:
+    x = as_tensor(x)
     return broadcast_to(x, _expanded_shape(x.shape, shape))
 
 
@@ -141,19 +141,18 @@ def split(x: TensorLike, size: int | Sequence[int], axis: int = 0) -> list[Tenso
     Raises:
         ValueError: The extents are negative or do not add up to the axis's.
     """
-    x = as_tensor(x)
-    along = single_axis("split", axis, x.ndim)
-    n = x.shape[along]
-    if isinstance(size, int | np.integer):
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    along = single_axis("split", axis, len(x.shape))
+    if type(size) is int or isinstance(size, int | np.integer):
         if size < 1:
             raise ValueError(f"split: size must be positive, got {size}")
-        sizes = [min(int(size), n - i) for i in range(0, n, int(size))] or [0]
-    else:
-        sizes = [int(s) for s in size]
-        if any(s < 0 for s in sizes) or sum(sizes) != n:
-            raise ValueError(f"split: sizes {sizes} do not add up to the {n} of axis {along}")
-    starts = [0, *accumulate(sizes)]
-    return [narrow(x, along, b, s) for b, s in zip(starts, sizes, strict=False)]
+        return _core.pieces(narrow, x, along, int(size))
+    sizes = [int(s) for s in size]
+    n = x.shape[along]
+    if any(s < 0 for s in sizes) or sum(sizes) != n:
+        raise ValueError(f"split: sizes {sizes} do not add up to the {n} of axis {along}")
+    return _core.pieces(narrow, x, along, sizes)
 
 
 def flip(x: TensorLike, axis: int | Sequence[int] | None = None) -> Tensor:
@@ -162,6 +161,11 @@ def flip(x: TensorLike, axis: int | Sequence[int] | None = None) -> Tensor:
     Raises:
         ValueError: An axis is out of range or repeated.
     """
+    return _flipped(x, axis)
+
+
+@composed
+def _flipped(x: TensorLike, axis: int | Sequence[int] | None) -> Tensor:
     x = as_tensor(x)
     axes = infer.normalize_axes("flip", axis, len(x.shape))
     return apply(_SLICE, x, **_flip_attributes(x.shape, axes)) if axes else x
@@ -184,6 +188,11 @@ def pad(x: TensorLike, widths: int | Sequence[Any], value: float = 0.0) -> Tenso
     Raises:
         ValueError: The widths are negative, or not as many as axes.
     """
+    return _padded(x, widths, value)
+
+
+@composed
+def _padded(x: TensorLike, widths: int | Sequence[Any], value: float) -> Tensor:
     x = as_tensor(x)
     key = int(widths) if isinstance(widths, int | np.integer) else tuple(map(_frozen, widths))
     attrs = _pad_attributes(x.shape, key)

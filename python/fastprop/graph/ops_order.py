@@ -141,13 +141,11 @@ def _argsort(x: TensorLike, axis: int, descending: bool) -> Tensor:
 
 def sort(x: TensorLike, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
     """Sorted elements along an axis, and the indices that they had; see :func:`argsort`."""
-    x = as_tensor(x)
-    order = argsort(x, axis, descending)
-    return _in_order(x, axis, order), order
-
-
-def _in_order(x: Tensor, axis: int, order: Tensor) -> Tensor:
-    return apply(_GATHER, x, order, axis=single_axis("sort", axis, len(x.shape)))
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    along = single_axis("argsort", axis, len(x.shape))
+    order = _argsort(x, along, descending)
+    return apply(_GATHER, x, order, axis=along), order
 
 
 @composed
@@ -161,9 +159,10 @@ def topk(x: TensorLike, k: int, axis: int = -1, largest: bool = True) -> tuple[T
     Raises:
         ValueError: `axis` is out of range, or `k` is not from 0 to the axis's extent.
     """
-    x = as_tensor(x)
-    along = single_axis("topk", axis, x.ndim)
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    along = single_axis("topk", axis, len(x.shape))
     if not 0 <= k <= x.shape[along]:
         raise ValueError(f"topk: k must be from 0 to {x.shape[along]}, got {k}")
     chosen = _top(x, int(k), along, largest)
-    return _in_order(x, along, chosen), chosen
+    return apply(_GATHER, x, chosen, axis=along), chosen
