@@ -36,8 +36,8 @@ constexpr Py_ssize_t kFew = 4;
 constexpr Index kLongWork = 1 << 14;
 
 constexpr std::array<const char*, kSlots> kSlotNames = {
-    "_data",         "spec", "shape", "dtype", "op",    "inputs", "attrs",
-    "requires_grad", "grad", "hooks", "time",  "scope", "saved"};
+    "_data",          "spec",  "shape", "dtype", "op",    "inputs", "attrs",
+    "_requires_grad", "_grad", "hooks", "time",  "scope", "saved"};
 
 /// What Python hands over once: its class, its functions, its state. Never given back, as modules
 /// are not.
@@ -254,7 +254,7 @@ PyObject* apply(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* na
 }
 
 Py_ssize_t offset_of(const py::type& tensor, const char* name) {
-    const py::object descriptor = tensor.attr("__dict__")[name];
+    const py::object descriptor = tensor.attr(name);  // which a class gives as it is
     if (Py_TYPE(descriptor.ptr()) != &PyMemberDescr_Type)
         throw TypeError(concat("bind_tensor: ", name, " is no slot"));
     return reinterpret_cast<PyMemberDescrObject*>(descriptor.ptr())->d_member->offset;

@@ -35,6 +35,7 @@ PYBIND11_MODULE(_core, m) {
     fastprop::bind_backward(m);
     fastprop::bind_effects(m);
     fastprop::bind_form(m);
+    fastprop::bind_arrow(m);
     fastprop::bind_program(m);
     fastprop::bind_run_many(m);
 }

@@ -109,9 +109,10 @@ class Program:
         threads: typing.SupportsInt | typing.SupportsIndex,
         profile: numpy.ndarray | None = None,
         epoch_rows: typing.SupportsInt | typing.SupportsIndex = 0,
-    ) -> tuple[numpy.typing.NDArray[numpy.float64], list, int, int, typing.Any]:
+        copies: collections.abc.Sequence | None = None,
+    ) -> tuple[numpy.typing.NDArray[numpy.float64], list, int, int, typing.Any, float]:
         """
-        Run whole steps with the GIL released; a batch ends with every `epoch_rows` rows, if that is not 0. Returns the recorded outputs [steps, n], the per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), and the exception of an interrupt. To `profile` [threads, instructions + 2, 2] it adds nanoseconds.
+        Run whole steps with the GIL released; a batch ends with every `epoch_rows` rows, if that is not 0. Once the loss of the first step is known and finite, `copies`, pairs (from, to), are made. Returns the recorded outputs [steps, n], the per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), the exception of an interrupt, and the seconds that the copies took, negative if they were not made. To `profile` [threads, instructions + 2, 2] it adds nanoseconds.
         """
     def template(self) -> Template | None:
         """
@@ -146,6 +147,7 @@ class RunPool:
         seed: typing.SupportsInt | typing.SupportsIndex,
         epoch_rows: typing.SupportsInt | typing.SupportsIndex,
         tag: typing.Any,
+        copies: collections.abc.Sequence | None = None,
     ) -> None:
         """
         Ask for what `Program.run` does with these arguments.
@@ -281,6 +283,15 @@ def index_tensor(index: typing.Any, count: int) -> typing.Any:
 def integers(*numbers: int) -> typing.Any:
     """
     The numbers as a Tensor int64.
+    """
+
+def interleave_columns(
+    batch: tuple,
+    columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    out: numpy.ndarray,
+) -> bool:
+    """
+    Write columns of an Arrow record batch (what its __arrow_c_array__ gives) side by side into a matrix; False, with nothing written, if one is of another type than the matrix or has a null.
     """
 
 def leaf(array: numpy.ndarray) -> typing.Any:

@@ -1,4 +1,4 @@
-"""Arrangements made of the primitives: axes added and dropped, parts, joints, padding, masks."""
+"""Arrangements made of the primitives: axes added and dropped, parts, joints, padding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from fastprop import _core
 from fastprop.graph import infer
 from fastprop.graph.op import apply
-from fastprop.graph.ops_elementwise import equal, where
+from fastprop.graph.ops_elementwise import equal
 from fastprop.graph.ops_index import (
     _PLACE,
     _SLICE,
@@ -218,57 +218,6 @@ def _pad_attributes(shape: tuple[int, ...], widths: Any) -> dict[str, Any] | Non
         return None
     wanted = tuple(int(n + b + a) for n, (b, a) in zip(shape, pairs, strict=True))
     return part_attributes(tuple(pairs[:, 0].tolist()), (1,) * len(shape), wanted)
-
-
-def tril(x: TensorLike, diagonal: int = 0) -> Tensor:
-    """The lower triangles of matrices ``[..., m, n]``: zero above the given diagonal."""
-    return _triangle("tril", x, diagonal, np.tril)
-
-
-def triu(x: TensorLike, diagonal: int = 0) -> Tensor:
-    """The upper triangles of matrices ``[..., m, n]``: zero below the given diagonal."""
-    return _triangle("triu", x, diagonal, np.triu)
-
-
-def _triangle(name: str, x: TensorLike, diagonal: int, keep: Any) -> Tensor:
-    return _kept_triangle(name, x, diagonal, keep)
-
-
-@composed
-def _kept_triangle(name: str, x: TensorLike, diagonal: int, keep: Any) -> Tensor:
-    x = as_tensor(x)
-    if x.ndim < 2:
-        raise ValueError(f"{name}: expects matrices [..., m, n], got shape {x.shape}")
-    return where(_triangle_mask(keep, *x.shape[-2:], x.dtype, diagonal), x, 0)
-
-
-@lru_cache(maxsize=64)
-def _triangle_mask(keep: Any, m: int, n: int, dtype: np.dtype[Any], diagonal: int) -> Tensor:
-    return Tensor(keep(np.ones((m, n), dtype), diagonal))
-
-
-def diagonal(x: TensorLike) -> Tensor:
-    """The diagonals of square matrices ``[..., n, n]``, ``[..., n]``.
-
-    Raises:
-        ValueError: The last two extents differ.
-    """
-    return _diagonal(x)
-
-
-@composed
-def _diagonal(x: TensorLike) -> Tensor:
-    x = as_tensor(x)
-    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
-        raise ValueError(f"diagonal: expects matrices [..., n, n], got shape {x.shape}")
-    lead, n = x.shape[:-2], x.shape[-1]
-    rows = apply(_RESHAPE, x, shape=(*lead, n * n))
-    return rows if n <= 1 else apply(_SLICE, rows, **_diagonal_attributes(lead, n))
-
-
-@lru_cache(maxsize=4096)
-def _diagonal_attributes(lead: tuple[int, ...], n: int) -> dict[str, Any]:
-    return part_attributes([0] * (len(lead) + 1), [1] * len(lead) + [n + 1], (*lead, n))
 
 
 def one_hot(labels: TensorLike, classes: int, dtype: DTypeLike = np.float32) -> Tensor:

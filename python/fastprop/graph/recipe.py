@@ -107,7 +107,7 @@ def _begin(t: Tensor) -> int | None:
 
 def _place(spec: Spec, requires_grad: bool = False) -> Tensor:
     place = Tensor.placeholder(spec.shape, spec.dtype)
-    place.requires_grad = requires_grad
+    place._requires_grad = requires_grad
     return place
 
 
