@@ -343,16 +343,9 @@ constant_array: Callable[[NDArray[Any]], Tensor] = _core.leaf
 """A contiguous array of a supported dtype as a Tensor, without a look at it."""
 
 
-_MAX_CONSTANTS = 1024
-_constants: dict[tuple[Any, ...], Tensor] = {}
+def _constant(value: float | int, dtype: np.dtype[Any]) -> Tensor:
+    return Tensor(np.asarray(value), dtype=dtype)
 
 
-def constant(value: float | int, dtype: np.dtype[Any]) -> Tensor:
-    """A number as a Tensor: made once, as the same few appear in every step."""
-    key = (value, dtype) if value else (str(value), dtype)  # 0 equals -0
-    found = _constants.get(key)
-    if found is None:
-        if len(_constants) >= _MAX_CONSTANTS:
-            _constants.clear()
-        found = _constants[key] = Tensor(np.asarray(value), dtype=dtype)
-    return found
+constant: Callable[[float | int, np.dtype[Any]], Tensor] = _core.constants(_constant)
+"""A number as a Tensor: made once, as the same few appear in every step."""
