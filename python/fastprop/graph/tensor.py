@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -208,6 +208,19 @@ class Tensor(TensorMethods, TensorGradients):
         if type(self) is not Tensor and is_tracing():  # a Parameter has another value in each run
             raise no_value(self.shape)
         return self.data
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """For copies and pickles of leaves.
+
+        Raises:
+            TypeError: It is a result with a history, or symbolic.
+        """
+        if self.op is not None or self._data is None:
+            raise TypeError(
+                f"Tensor: a result of an op, of shape {self.shape}, has a history, which is "
+                "neither copied nor pickled; give x.detach(), or x.clone() for a copy with history"
+            )
+        return super().__reduce_ex__(protocol)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         array = self.numpy() if dtype is None else self.numpy().astype(dtype, copy=False)

@@ -52,7 +52,8 @@ def compile(
 
     Python runs only while the function is traced. So it must not choose by the value of a Tensor
     (use :func:`fastprop.where`). What it reads by name besides its arguments, Parameters and
-    Buffers (closures, globals, attributes) is compared before each call. Random numbers of modules such as dropout are new in every call.
+    Buffers (closures, globals, attributes) is compared before each call. Random numbers of modules
+    such as dropout are new in every call.
 
     Args:
         function: The function, or a module. Left out, this is a decorator with options.
