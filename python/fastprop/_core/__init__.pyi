@@ -385,6 +385,7 @@ def wrapped_index(
     The indices if all are in [0, count), else with negative ones counted from the end; None if one is out of range or they are no contiguous int64.
     """
 
+SLOPE: int = 16
 level: str
 
 def usable_levels() -> tuple[str, ...]:
