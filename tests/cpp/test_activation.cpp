@@ -73,6 +73,8 @@ std::pair<Real, Real> reference(Activation kind, Real p0, Real p1, Real x) {
             return {x * hard, x <= -3 ? 0 : (x >= 3 ? 1 : x / 3 + Real(0.5))};
         case Activation::tanh:
             return {std::tanh(x), 1 - std::tanh(x) * std::tanh(x)};
+        case Activation::slope:  // no function
+            break;
     }
     return {0, 0};
 }

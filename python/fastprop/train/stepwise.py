@@ -59,6 +59,7 @@ class StepwiseProgram(TracedProgram):
         timed: bool = False,
     ) -> RunResult:
         """Steps of one epoch, one by one; recorded is what each first evaluation gave."""
+        assert step_scalars is not None  # the learning rates
         rows = np.arange(order) if isinstance(order, int) else order
         optimizer = self._optimizer
         optimizer.gradients = self._gradients
@@ -87,7 +88,7 @@ class StepwiseProgram(TracedProgram):
                 return float(result.values[0, 0])
 
             try:
-                optimizer.advance(evaluate)
+                optimizer.advance(evaluate, float(step_scalars[len(values), 0]))
             except _Interrupted:
                 error = results[-1].error
                 return RunResult(np.array(values), [], len(values), "interrupt", error)
