@@ -143,7 +143,7 @@ class ParquetStream(StreamDataset):
     def _check_schemas(self, schema: Any) -> None:
         for file in self._files[1:]:
             other = self._open(file).schema_arrow
-            self._layout.wanted(other.names, str(file))
+            self._layout.check_other(other.names, str(file), self._names, str(self._files[0]))
             for name in self._names:
                 have, first = other.field(name).type, schema.field(name).type
                 if have != first:

@@ -118,6 +118,20 @@ class Layout:
                 raise ValueError(f"{self.where}: {place} has several columns called {name!r}")
         return wanted
 
+    def check_other(self, there: Sequence[str], place: str, wanted: list[str], first: str) -> None:
+        """A further file, which needs the columns that are read of the first one.
+
+        Raises:
+            ValueError: One is not there.
+        """
+        self.wanted(there, place)
+        for name in wanted:
+            if name not in there:
+                raise ValueError(
+                    f"{self.where}: {place} has no column {name!r}, which {first} has. There are: "
+                    f"{listed(there)}"
+                )
+
     def policy(self, name: str) -> Any:
         """What to do with missing values of a column."""
         if name in self.missing:
@@ -345,6 +359,9 @@ def find_categories(layout: Layout, tables: Iterable[Any]) -> None:
                 column = column.dictionary_decode()
             found[name].update(pc.unique(column).drop_null().to_pylist())
     for name, values in found.items():
+        other = layout.policy(name)  # what stands for a missing value is a category as well
+        if other not in ("error", "drop") and all(type(other) is type(value) for value in values):
+            values.add(other)
         layout.categories[name] = tuple(sorted(values))
 
 

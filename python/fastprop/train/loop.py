@@ -253,7 +253,7 @@ class EpochRunner:
         step = optimizer.steps
         rates = None
         if self.pace is not None:
-            rates = self.pace.rates(step, count, self._traced.chooser.step_seconds)
+            rates = self.pace.tempo(self._traced.chooser.step_seconds)
         segment = Segment(epoch, first, count, step, optimizer.step_scalars(step, count, rates))
         result = yield from self._perform(segment, chunk)
         if result.steps_done:
@@ -270,8 +270,11 @@ class EpochRunner:
         program = self._traced.program
         runs_before, _ = program.latest()
         try:
-            result = yield self._request(segment, segment.steps, chunk)
+            request = self._request(segment, segment.steps, chunk)
+            result = yield request._replace(copies=self._recovery.wanted())
             self._optimizer.steps = segment.step + result.steps_done
+            if result.copy_seconds is not None:
+                self._recovery.copied(segment.step, result.copy_seconds)
         except BaseException:  # Ctrl-C in Python, between the end of the run and the line above
             runs, steps = program.latest()
             if runs > runs_before and self._traced.in_one_call:
@@ -325,7 +328,8 @@ class EpochRunner:
             raise result.error or KeyboardInterrupt
         self._recovery.add(segment)
         bad = result.steps_done
-        yield from self._non_finite.stop(segment, bad, float(result.values[bad, 0]))
+        loss = float(result.values[bad, 0])
+        yield from self._non_finite.stop(segment, bad, loss, began_well=result.began_well)
 
     def _tell(self, values: NDArray[np.float64], epochs_done: int) -> None:
         if self._callbacks.watches_steps:
