@@ -73,6 +73,16 @@ def test_compare_refuses_bad_options(options: tuple[str, ...], message: str) -> 
             ("--layers", "4", "--width", "8", "--segments", "2", "--threads", "1", "--rounds", "1"),
             "| 2 | ",
         ),
+        (
+            "accumulation",
+            ("--works", "6-16-3@8", "--rows", "64", "--threads", "1", "--rounds", "1"),
+            "| 16 | 4 |",
+        ),
+        (
+            "checkpoint",
+            ("--megabytes", "1", "--threads", "1", "--rounds", "1"),
+            "| held up |",
+        ),
         ("threads", ("--widths", "4,8", "--batches", "1"), "of 2 more than 5 % slower"),
         ("extras", ("--works", "6-16-16-3@8", "--threads", "1"), "6-16-16-3@8, 1 thread:"),
     ],
