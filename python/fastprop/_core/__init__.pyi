@@ -419,6 +419,7 @@ def share_spec(spec: typing.Any) -> typing.Any:
     The one object that stands for all equal Specs.
     """
 
+SLOPE: int = 16
 level: str
 
 def usable_levels() -> tuple[str, ...]:
