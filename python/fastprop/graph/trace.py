@@ -65,6 +65,11 @@ class StepNumbers(Protocol):
         """What a trace takes for constant; compared to notice a change."""
         ...
 
+    @property
+    def slots(self) -> Any:
+        """Who reads which of a step's numbers; likewise."""
+        ...
+
 
 class Gradient:
     """What becomes of a Tensor's gradient in a traced function.
