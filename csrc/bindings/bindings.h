@@ -11,9 +11,11 @@ void bind_ops(pybind11::module_& m);
 void bind_host(pybind11::module_& m);
 void bind_eager(pybind11::module_& m);
 void bind_recipes(pybind11::module_& m);
+void bind_index(pybind11::module_& m);
 void bind_backward(pybind11::module_& m);
 void bind_effects(pybind11::module_& m);
 void bind_form(pybind11::module_& m);
+void bind_arrow(pybind11::module_& m);
 void bind_program(pybind11::module_& m);
 void bind_run_many(pybind11::module_& m);
 

@@ -306,7 +306,7 @@ class Derivative:
 
 def _remember(tensor: Tensor, op: Op, inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> None:
     tensor.op, tensor.inputs, tensor.attrs = op, inputs, attrs
-    tensor.requires_grad, tensor.time = True, now()
+    tensor._requires_grad, tensor.time = True, now()
 
 
 def _unknown(name: str, specs: Sequence[Spec], attrs: dict[str, Any]) -> Spec:

@@ -61,7 +61,7 @@ class Variant:
         self._changes = CHANGES.latest
         self._modes = list(self._capture.trace.modes.values())
         numbers = dict.fromkeys(self._capture.trace.numbers)
-        self._settings = [(source, source.attributes()) for source in numbers]
+        self._settings = [(source, source.attributes(), source.slots) for source in numbers]
 
     def serves(self, rows: int) -> bool:
         """Whether it does what the function would do now with so many rows."""
@@ -70,7 +70,9 @@ class Variant:
         for module, mode in self._modes:
             if module.training is not mode:
                 return False
-        return not self._settings or all(s.attributes() == values for s, values in self._settings)
+        return not self._settings or all(
+            s.attributes() == values and s.slots == slots for s, values, slots in self._settings
+        )
 
     def also_serves(self, capture: Capture, rows: int) -> None:
         """A new capture, with so many rows, has turned out to do the same."""
