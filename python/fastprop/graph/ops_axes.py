@@ -82,7 +82,9 @@ def _hashable(axes: int | Sequence[int]) -> Any:
 
 
 def _axes_in_order(axes: int | tuple[int, ...], ndim: int) -> list[int]:
-    found = [single_axis("moveaxis", a, ndim) for a in (axes if isinstance(axes, tuple) else (axes,))]
+    found = [
+        single_axis("moveaxis", a, ndim) for a in (axes if isinstance(axes, tuple) else (axes,))
+    ]
     if len(set(found)) != len(found):
         raise ValueError(f"moveaxis: axes {axes} repeat one")
     return found
