@@ -11,7 +11,7 @@ import pytest
 from fastprop import _core, nn
 from fastprop.graph import planning
 from fastprop.graph.arrange import Layers, on_one_thread
-from fastprop.graph.ir import BATCH, Instruction, Value, instruction
+from fastprop.graph.ir import BATCH, Instruction, Value, columns_key, columns_of, instruction
 from fastprop.graph.memory import align, open_places, peak_bytes, plan, split_phases
 from fastprop.graph.planning import Lowered, plan_step
 from fastprop.graph.schedule import Schedule, Step, fewest_barriers, step
@@ -38,7 +38,7 @@ def random_program(seed: int, length: int) -> tuple[list[Instruction], list[Valu
     batched = [items[0].outputs[0]]
     summed: list[Value] = []
     for _ in range(length):
-        kind = rng.choice(["map", "map", "product", "sum", "free"])
+        kind = rng.choice(["map", "map", "product", "columns", "sum", "free"])
         a = rng.choice(batched)
         b = rng.choice([v for v in batched if v.shape == a.shape])
         if kind == "map":
@@ -49,6 +49,14 @@ def random_program(seed: int, length: int) -> tuple[list[Instruction], list[Valu
             # 3 and 4 columns take as many cache lines, but a thread's rows lie elsewhere.
             out = value(CAPACITY, rng.choice([3, 4]))
             items.append(instruction("dense", [a, rng.choice(weights)], [out], own=(0,)))
+            batched.append(out)
+        elif kind == "columns":
+            # dx = dz W^T with the derivative at b, which it may overwrite.
+            out = value(*b.shape)
+            inputs = [a, rng.choice(weights), b]
+            key = columns_key(b.shape[1])
+            dx = instruction("dense_backward_data", inputs, [out], own=(2,), inplace=(2,), key=key)
+            items.append(dx)
             batched.append(out)
         elif kind == "sum":
             out = value(rng.choice([3, 8]), 4, batched=False)
@@ -82,11 +90,17 @@ def conflicts(first: Instruction, second: Instruction) -> bool:
                 if not (own_a and own_b and first.key == second.key):
                     return True
             elif a.in_arena and b.in_arena and overlap(a, b):
-                same_slices = a.offset == b.offset and a.nbytes == b.nbytes and a.key == b.key
-                sliced = first.key == a.key and second.key == b.key
-                if not (own_a and own_b and same_slices and sliced):
+                same_place = a.offset == b.offset and a.nbytes == b.nbytes and a.key == b.key
+                sliced = is_sliced(first, a) and is_sliced(second, b) and first.key == second.key
+                if not (own_a and own_b and same_place and sliced):
                     return True
     return False
+
+
+def is_sliced(item: Instruction, touched: Value) -> bool:
+    """Whether an instruction that keeps to its own part of a value has a slice of it."""
+    columns = columns_of(item.key)
+    return columns == touched.shape[1] if columns else item.key == touched.key
 
 
 def overlap(a: Value, b: Value) -> bool:
@@ -107,7 +121,14 @@ def check_order(given: list[Instruction], arranged: Schedule) -> None:
                 assert position[id(first)] < position[id(second)]
 
 
-ARRANGEMENTS = ("fewest barriers", "layers", "pairs of layers", "open places", "one thread")
+ARRANGEMENTS = (
+    "fewest barriers",
+    "layers",
+    "pairs of layers",
+    "late gradients",
+    "open places",
+    "one thread",
+)
 
 
 def arrange(how: str, items: list[Instruction], kept: list[Value]) -> Schedule:
@@ -116,7 +137,8 @@ def arrange(how: str, items: list[Instruction], kept: list[Value]) -> Schedule:
         return fewest_barriers(given)
     if how == "one thread":
         return on_one_thread(given)
-    arranged = Layers(given).grouped(2 if how == "pairs of layers" else 1)
+    orders = Layers(given).grouped(2 if how == "pairs of layers" else 1)
+    arranged = orders[-1 if how == "late gradients" else 0]
     return open_places(arranged, kept, 100) if how == "open places" else arranged
 
 

@@ -51,15 +51,16 @@ std::vector<Operand> operands_from(const py::handle& items) {
     return operands;
 }
 
-/// (op code, inputs, outputs, attributes, barrier, when, by chunks, strip)
+/// (op code, inputs, outputs, attributes, barrier, when, by chunks, strip, by columns)
 std::vector<Instruction> instructions_from(const py::sequence& items) {
     std::vector<Instruction> list;
     for (const py::handle item : items) {
         const auto fields = item.cast<py::tuple>();
-        require(fields.size() == 8, "Program: an instruction has 8 fields, got ", fields.size());
+        require(fields.size() == 9, "Program: an instruction has 9 fields, got ", fields.size());
         list.push_back({fields[0].cast<int>(), operands_from(fields[1]), operands_from(fields[2]),
                         fields[3].cast<std::vector<double>>(), fields[4].cast<bool>(),
-                        fields[5].cast<int>(), fields[6].cast<bool>(), fields[7].cast<int>()});
+                        fields[5].cast<int>(), fields[6].cast<bool>(), fields[7].cast<int>(),
+                        fields[8].cast<bool>()});
     }
     return list;
 }

@@ -73,6 +73,21 @@ public:
         return {begin < extent ? begin : extent, end < extent ? end : extent};
     }
 
+    /// The same share, for an instruction that is sliced by columns.
+    Team by_columns() const {
+        Team team = *this;
+        team.by_columns_ = true;
+        return team;
+    }
+    bool is_by_columns() const { return by_columns_; }
+
+    /// This share of `extent` columns, in units of `unit`; the last share has what is left over.
+    Range columns(Index extent, Index unit) const {
+        const Index units = extent / unit;
+        const Index end = end_ == parts_ ? extent : units * end_ / parts_ * unit;
+        return {units * begin_ / parts_ * unit, end};
+    }
+
 private:
     Team(Range own, Index chunks)
         : rank_(0), size_(1), begin_(own.begin), end_(own.end), parts_(chunks), barrier_(nullptr) {}
@@ -80,6 +95,7 @@ private:
     int rank_;
     int size_;
     Index begin_, end_, parts_;
+    bool by_columns_ = false;
     Barrier* barrier_;
 };
 

@@ -36,11 +36,12 @@ GemmEpilogue<T> backward_epilogue(const T* h, const ActivationSpec<T>& f) {
 constexpr Index kCopyBytes = 1024 * 1024;
 constexpr Index kCopyRows = 256;
 
+/// `columns` columns of dx; its rows, those of h and of the copy are `in` apart.
 template <class T>
 void backward_data(const T* dz, const GemmRight<T>& wt, const T* h, T* dx, Index rows, Index in,
-                   Index out, const ActivationSpec<T>& f) {
-    if (h != dx || gemm_may_overwrite_h<T>(f.kind, rows, in, out)) {
-        gemm<T>({dz, out}, wt, dx, in, rows, in, out, backward_epilogue(h, f));
+                   Index out, Index columns, const ActivationSpec<T>& f) {
+    if (h != dx || gemm_may_overwrite_h<T>(f.kind, rows, columns, out)) {
+        gemm<T>({dz, out}, wt, dx, in, rows, columns, out, backward_epilogue(h, f));
         return;
     }
     const Index row_bytes = std::max<Index>(in, 1) * Index{sizeof(T)};
@@ -48,8 +49,8 @@ void backward_data(const T* dz, const GemmRight<T>& wt, const T* h, T* dx, Index
     for (Index i = 0; i < rows; i += block) {
         const Index count = std::min(block, rows - i);
         T* copy = static_cast<T*>(thread_scratch(static_cast<std::size_t>(count * row_bytes), 1));
-        std::copy(h + i * in, h + (i + count) * in, copy);
-        gemm<T>({dz + i * out, out}, wt, dx + i * in, in, count, in, out,
+        for (Index r = 0; r < count; ++r) std::copy_n(h + (i + r) * in, columns, copy + r * in);
+        gemm<T>({dz + i * out, out}, wt, dx + i * in, in, count, columns, out,
                 backward_epilogue<T>(copy, f));
     }
 }
@@ -92,6 +93,14 @@ void dense_forward(const T* x, const T* w, const T* b, T* y, T* z, Index rows, I
 }
 
 template <class T>
+void dense_forward_columns(const T* x, const T* w, const T* b, T* y, T* z, Index rows, Index in,
+                           Index out, Range columns, const ActivationSpec<T>& f) {
+    const Index j = columns.begin;
+    gemm<T>({x, in}, {w + j, out}, y + j, out, rows, columns.size(), in,
+            forward_epilogue(b ? b + j : b, z ? z + j : z, f));
+}
+
+template <class T>
 void dense_forward_packed(const T* x, const T* wp, const T* b, T* y, T* z, Index rows, Index in,
                           Index out, const ActivationSpec<T>& f) {
     gemm<T>({x, in}, panels(wp, in), y, out, rows, out, in, forward_epilogue(b, z, f));
@@ -100,13 +109,21 @@ void dense_forward_packed(const T* x, const T* wp, const T* b, T* y, T* z, Index
 template <class T>
 void dense_backward_data(const T* dz, const T* w, const T* h, T* dx, Index rows, Index in,
                          Index out, const ActivationSpec<T>& f) {
-    backward_data<T>(dz, {w, out, GemmLayout::transposed}, h, dx, rows, in, out, f);
+    backward_data<T>(dz, {w, out, GemmLayout::transposed}, h, dx, rows, in, out, in, f);
+}
+
+template <class T>
+void dense_backward_data_columns(const T* dz, const T* w, const T* h, T* dx, Index rows, Index in,
+                                 Index out, Range columns, const ActivationSpec<T>& f) {
+    const Index j = columns.begin;
+    backward_data<T>(dz, {w + j * out, out, GemmLayout::transposed}, h ? h + j : h, dx + j, rows,
+                     in, out, columns.size(), f);
 }
 
 template <class T>
 void dense_backward_data_packed(const T* dz, const T* wtp, const T* h, T* dx, Index rows, Index in,
                                 Index out, const ActivationSpec<T>& f) {
-    backward_data<T>(dz, panels(wtp, out), h, dx, rows, in, out, f);
+    backward_data<T>(dz, panels(wtp, out), h, dx, rows, in, out, in, f);
 }
 
 template <class T>
@@ -137,18 +154,22 @@ void dense_backward_bias(const T* dz, T* db, Index rows, Index out, Range slice)
     }
 }
 
-#define FASTPROP_DENSE(T)                                                                         \
-    template void dense_forward(const T*, const T*, const T*, T*, T*, Index, Index, Index,        \
-                                const ActivationSpec<T>&);                                        \
-    template void dense_forward_packed(const T*, const T*, const T*, T*, T*, Index, Index, Index, \
-                                       const ActivationSpec<T>&);                                 \
-    template void dense_backward_data(const T*, const T*, const T*, T*, Index, Index, Index,      \
-                                      const ActivationSpec<T>&);                                  \
-    template void dense_backward_data_packed(const T*, const T*, const T*, T*, Index, Index,      \
-                                             Index, const ActivationSpec<T>&);                    \
-    template void dense_backward_weights(const T*, const T*, T*, Index, Index, Index, Range);     \
-    template void dense_backward_weights_packed(const T*, const T*, T*, Index, Index, Index,      \
-                                                Range);                                           \
+#define FASTPROP_DENSE(T)                                                                          \
+    template void dense_forward(const T*, const T*, const T*, T*, T*, Index, Index, Index,         \
+                                const ActivationSpec<T>&);                                         \
+    template void dense_forward_packed(const T*, const T*, const T*, T*, T*, Index, Index, Index,  \
+                                       const ActivationSpec<T>&);                                  \
+    template void dense_forward_columns(const T*, const T*, const T*, T*, T*, Index, Index, Index, \
+                                        Range, const ActivationSpec<T>&);                          \
+    template void dense_backward_data_columns(const T*, const T*, const T*, T*, Index, Index,      \
+                                              Index, Range, const ActivationSpec<T>&);             \
+    template void dense_backward_data(const T*, const T*, const T*, T*, Index, Index, Index,       \
+                                      const ActivationSpec<T>&);                                   \
+    template void dense_backward_data_packed(const T*, const T*, const T*, T*, Index, Index,       \
+                                             Index, const ActivationSpec<T>&);                     \
+    template void dense_backward_weights(const T*, const T*, T*, Index, Index, Index, Range);      \
+    template void dense_backward_weights_packed(const T*, const T*, T*, Index, Index, Index,       \
+                                                Range);                                            \
     template void dense_backward_bias(const T*, T*, Index, Index, Range);
 FASTPROP_DENSE(float)
 FASTPROP_DENSE(double)

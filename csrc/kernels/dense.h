@@ -24,7 +24,12 @@ template <class T>
 void dense_forward(const T* x, const T* w, const T* b, T* y, T* z, Index rows, Index in, Index out,
                    const ActivationSpec<T>& f);
 
-/// The same with W packed by `pack_rows`.
+/// Columns `columns` of y and z, all rows; every pointer is to a whole matrix.
+template <class T>
+void dense_forward_columns(const T* x, const T* w, const T* b, T* y, T* z, Index rows, Index in,
+                           Index out, Range columns, const ActivationSpec<T>& f);
+
+/// The same as dense_forward with W packed by `pack_rows`.
 template <class T>
 void dense_forward_packed(const T* x, const T* wp, const T* b, T* y, T* z, Index rows, Index in,
                           Index out, const ActivationSpec<T>& f);
@@ -34,7 +39,12 @@ template <class T>
 void dense_backward_data(const T* dz, const T* w, const T* h, T* dx, Index rows, Index in,
                          Index out, const ActivationSpec<T>& f);
 
-/// The same with W packed by `pack_rows_transposed`.
+/// Columns `columns` of dx, all rows; every pointer is to a whole matrix.
+template <class T>
+void dense_backward_data_columns(const T* dz, const T* w, const T* h, T* dx, Index rows, Index in,
+                                 Index out, Range columns, const ActivationSpec<T>& f);
+
+/// The same as dense_backward_data with W packed by `pack_rows_transposed`.
 template <class T>
 void dense_backward_data_packed(const T* dz, const T* wtp, const T* h, T* dx, Index rows, Index in,
                                 Index out, const ActivationSpec<T>& f);

@@ -104,6 +104,8 @@ void Program::check_instructions(const std::vector<Instruction>& list) const {
         const OpEntry& op = op_table()[static_cast<std::size_t>(instruction.op)];
         require(instruction.attrs.size() == op.attributes.size(), "Program: ", op.name, " expects ",
                 op.attributes.size(), " attributes, got ", instruction.attrs.size());
+        require(!instruction.by_columns || (op.by_columns && !instruction.by_chunks),
+                "Program: ", op.name, " cannot be sliced by columns here");
         for (const Operand& operand : instruction.in) check_operand(operand);
         for (const Operand& operand : instruction.out) check_operand(operand);
     }
@@ -175,8 +177,8 @@ Program::BoundList Program::bind(const std::vector<Instruction>& list, Index row
                         i.attrs.data(),
                         nullptr};
         const bool sums_up = i.by_chunks && !i.out[0].batched;
-        bound.calls.push_back(
-            {select_kernel(op_of(i), call), call, i.barrier, i.by_chunks, sums_up, i.when, locals});
+        bound.calls.push_back({select_kernel(op_of(i), call), call, i.barrier, i.by_chunks,
+                               i.by_columns, sums_up, i.when, locals});
     }
     return bound;
 }

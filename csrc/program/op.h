@@ -39,7 +39,8 @@ struct Call {
     bool has_out(int i) const { return i < num_out && out[i].present(); }
 };
 
-/// Does the slice of axis 0 of out[0] that `team.slice` gives. Must not throw and must not wait.
+/// Does the slice of axis 0 of out[0] that `team.slice` gives, or of its last axis where
+/// `team.is_by_columns()`. Must not throw and must not wait.
 using Kernel = void (*)(const Call&, const Team&);
 
 /// Refuses a call whose operands would make a kernel read or write out of bounds: throws Error.
@@ -55,7 +56,8 @@ struct OpEntry {
     Kernel f32;
     Kernel f64;
     Check check;
-    Kernel i64 = nullptr;  ///< for int64, where the op makes sense there
+    Kernel i64 = nullptr;     ///< for int64, where the op makes sense there
+    bool by_columns = false;  ///< it can be sliced by columns
 };
 
 /// Rows of the table, one function a family (ops_<family>.cpp).

@@ -154,6 +154,14 @@ Range row_slice(const TensorView& view, const Team& team) {
     return {r.begin * inner, r.end * inner};
 }
 
+/// The columns of an instruction that is sliced by them: whole panels of the register tile, and no
+/// cache line of a row that two threads write.
+Range column_slice(const TensorView& view, const Team& team) {
+    constexpr Index line = 64;
+    const Index in_line = line / static_cast<Index>(dtype_size(view.dtype));
+    return team.columns(view.last(), std::max(in_line, packed_panel_width(view.dtype)));
+}
+
 template <class T>
 const T* input(const Call& call, int i, Index offset = 0) {
     return call.has(i) ? call.in[i].as<const T>() + offset : nullptr;
@@ -165,8 +173,19 @@ ActivationSpec<T> activation_of(const Call& call) {
             static_cast<T>(call.attr(2))};
 }
 
+template <class T>
+void dense_columns(const Call& call, const Team& team) {
+    const TensorView &x = call.in[0], &y = call.out[0];
+    const Range columns = column_slice(y, team);
+    if (columns.empty()) return;
+    T* z = call.has_out(1) ? call.out[1].as<T>() : nullptr;
+    dense_forward_columns(x.as<const T>(), input<T>(call, 1), input<T>(call, 2), y.as<T>(), z,
+                          x.outer(), x.last(), y.last(), columns, activation_of<T>(call));
+}
+
 template <class T, bool kPacked>
 void dense_kernel(const Call& call, const Team& team) {
+    if (!kPacked && team.is_by_columns()) return dense_columns<T>(call, team);
     const Range r = row_slice(call.out[0], team);
     if (r.empty()) return;
     const Index in = call.in[0].last(), out = call.out[0].last();
@@ -178,8 +197,18 @@ void dense_kernel(const Call& call, const Team& team) {
            activation_of<T>(call));
 }
 
+template <class T>
+void backward_data_columns(const Call& call, const Team& team) {
+    const TensorView &dz = call.in[0], &dx = call.out[0];
+    const Range columns = column_slice(dx, team);
+    if (columns.empty()) return;
+    dense_backward_data_columns(dz.as<const T>(), input<T>(call, 1), input<T>(call, 2), dx.as<T>(),
+                                dz.outer(), dx.last(), dz.last(), columns, activation_of<T>(call));
+}
+
 template <class T, bool kPacked>
 void backward_data_kernel(const Call& call, const Team& team) {
+    if (!kPacked && team.is_by_columns()) return backward_data_columns<T>(call, team);
     const Range r = row_slice(call.out[0], team);
     if (r.empty()) return;
     const Index in = call.out[0].last(), out = call.in[0].last();
@@ -203,10 +232,18 @@ void backward_bias_kernel(const Call& call, const Team& team) {
                         call.in[0].last(), team.slice(call.out[0].rows()));
 }
 
-/// Sliced by the rows of the input: the packed output has no axis of rows.
+/// Sliced by the rows of the input, or by its columns: the packed output has neither axis.
 template <class T>
 void pack_rows_kernel(const Call& call, const Team& team) {
     const TensorView& b = call.in[0];
+    if (team.is_by_columns()) {
+        const Range columns = column_slice(b, team);
+        const Index k = b.outer(), n = b.last();
+        if (!columns.empty())
+            pack_panels(b.as<const T>() + columns.begin, call.out[0].as<T>() + columns.begin * k, k,
+                        columns.size(), n, k * panel_width<T>());
+        return;
+    }
     pack_rows(b.as<const T>(), call.out[0].as<T>(), b.outer(), b.last(), row_slice(b, team));
 }
 
@@ -257,11 +294,11 @@ std::vector<OpEntry> linear_ops() {
          &matmul_kernel<double>,
          &check_matmul},
         {"dense", act, 2, 3, 2, &dense_kernel<float, false>, &dense_kernel<double, false>,
-         &check_dense},
+         &check_dense, nullptr, true},
         {"dense_packed", act_n, 2, 3, 2, &dense_kernel<float, true>, &dense_kernel<double, true>,
          &check_dense_packed},
         {"dense_backward_data", act, 2, 3, 1, &backward_data_kernel<float, false>,
-         &backward_data_kernel<double, false>, &check_backward_data},
+         &backward_data_kernel<double, false>, &check_backward_data, nullptr, true},
         {"dense_backward_data_packed", act, 2, 3, 1, &backward_data_kernel<float, true>,
          &backward_data_kernel<double, true>, &check_backward_data_packed},
         {"dense_backward_weights",
@@ -295,7 +332,9 @@ std::vector<OpEntry> linear_ops() {
          1,
          &pack_rows_kernel<float>,
          &pack_rows_kernel<double>,
-         &check_pack_rows},
+         &check_pack_rows,
+         nullptr,
+         true},
         {"pack_weights",
          {},
          1,

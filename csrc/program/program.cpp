@@ -96,6 +96,7 @@ void Program::loop(const Team& team, Session& session, Watch watch) {
     const Index chunks = parts_.chunks;
     const Range own = team.share(chunks);
     const Team my_chunks = Team::of_chunks(own, std::max<Index>(chunks, 1));
+    const Team my_columns = team.by_columns();
 
     const auto execute = [&](const Bound& bound, std::size_t entry, const Team& who) {
         if (bound.when >= 0 && context.scalars[bound.when] == 0.0) return;
@@ -126,7 +127,10 @@ void Program::loop(const Team& team, Session& session, Watch watch) {
             if (strip_end > i) {
                 execute_strip(list, i, strip_end);
             } else {
-                execute(bound, i, bound.by_chunks ? my_chunks : team);
+                execute(bound, i,
+                        bound.by_chunks    ? my_chunks
+                        : bound.by_columns ? my_columns
+                                           : team);
             }
         }
     };

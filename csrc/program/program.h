@@ -37,8 +37,9 @@ struct Instruction {
     std::vector<double> attrs;
     bool barrier = false;  ///< wait for the whole team before it
     int when = -1;  ///< which of the step's scalars must not be 0, else it is left out; -1: none
-    bool by_chunks = false;  ///< sliced by chunks of the batch, see strips.h
-    int strip = -1;          ///< neighbours with the same number are done chunk by chunk; -1: none
+    bool by_chunks = false;   ///< sliced by chunks of the batch, see strips.h
+    int strip = -1;           ///< neighbours with the same number are done chunk by chunk; -1: none
+    bool by_columns = false;  ///< sliced along the last axis of its outputs instead of the first
 };
 
 /// Memory that outlives the Program: parameters, optimizer state, constants.
@@ -137,6 +138,7 @@ private:
         Call call;
         bool barrier;
         bool by_chunks;
+        bool by_columns;
         bool sums_up;  ///< writes one result a chunk, also of a chunk without rows
         int when;
         std::size_t first_local;  ///< of its operands and those of what follows

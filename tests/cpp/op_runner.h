@@ -18,14 +18,17 @@ namespace fastprop::test {
 /// another wrote would show. An absent operand is a default TensorView.
 inline void run_op(const std::string& name, const std::vector<TensorView>& in,
                    const std::vector<TensorView>& out, const std::vector<double>& attrs,
-                   int threads = 1, const StepContext* step = nullptr) {
+                   int threads = 1, const StepContext* step = nullptr, bool by_columns = false) {
     const Call call{in.data(),    static_cast<int>(in.size()),
                     out.data(),   static_cast<int>(out.size()),
                     attrs.data(), step};
     const OpEntry& op = find_op(name);
     check_call(op, call);
     const Kernel kernel = select_kernel(op, call);
-    for (int rank = threads - 1; rank >= 0; --rank) kernel(call, Team(rank, threads, nullptr));
+    for (int rank = threads - 1; rank >= 0; --rank) {
+        const Team team(rank, threads, nullptr);
+        kernel(call, by_columns ? team.by_columns() : team);
+    }
 }
 
 using Shape = std::vector<Index>;

@@ -42,6 +42,24 @@ TEST(Team, SlicesCoverTheExtentExactly) {
 }
 
 // A thread's chunks, one by one or all at once, are the same rows, and no more than planned.
+TEST(Team, ColumnsCoverTheExtentInWholeUnits) {
+    for (Index extent : {0, 1, 8, 15, 16, 17, 31, 100, 1000}) {
+        for (const Index unit : {8, 16}) {
+            for (int size : {1, 2, 3, 5, 8}) {
+                Index end = 0;
+                for (int rank = 0; rank < size; ++rank) {
+                    const Range columns = Team(rank, size, nullptr).columns(extent, unit);
+                    EXPECT_EQ(columns.begin, end);
+                    EXPECT_EQ(columns.begin % unit, 0);
+                    EXPECT_LT(columns.size(), extent / size + 2 * unit);
+                    end = columns.end;
+                }
+                EXPECT_EQ(end, extent);
+            }
+        }
+    }
+}
+
 TEST(Team, ChunksCoverTheExtentWhateverTheNumberOfThreads) {
     for (Index chunks : {1, 2, 7, 16, 160}) {
         for (Index extent : {0, 1, 5, 31, 159, 160, 161, 1000, 2559, 2560, 2561, 10000}) {

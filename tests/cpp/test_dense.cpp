@@ -61,14 +61,15 @@ TYPED_TEST_SUITE(Dense, Types);
 /// x W + b, then f by the activation's own kernel.
 template <class T>
 std::pair<std::vector<T>, std::vector<T>> forward(const Layer<T>& l, Activation kind, bool bias,
-                                                  bool want_z, bool packed, int threads) {
+                                                  bool want_z, bool packed, int threads,
+                                                  bool by_columns = false) {
     std::vector<T> y = nan_values<T>(l.rows * l.out), z = y;
     std::vector<TensorView> in = {l.vx(), packed ? test::view(l.wp, {Index(l.wp.size())}) : l.vw()};
     std::vector<TensorView> out = {test::view(y, {l.rows, l.out})};
     if (bias) in.push_back(l.vb());
     if (want_z) out.push_back(test::view(z, {l.rows, l.out}));
     run_op(packed ? "dense_packed" : "dense", in, out, {double(kind), 1, 20, double(l.out)},
-           threads);
+           threads, nullptr, by_columns);
     return {y, z};
 }
 
@@ -90,20 +91,25 @@ void check_forward(const Layer<T>& l) {
                 ASSERT_TRUE(same_bits(y, forward(l, kind, bias, false, packed, 2).first));
                 ASSERT_TRUE(same_bits(y, forward(l, kind, bias, false, packed, 3).first));
             }
+            for (const int threads : {1, 2, 3, 8}) {
+                const auto [y, z] = forward(l, kind, bias, true, false, threads, true);
+                ASSERT_TRUE(same_bits(z, sum)) << threads;
+                ASSERT_TRUE(same_bits(y, f)) << threads;
+            }
         }
     }
 }
 
 template <class T>
 std::vector<T> backward_data(const Layer<T>& l, Activation kind, bool packed, int threads,
-                             bool in_place = false) {
+                             bool in_place = false, bool by_columns = false) {
     std::vector<T> dx = in_place ? l.h : nan_values<T>(l.rows * l.in);
     std::vector<TensorView> in = {l.vdz(),
                                   packed ? test::view(l.wtp, {Index(l.wtp.size())}) : l.vw()};
     const TensorView to = test::view(dx, {l.rows, l.in});
     if (kind != Activation::identity) in.push_back(in_place ? to : l.vh());
     run_op(packed ? "dense_backward_data_packed" : "dense_backward_data", in, {to},
-           {double(kind), 1, 20, double(l.in)}, threads);
+           {double(kind), 1, 20, double(l.in)}, threads, nullptr, by_columns);
     return dx;
 }
 
@@ -123,6 +129,11 @@ void check_backward_data(const Layer<T>& l) {
                 ASSERT_TRUE(same_bits(f, backward_data(l, kind, packed, threads, true)))
                     << int(kind);
             }
+        }
+        for (const int threads : {1, 2, 3, 8}) {
+            for (const bool in_place : {false, true})
+                ASSERT_TRUE(same_bits(f, backward_data(l, kind, false, threads, in_place, true)))
+                    << int(kind);
         }
     }
 }
@@ -149,6 +160,16 @@ void check_backward_weights(const Layer<T>& l) {
 }
 
 template <class T>
+void check_pack_rows_by_columns(const Layer<T>& l) {
+    for (int threads : {1, 2, 3, 8}) {
+        std::vector<T> dzp = nan_values<T>(Index(l.dzp.size()));
+        run_op("pack_rows", {l.vdz()}, {test::view(dzp, {Index(dzp.size())})}, {}, threads, nullptr,
+               true);
+        ASSERT_TRUE(same_bits(dzp, l.dzp)) << l.rows << " x " << l.out;
+    }
+}
+
+template <class T>
 void check_backward_bias(const Layer<T>& l) {
     std::vector<T> want(std::size_t(l.out), T(0));
     for (std::size_t i = 0; i < l.dz.size(); ++i) want[i % size_t(l.out)] += l.dz[i];
@@ -166,6 +187,7 @@ void check_all(Index rows, Index in, Index out) {
     ASSERT_NO_FATAL_FAILURE(check_backward_data(l));
     ASSERT_NO_FATAL_FAILURE(check_backward_weights(l));
     ASSERT_NO_FATAL_FAILURE(check_backward_bias(l));
+    ASSERT_NO_FATAL_FAILURE(check_pack_rows_by_columns(l));
 }
 
 TYPED_TEST(Dense, OddSizes) {

@@ -83,6 +83,18 @@ TEST(Program, MalformedStripsAreRefused) {
     refused([](Program::Parts& p) { p.guard = 3; });
 }
 
+TEST(Program, OnlySomeOpsAreSlicedByColumns) {
+    for (std::size_t i = 0; i < LinearModel().parts().step.size(); ++i) {
+        LinearModel model;
+        Program::Parts parts = model.parts();
+        parts.step[i].by_columns = true;
+        if (op_table()[static_cast<std::size_t>(parts.step[i].op)].by_columns)
+            EXPECT_NO_THROW(Program{parts}) << i;
+        else
+            EXPECT_THROW(Program{parts}, Error) << i;
+    }
+}
+
 TEST(Program, AProfileChangesNothingAndAddsUpToTheTime) {
     LinearModel plain;
     std::vector<double> values;

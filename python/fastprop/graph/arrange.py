@@ -49,21 +49,23 @@ def with_barriers(
     budget = affordable_barriers(fewest, capacity, threads, share)
     if budget == 0:
         return fewest
-    best, least = fewest, peak_bytes(fewest, kept)
+    best = split_phases(fewest, kept)
+    least = peak_bytes(best, kept)
     layers = Layers(step)
     # Fewer layers a barrier cannot be afforded; the search from there takes a step or two.
     size = max(1, layers.count // (budget + fewest.barriers + 1))
     while size < layers.count:
-        found = layers.grouped(size)
-        more = found.barriers - fewest.barriers
-        if 0 <= more <= budget:
-            found = open_places(found, kept, budget - more)
+        most = fewest.barriers + budget
+        affordable = [o for o in layers.grouped(size) if fewest.barriers <= o.barriers <= most]
+        for found in affordable:
+            found = split_phases(open_places(found, kept, most - found.barriers), kept)
             nbytes = peak_bytes(found, kept)
             if nbytes < (1 - WORTH) * least:
-                best = found
+                best, least = found, nbytes
+        if affordable:
             break
         size += 1
-    return split_phases(best, kept)
+    return best
 
 
 def _checkpointed(step: Step) -> bool:
@@ -95,8 +97,28 @@ class Layers:
         """Phases if each layer has its own."""
         return max(self._phases, default=0) + 1
 
-    def grouped(self, size: int) -> Schedule:
-        """With a barrier for every so many layers."""
-        phases, _ = self._step.phases([phase // size for phase in self._phases])
-        order = sorted(self._order, key=phases.__getitem__)
-        return self._step.arranged(order, phases)
+    def grouped(self, size: int) -> list[Schedule]:
+        """With a barrier for every so many layers; and the same with each dW in the phase of its
+        update, if that is a later one: the gradient is gone sooner, what it is made of later."""
+        least = [phase // size for phase in self._phases]
+        phases, _ = self._step.phases(least)
+        later = self._later(phases)
+        found = [self._arranged(phases)]
+        if later != phases:
+            found.append(self._arranged(self._step.phases(later)[0]))
+        return found
+
+    def _arranged(self, phases: list[int]) -> Schedule:
+        return self._step.arranged(sorted(self._order, key=phases.__getitem__), phases)
+
+    def _later(self, phases: list[int]) -> list[int]:
+        """Phases in which nothing that has no axis of the batch is made before it is used."""
+        first_use: dict[int, int] = {}
+        later = list(phases)
+        for i in reversed(self._order):
+            out = self._step.instructions[i].outputs[0]
+            if out.in_arena and not out.batched:
+                later[i] = max(first_use.get(i, 0), phases[i])
+            for j in self._step.depends[i]:
+                first_use[j] = min(first_use.get(j, later[i]), later[i])
+        return later

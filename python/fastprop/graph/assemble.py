@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprop.graph.ir import Instruction, Value, kernel
+from fastprop.graph.ir import Instruction, Value, columns_of, kernel
 
 _ARENA, _BUFFER, _SOURCE, _LOCAL = 1, 2, 3, 4
 
@@ -52,7 +52,8 @@ class Assembler:
         inputs = [self.operand(v) for v in item.inputs]
         outputs = [self.operand(v) for v in item.outputs]
         attrs = item.encoded_attrs()
-        return (code, inputs, outputs, attrs, barrier, item.when, by_chunks, strip)
+        by_columns = columns_of(item.key) > 0
+        return (code, inputs, outputs, attrs, barrier, item.when, by_chunks, strip, by_columns)
 
     def _buffer(self, array: NDArray[Any]) -> int:
         if id(array) not in self._numbers:

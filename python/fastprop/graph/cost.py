@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastprop import _core
-from fastprop.graph.ir import ALONE, BATCH, Instruction
+from fastprop.graph.ir import ALONE, BATCH, Instruction, columns_of
 from fastprop.graph.schedule import Schedule
 
 # Nanoseconds, as measured on 2-core x86-64 machines; a factor of two either way changes little.
@@ -19,6 +19,15 @@ _NS_PER_BARRIER = 1000.0
 _NS_PER_FURTHER_BARRIER = 1000.0
 # What another core wrote has to be fetched. Fitted: 4-64-64-1 took 38 µs on two threads, 18 on one.
 _NS_PER_SHARED_BYTE = 0.3
+
+# To bring an element of W into panels, where that is done: from this size of W and for more rows.
+_NS_PER_PACKED_ELEMENT = 0.35
+_LEAST_PACKED_BYTES = 16 * 1024
+_LEAST_PACKED_ROWS = 13
+# To fetch a byte that another core wrote while a product runs: part of it is hidden.
+_NS_PER_FETCHED_BYTE = 0.04
+# A wait for the slower of two threads costs more than the barrier: 26 µs in two of them.
+_NS_PER_WAIT = 5000.0
 
 _PRODUCTS = ("matmul", "dense")
 
@@ -61,9 +70,42 @@ def _step_ns(schedule: Schedule, work: list[float], capacity: int, threads: int)
     time = schedule.barriers * _NS_PER_BARRIER * math.log2(2 * threads)
     time += shared * _NS_PER_SHARED_BYTE * (threads - 1) / threads
     for item, ns in zip(schedule.instructions, work, strict=True):
-        extent = {BATCH: capacity, ALONE: 1}.get(item.key, item.key)
+        extent = columns_of(item.key) or {BATCH: capacity, ALONE: 1}.get(item.key, item.key)
         time += max(ns / min(threads, max(extent, 1)), _NS_PER_INSTRUCTION)
     return time
+
+
+def gain_by_columns(item: Instruction, capacity: int, threads: int) -> float:
+    """Nanoseconds that a product saves if it is sliced by columns instead of rows of the batch."""
+    x, out = item.inputs[0], item.outputs[0]
+    if x is None or not out.batched:
+        return 0.0
+    inner, columns, itemsize = x.shape[-1], out.shape[-1], out.dtype.itemsize
+    rows = math.prod(x.shape[1:-1])
+    share = math.ceil(capacity / threads) * rows
+    rows *= capacity
+    unit = max(_core.panel_width(out.dtype), 64 // itemsize)
+    widest = max(column_shares(columns, unit, threads))
+    gain = _product_share_ns(share, inner, columns, itemsize)
+    gain -= _product_share_ns(rows, inner, widest, itemsize)
+    gain -= rows * inner * itemsize * (1.0 - 1.0 / threads) * _NS_PER_FETCHED_BYTE
+    return gain - 2.0 * _NS_PER_WAIT * math.log2(threads)
+
+
+def column_shares(columns: int, unit: int, threads: int) -> list[int]:
+    """How many columns each thread has; ``Team::columns`` in C++."""
+    units = columns // unit
+    begins = [units * rank // threads * unit for rank in range(threads)]
+    return [b - a for a, b in zip(begins, [*begins[1:], columns], strict=True)]
+
+
+def _product_share_ns(rows: int, inner: int, columns: int, itemsize: int) -> float:
+    """What a thread takes for so many rows and columns, with what it packs for them."""
+    elements = inner * columns
+    ns = 2.0 * rows * elements * _NS_PER_PRODUCT_FLOP
+    if rows >= _LEAST_PACKED_ROWS and elements * itemsize > _LEAST_PACKED_BYTES:
+        ns += elements * _NS_PER_PACKED_ELEMENT
+    return ns
 
 
 def instruction_ns(item: Instruction) -> float:

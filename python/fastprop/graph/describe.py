@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastprop.graph.ir import Instruction, Value
+from fastprop.graph.ir import Instruction, Value, columns_of
 from fastprop.graph.planning import StepPlan
 
 
@@ -28,7 +28,8 @@ def describe(plan: StepPlan) -> str:
 def _instruction_text(item: Instruction) -> str:
     operands = ", ".join("-" if v is None else _shape_text(v) for v in item.inputs)
     results = ", ".join(_shape_text(v) for v in item.outputs)
-    return f"{item.name}({operands}) -> {results}"
+    by_columns = ", by columns" if columns_of(item.key) else ""
+    return f"{item.name}({operands}) -> {results}{by_columns}"
 
 
 def _shape_text(value: Value) -> str:

@@ -27,6 +27,16 @@ PARTS = -3
 """Slice key of values that hold one result for each chunk of the batch."""
 
 
+def columns_key(columns: int) -> int:
+    """Slice key of an instruction that is sliced along the last axis of its outputs."""
+    return PARTS - columns
+
+
+def columns_of(key: int) -> int:
+    """The extent of that axis; 0 if an instruction is sliced along the first one."""
+    return max(PARTS - key, 0)
+
+
 class Value:
     """A contiguous array inside a Program.
 
@@ -133,7 +143,7 @@ class Instruction:
     Attributes:
         name: Op in the C++ table.
         own: Positions of the inputs of which a thread reads its own slice only.
-        key: How it is sliced; by default as its first output.
+        key: How it is sliced; by default as its first output, else see :func:`columns_key`.
         overwrites: It writes memory that held something before (updates, repacking).
         inplace: Positions of the inputs whose place the last output may take, if it has their size.
         when: Which of the step's numbers must not be 0, else it is left out; -1: none.

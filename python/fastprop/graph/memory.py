@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fastprop import _core
-from fastprop.graph.ir import BATCH, PARTS, Instruction, Value
+from fastprop.graph.ir import BATCH, PARTS, Instruction, Value, columns_of
 from fastprop.graph.schedule import Schedule
 
 ALIGNMENT = 64
@@ -115,18 +115,16 @@ def open_places(schedule: Schedule, kept: list[Value], most: int) -> Schedule:
     """
     instructions, phases = schedule.instructions, schedule.phases
     last = last_uses(instructions, kept)
-    touched: dict[Value, bool] = {}
+    touched: dict[Value, int | None] = {}
     found: list[tuple[int, int]] = []
     phase = 0
     for position, (item, item_phase) in enumerate(zip(instructions, phases, strict=True)):
         if item_phase != phase:
             touched.clear()
             phase = item_phase
-        alone: dict[Value, bool] = {}
-        for value, own in [*item.reads(), *((v, True) for v in item.writes())]:
-            alone[value] = alone.get(value, True) and own and item.key == value.key
-        for value, sliced in alone.items():
-            touched[value] = touched.get(value, True) and sliced
+        alone: dict[Value, int | None] = {}
+        _touch(alone, item)
+        _touch(touched, item)
         if in_place(item, position, last, touched) is None:
             taken = in_place(item, position, last, alone)
             if taken is not None:
@@ -167,8 +165,8 @@ def _buffers(schedule: Schedule, kept: list[Value]) -> list[Buffer]:
     last = last_uses(instructions, kept)
     buffers: list[Buffer] = []
     owner: dict[Value, Buffer] = {}
-    dead: list[tuple[Value, Buffer]] = []  # in this phase, sliced alike by all who touched them
-    touched: dict[Value, bool] = {}  # in this phase: by every thread its own slice only
+    dead: list[tuple[Value, int, Buffer]] = []  # in this phase, sliced so by all who touched them
+    touched: dict[Value, int | None] = {}  # in this phase: see _touch()
     ending: list[Buffer] = []
     phase = 0
     for position, (item, item_phase) in enumerate(zip(instructions, phases, strict=True)):
@@ -180,9 +178,7 @@ def _buffers(schedule: Schedule, kept: list[Value]) -> list[Buffer]:
             touched.clear()
             phase = item_phase
         reads, writes = item.reads(), item.writes()
-        for value, own in [*reads, *((v, True) for v in writes)]:
-            sliced = own and (item.key == value.key or (item.key, value.key) == (BATCH, PARTS))
-            touched[value] = touched.get(value, True) and sliced
+        _touch(touched, item)
         taken = in_place(item, position, last, touched)
         for value in writes:
             if not value.in_arena or value.persistent or value in owner:
@@ -190,7 +186,7 @@ def _buffers(schedule: Schedule, kept: list[Value]) -> list[Buffer]:
             if taken is not None and value is item.outputs[-1]:
                 shared: Buffer | None = owner[taken]
             else:
-                shared = _take(dead, value, ending)
+                shared = _take(dead, item.key, value, ending)
             buffer = shared or Buffer(align(value.nbytes), position, len(instructions))
             if shared is None:
                 buffers.append(buffer)
@@ -199,15 +195,33 @@ def _buffers(schedule: Schedule, kept: list[Value]) -> list[Buffer]:
         for value in dict.fromkeys([*(v for v, _ in reads), *writes]):
             if value in owner and value is not taken and last.get(value, position) == position:
                 ending.append(owner[value])
-                if touched[value]:
-                    dead.append((value, owner[value]))
+                key = touched[value]
+                if key is not None:
+                    dead.append((value, key, owner[value]))
     return buffers
 
 
-def _take(dead: list[tuple[Value, Buffer]], value: Value, ending: list[Buffer]) -> Buffer | None:
+def _touch(touched: dict[Value, int | None], item: Instruction) -> None:
+    """Note for what an instruction reads and writes the slice key of all who did so, if they have
+    one and every thread keeps to its own slice; else None."""
+    for value, own in [*item.reads(), *((v, True) for v in item.writes())]:
+        columns = columns_of(item.key)
+        fits = (
+            columns == value.shape[-1]
+            if columns
+            else item.key == value.key or (item.key, value.key) == (BATCH, PARTS)
+        )
+        alike = own and fits and touched.get(value, item.key) == item.key
+        touched[value] = item.key if alike else None
+
+
+def _take(
+    dead: list[tuple[Value, int, Buffer]], key: int, value: Value, ending: list[Buffer]
+) -> Buffer | None:
     """A buffer whose dead value lies as `value` does: a thread's slice is the same memory."""
-    for i, (other, buffer) in enumerate(dead):
-        if other.nbytes == value.nbytes and other.key == value.key:
+    for i, (other, other_key, buffer) in enumerate(dead):
+        alike = other.nbytes == value.nbytes and other.key == value.key
+        if alike and other_key == key:
             del dead[i]
             ending.remove(buffer)
             return buffer
@@ -237,7 +251,7 @@ def last_uses(instructions: Sequence[Instruction], kept: Iterable[Value]) -> dic
 
 
 def in_place(
-    item: Instruction, position: int, last: dict[Value, int], touched: dict[Value, bool]
+    item: Instruction, position: int, last: dict[Value, int], touched: dict[Value, int | None]
 ) -> Value | None:
     """An input that nobody reads any more and whose place the last output may take."""
     out = item.outputs[-1]
@@ -251,7 +265,7 @@ def in_place(
         dying = base.in_arena and not base.persistent and last.get(base) == position
         if (
             dying
-            and touched[base]
+            and touched[base] is not None
             and value.nbytes == base.nbytes == out.nbytes
             and base.key == out.key
         ):

@@ -9,7 +9,7 @@ lie: a step of 4-64-64-1 took 4 % less so.
 from __future__ import annotations
 
 from fastprop import _core
-from fastprop.graph.ir import Instruction, Value, instruction
+from fastprop.graph.ir import Instruction, Value, columns_of, instruction
 
 _PACKED = {"dense": "pack_weights", "dense_backward_data": "pack_weights_transposed"}
 # Bytes of W, and rows of the batch, from which a packed copy pays.
@@ -61,7 +61,12 @@ def pack_weights(
     for item in instructions:
         packer = _PACKED.get(item.name)
         weights = item.inputs[1] if packer else None
-        if packer is None or weights is None or not _weights_pay(weights, capacity):
+        if (
+            packer is None
+            or weights is None
+            or columns_of(item.key)  # a thread packs what it alone needs
+            or not _weights_pay(weights, capacity)
+        ):
             step.append(item)
             continue
         if (weights, packer) not in prologue:
@@ -90,8 +95,9 @@ def _weights_pay(weights: Value, capacity: int) -> bool:
 
 
 def pack_gradients(instructions: list[Instruction]) -> list[Instruction]:
-    """dz in panels for dW: packed by rows, so still within the phase that made dz."""
+    """dz in panels for dW: sliced as dz was, so still within the phase that made it."""
     packed: dict[Value, Value] = {}
+    keys = {value: item.key for item in instructions for value in item.writes()}
     out: list[Instruction] = []
     for item in instructions:
         dz = item.inputs[1] if item.name == "dense_backward_weights" else None
@@ -100,7 +106,9 @@ def pack_gradients(instructions: list[Instruction]) -> list[Instruction]:
             continue
         if dz not in packed:
             packed[dz] = _panels(dz.shape[0], dz.shape[1], dz)
-            out.append(instruction("pack_rows", [dz], [packed[dz]], own=(0,), key=dz.key))
+            out.append(
+                instruction("pack_rows", [dz], [packed[dz]], own=(0,), key=_slices(dz, keys))
+            )
         attrs = {"n": float(dz.shape[1])}
         out.append(
             instruction(
@@ -108,6 +116,13 @@ def pack_gradients(instructions: list[Instruction]) -> list[Instruction]:
             )
         )
     return out
+
+
+def _slices(dz: Value, keys: dict[Value, int]) -> int:
+    """How dz is packed: as it was written, if that is by columns that fill whole panels."""
+    columns = columns_of(keys.get(dz.base, dz.key))
+    whole = columns % _core.panel_width(dz.dtype) == 0
+    return keys[dz.base] if whole and columns == dz.shape[-1] else dz.key
 
 
 def _gradient_pays(dz: Value, inputs: int) -> bool:

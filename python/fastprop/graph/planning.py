@@ -15,6 +15,7 @@ from fastprop.graph.lower import Lowering
 from fastprop.graph.memory import plan, split_phases
 from fastprop.graph.packing import pack
 from fastprop.graph.schedule import Schedule, fewest_barriers, step
+from fastprop.graph.slices import slice_by_columns
 from fastprop.graph.strips import Strips, pays, plan_strips, sums_by_chunks
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect
@@ -94,7 +95,8 @@ def plan_step(
     prologue: list[Instruction] = []
     given = None
     if team > 1:
-        prologue, shared = pack(items, capacity, team, weights=packed)
+        sliced = items if by_chunks else slice_by_columns(items, outputs, capacity, team)
+        prologue, shared = pack(sliced, capacity, team, weights=packed)
         given = step(shared, guarded)
         order = fewest_barriers(given)
         team = threads or choose_threads(order, capacity)

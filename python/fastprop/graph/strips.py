@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -324,7 +323,8 @@ def _place_locals(instructions: Sequence[Instruction], locals_: set[Value], rows
     last = last_uses(instructions, ())
     buffers: list[Buffer] = []
     owner: dict[Value, Buffer] = {}
-    own = defaultdict(bool, dict.fromkeys(locals_, True))
+    own: dict[Value, int | None] = {v: None for item in instructions for v, _ in item.reads()}
+    own.update(dict.fromkeys(locals_, BATCH))
     for position, item in enumerate(instructions):
         taken = in_place(item, position, last, own)
         for value in item.writes():
