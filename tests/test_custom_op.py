@@ -184,3 +184,21 @@ def test_functions_that_give_something_wrong() -> None:
         fp.custom_op(lambda x: x @ x.T, name="outer")(
             fp.Tensor.placeholder((33, 4), "float32", batched=True)
         )
+
+
+def test_eager_calls_leave_nothing_behind() -> None:
+    from fastprop.graph import custom
+
+    def forward(x, k=1.0):
+        return x * k
+
+    def backward(dy, y, x, k=1.0):
+        return dy * k
+
+    op = fp.custom_op(forward, backward)
+    before = len(custom._functions)
+    for k in range(20):
+        x = fp.tensor(np.ones(3), requires_grad=True)
+        op(x, k=float(k)).sum().backward()
+        np.testing.assert_array_equal(x.grad.data, np.full(3, float(k)))
+    assert len(custom._functions) == before

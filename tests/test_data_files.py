@@ -159,6 +159,7 @@ def test_a_small_file_that_holds_more_than_it_says(tmp_path: Path) -> None:
 # -- downloads -------------------------------------------------------------------------------------
 
 CONTENT = b"some data\n" * 100
+OTHER = b"other data\n" * 100
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -172,11 +173,12 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.asked.append(self.path)
+                content = OTHER if "other/" in self.path else CONTENT
                 found = ".csv" in self.path
                 self.send_response(200 if found else 404)
-                self.send_header("Content-Length", str(len(CONTENT) if found else 0))
+                self.send_header("Content-Length", str(len(content) if found else 0))
                 self.end_headers()
-                self.wfile.write(CONTENT if found else b"")
+                self.wfile.write(content if found else b"")
 
             def log_message(self, *arguments) -> None:
                 pass
@@ -212,6 +214,20 @@ def test_fetch_downloads_once(server: Server, tmp_path: Path) -> None:
     assert named.name == "other.csv"
     path.write_bytes(b"changed")  # it is noticed, and loaded anew
     assert data.fetch(url, DIGEST, folder=tmp_path).read_bytes() == CONTENT
+
+
+def test_fetch_keeps_files_of_one_name_apart(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of MNIST and Fashion-MNIST."""
+    pooch = pytest.importorskip("pooch")
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / name)
+    first = data.fetch(f"{server.url}/t.csv", DIGEST)
+    second = data.fetch(f"{server.url}/other/t.csv", hashlib.sha256(OTHER).hexdigest())
+    assert first.name == second.name == "t.csv"
+    assert (first.read_bytes(), second.read_bytes()) == (CONTENT, OTHER)
+    assert data.fetch(f"{server.url}/t.csv", DIGEST) == first
+    assert server.asked == ["/t.csv", "/other/t.csv"]
 
 
 def test_fetch_goes_through_the_proxy(

@@ -77,6 +77,23 @@ def test_empty() -> None:
     for name in ("mean", "max", "min"):
         with pytest.raises(ValueError, match=f"{name}: axis 0 of shape .* is empty"):
             getattr(F, name)(np.zeros((0, 3)), 0)
+    with pytest.raises(ValueError, match=r"logsumexp: the axes .* are empty"):
+        F.logsumexp(np.zeros((0, 3)), 0)
+    x = tensor(np.zeros((0, 3)), requires_grad=True)
+    for axis in (None, 0):
+        y = F.prod(x, axis)
+        np.testing.assert_array_equal(y.data, np.ones(y.shape))
+        assert grad(y.sum(), x).shape == (0, 3)
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_a_deviation_of_zero_has_the_derivative_zero(ddof: int) -> None:
+    x = tensor(np.array([[1.0, 1.0], [1.0, 4.0]]), requires_grad=True)
+    d = grad(F.std(x, 1, ddof=ddof).sum(), x).data
+    np.testing.assert_array_equal(d[0], [0.0, 0.0])
+    np.testing.assert_allclose(
+        d[1], [-0.5 * (2 if ddof else 1) ** 0.5, 0.5 * (2 if ddof else 1) ** 0.5]
+    )
 
 
 @pytest.mark.parametrize("name", ["max", "min"])

@@ -167,6 +167,19 @@ def test_training_on_the_average_is_refused():
     assert [a.tobytes() for a in optimizer.averages] == averages
 
 
+def test_a_trainer_is_not_saved_with_weights_and_averages_in_each_others_place(tmp_path):
+    model = nn.Dense(3, 1)
+    optimizer = optim.EMA(optim.SGD(lr=0.1))
+    trainer = fp.Trainer(model, "mse", optimizer)
+    trainer.fit(np.ones((4, 3)), np.ones(4))
+    with optimizer.averaged_weights():
+        with pytest.raises(RuntimeError, match=r"state_dict: inside averaged_weights; save the mo"):
+            trainer.save(tmp_path / "c")
+        fp.save(model, tmp_path / "m")
+    assert not (tmp_path / "c").exists()
+    np.testing.assert_array_equal(fp.load(tmp_path / "m").weight.data, optimizer.averages[0])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_saved_run_goes_on(kind):
     """Average, state and steps; in a new Trainer, with mini-batches."""

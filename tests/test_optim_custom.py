@@ -236,3 +236,20 @@ def test_an_error_in_the_rule_ends_the_run():
         trainer.fit(*data(), epochs=2, batch_size=8, verbose=False)
     assert calls == [1, 1, 1, 1, 2, 2, 2, 2, 3]
     assert all(np.isfinite(p.data).all() for p in trainer.model.parameters())
+
+
+def replacing(w, g, state, lr, step):
+    state["m"] = 0.9 * state["m"] + g  # the dict's entry, not the array that is kept
+    w -= lr * state["m"]
+
+
+def test_a_rule_that_replaces_its_state():
+    message = r"Custom: rule must overwrite state\['m'\] in place.*write state\['m'\]\[\.\.\.\] = "
+    trainer = fp.Trainer(nn.Dense(3, 1), "mse", optim.Custom(replacing, state=["m"]))
+    with pytest.raises(TypeError, match=message):
+        trainer.fit(np.ones((4, 3)), np.ones(4))
+    p = Parameter(np.ones(2))
+    optimizer = optim.Custom(replacing, [p], state=["m"])
+    p.sum().backward()
+    with pytest.raises(TypeError, match=message):
+        optimizer.step()

@@ -125,3 +125,18 @@ def test_a_schedule_without_a_formula():
 
     with pytest.raises(NotImplementedError, match=r"Nothing: define formula\(self, steps\)"):
         Nothing()(0)
+
+
+def test_a_formula_that_gives_no_numbers():
+    class Words(S.Schedule):
+        def formula(self, steps):
+            return np.full(steps.shape, "fast")
+
+    with pytest.raises(TypeError, match=r"Words\.formula: wanted rates, got an array of <U4"):
+        Words().rates([0, 1])
+
+
+def test_functions_of_something_else_than_the_step():
+    for wrong in (lambda: 0.1, lambda step, epoch: 0.1):
+        with pytest.raises(TypeError, match=r"SGD: lr must take \(step\), but takes \("):
+            optim.SGD(lr=wrong)

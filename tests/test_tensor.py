@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import mmap
+import pickle
 import tracemalloc
 from pathlib import Path
 
@@ -203,6 +204,20 @@ def test_copies_of_models_are_independent() -> None:
         np.testing.assert_array_equal(mine.grad.data, theirs.grad.data)
 
 
+def test_results_are_neither_copied_nor_pickled() -> None:
+    x = leaf(3)
+    for copied in (copy.deepcopy(x), pickle.loads(pickle.dumps(x)), copy.copy(x)):
+        np.testing.assert_array_equal(copied.data, x.data)
+        assert copied.requires_grad
+    y = x * 2
+    for _ in range(2000):  # which would go deeper than Python's stack
+        y = y + 1.0
+    for attempt in (copy.deepcopy, pickle.dumps, copy.copy):
+        with pytest.raises(TypeError, match=r"has a history, .* x\.detach\(\), or x\.clone\(\)"):
+            attempt(y)
+    np.testing.assert_array_equal(copy.deepcopy(y.detach()).data, y.data)
+
+
 def test_what_is_no_tensor_is_refused() -> None:
     op = fp.graph.op.OPS["exp"]
     with pytest.raises(TypeError, match="apply: operand 0 is no Tensor"):
@@ -273,6 +288,7 @@ KEYS = [
     (I2, slice(None), I2), (I2, I2), (slice(None), I2, I2 % 2), (None, I2), (I2, None),
     (0, I2, slice(1, 3)), (slice(1, 3), 0, [1, 2]), (np.arange(2)[:, None], np.arange(3)),
     (..., [0, 0]), A > 0, A[:, 0, 0] > 0, (slice(None), A[0, :, 0] > 0), (A[:, :, 0] > 0, 1),
+    (I2, ..., slice(None), I2), (slice(None), I2, ..., 1), (I2, ..., slice(1, 3)), (0, ..., I2, I2),
     (..., A[0, 0] > 0), (A[:, 0, 0] > 9,), (1, A[0, :, 0] > 0), [True, False, True, False],
 ]  # fmt: skip
 
@@ -371,3 +387,16 @@ def test_a_parameter_is_changed_in_place_where_nothing_is_recorded(compiled: boo
     with pytest.raises(RuntimeError, match=r"Parameter -= …: .* `with fp\.no_grad\(\)"):
         w -= 1.0
     assert w is kept
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_beside_tensors_are_told_apart(dtype) -> None:
+    a = np.array([1.5, -2.0], dtype)
+    numbers = (0.0, -0.0, 0, 1, 1.0, -1, 3, 0.1, float("inf"), 2**62, 2**63, 2**40)
+    for number in (*numbers, *numbers[::-1]):  # made, and found again
+        found, wanted = (Tensor(a) * number).data, a * dtype(number)
+        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(np.signbit(found), np.signbit(wanted))
+        assert found.dtype == dtype
+    with pytest.raises(TypeError):
+        Tensor(a) * 2**70

@@ -6,7 +6,8 @@ python -m benchmarks.python.eager --threads 2 --json eager.json
 Operands are so small that an op's own work hardly counts. "With gradient" is a call with its
 history and its part of a backward pass: both together, less a pass without an op. PyTorch does the
 same beside it where it is installed, in alternating rounds; the figure is the least mean time of a
-call over the rounds, for steps the median.
+call over the rounds, which are short and many, so that all find a fast moment of the machine. For
+steps it is the median.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rounds", type=int, default=25, help="default %(default)s")
+    parser.add_argument("--rounds", type=int, default=100, help="default %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="of large ops, default %(default)s")
     parser.add_argument("--only", default="", help="only ops with this in their name; no steps")
     parser.add_argument("--json", type=Path, help="write the figures")
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     torch = _torch(options.threads)
     figures = ops(torch, options.rounds, options.only)
     if not options.only:
-        figures.update(steps(torch, options.rounds))
+        figures.update(steps(torch, max(1, options.rounds // 4)))
     width = max(map(len, figures))
     for name, row in figures.items():
         print(f"{name:<{width}}  " + "  ".join(f"{who} {value:8.2f}" for who, value in row.items()))
@@ -90,28 +91,29 @@ def ops(torch: Any, rounds: int, named: str) -> dict[str, dict[str, float]]:
     if torch is not None:
         found["PyTorch"] = torch_calls(torch)
     calls: dict[tuple[str, str], Call] = {}
-    back: dict[tuple[str, str], Call] = {}
     for who, library in found.items():
-        back[_EMPTY, who] = empty_pass(library.leaves)
+        calls[_EMPTY, who] = empty_pass(library.leaves)
         for name, call in library.of_ops.items():
             if named in name:
                 calls[name, who] = call
                 both = backward_call(call, library.leaves)
                 if both is not None:
-                    back[name, who] = both
+                    calls[name + _BACK, who] = both
     # In the order of the names, the libraries side by side.
-    figures = _measured(dict(sorted(calls.items(), key=_place(calls))), 100, rounds, min, " µs")
-    passes = _measured(dict(sorted(back.items(), key=_place(back))), 100, rounds, min, " µs")
-    empty = passes.pop(_EMPTY + " µs")
+    measured = _measured(dict(sorted(calls.items(), key=_place(calls))), 50, rounds, min, " µs")
+    empty = measured.pop(_EMPTY + " µs")
+    passes = {n: measured.pop(n) for n in list(measured) if n.endswith(_BACK + " µs")}
     for name, row in passes.items():
+        figures = measured[name.replace(_BACK, "")]
         whole = {who: round(row[who] - empty[who], 2) for who in found if who in row}
-        figures[name].update({f"{who} with gradient": value for who, value in whole.items()})
+        figures.update({f"{who} with gradient": value for who, value in whole.items()})
         if "PyTorch" in whole and whole["fastprop"] > 0.0:  # a difference: noise may exceed it
-            figures[name]["ratio with gradient"] = round(whole["PyTorch"] / whole["fastprop"], 2)
-    return figures
+            figures["ratio with gradient"] = round(whole["PyTorch"] / whole["fastprop"], 2)
+    return measured
 
 
 _EMPTY = "a pass without an op"
+_BACK = " and a pass back"
 
 
 def _place(calls: dict[tuple[str, str], Call]) -> Callable[[Any], int]:

@@ -20,12 +20,13 @@ MASK = np.array([True, False, True, True, False, False, True, True])
 
 
 class Operands(NamedTuple):
-    """Those that have a derivative, [8, 8] and [8] of 0.5 to 0.9, and indices."""
+    """Those that have a derivative, [8, 8], [8] and [8, 1] of 0.5 to 0.9, and indices."""
 
     x: Any
     y: Any
     b: Any
     c: Any
+    s: Any
     i: Any
     p: Any
     labels: Any
@@ -35,7 +36,7 @@ class Operands(NamedTuple):
 def operands(make: Callable[[np.ndarray], Any], other: Callable[[np.ndarray], Any]) -> Operands:
     """The same numbers for a library, by what makes a leaf of it and what makes another array."""
     rng = np.random.default_rng(0)
-    shapes = ((8, 8), (8, 8), (8,), (8,))
+    shapes = ((8, 8), (8, 8), (8,), (8,), (8, 1))
     leaves = [make(rng.uniform(0.5, 0.9, shape).astype(np.float32)) for shape in shapes]
     return Operands(*leaves, *map(other, (INDEX, PLACES, LABELS, MASK)))
 
@@ -124,8 +125,8 @@ DIFFERENT: dict[str, tuple[Maker, Maker]] = {
     "norm(axis=1)": (lambda o: o.x.norm(axis=1), lambda o, t, f: o.x.norm(dim=1)),
     "take": (lambda o: o.x.take(INDEX, 0), lambda o, t, f: o.x.index_select(0, o.i)),
     "scatter_add": (
-        lambda o: o.x.scatter_add(1, PLACES, o.x[:, :1]),
-        lambda o, t, f: o.x.scatter_add(1, o.p, o.x[:, :1]),
+        lambda o: o.x.scatter_add(1, PLACES, o.s),
+        lambda o, t, f: o.x.scatter_add(1, o.p, o.s),
     ),
     "concatenate": (lambda o: F.concatenate([o.x, o.y]), lambda o, t, f: t.cat([o.x, o.y])),
     "stack": (lambda o: F.stack([o.x, o.y]), lambda o, t, f: t.stack([o.x, o.y])),
@@ -189,7 +190,7 @@ def own_calls() -> Calls:
     ours = operands(lambda a: fp.tensor(a, requires_grad=True), lambda a: a)
     ours = ours._replace(labels=fp.tensor(ours.labels))
     functions = {**SAME, **{name: function for name, (function, _) in DIFFERENT.items()}}
-    return Calls({name: _bound(f, ours) for name, f in functions.items()}, list(ours[:4]))
+    return Calls({name: _bound(f, ours) for name, f in functions.items()}, list(ours[:5]))
 
 
 def torch_calls(torch: Any) -> Calls:
@@ -198,7 +199,7 @@ def torch_calls(torch: Any) -> Calls:
     calls = {name: _bound(function, theirs) for name, function in SAME.items()}
     for name, (_, function) in DIFFERENT.items():
         calls[name] = _bound(function, theirs, torch, torch.nn.functional)
-    return Calls(calls, list(theirs[:4]))
+    return Calls(calls, list(theirs[:5]))
 
 
 def _bound(function: Maker, *arguments: Any) -> Call:
@@ -223,10 +224,10 @@ def empty_pass(leaves: list[Any]) -> Call:
 
 
 def _pass_back(call: Call, seed: Any, leaves: list[Any]) -> Call:
-    x, y, b, c = leaves
+    x, y, b, c, s = leaves
 
     def run() -> None:
-        x.grad = y.grad = b.grad = c.grad = None
+        x.grad = y.grad = b.grad = c.grad = s.grad = None
         call().backward(seed)
 
     return run

@@ -1,13 +1,13 @@
 """Many kinds of networks, sorted by what fastprop gains on them: the losers first.
 
-    python -m benchmarks.python.general                        # about 8 minutes
+    python -m benchmarks.python.general                        # about 11 minutes
     python -m benchmarks.python.general --groups widths,float64 --threads 1 --json a.json
     python -m benchmarks.python.general --part 1/10            # the first tenth of the works
     python -m benchmarks.python.general --from a.json b.json   # the list of earlier runs
 
 The works are neither large nor chosen for fastprop: odd widths, batches from 1 to 4096, other
-activations, losses and optimizers, autoencoders, deep and narrow networks, single outputs, skip
-connections, float64. Exit status 1 if contestants disagree about the losses.
+activations, losses and optimizers, autoencoders, deep and narrow networks, many inputs, one output
+or several, skip connections, float64. Exit status 1 if contestants disagree about the losses.
 """
 
 from __future__ import annotations
@@ -78,6 +78,34 @@ GROUPS = {
         "1000-1@256:mse",
         "8-300-300-1@100:mse:tanh",
         "1-50-50-1@17:mse:tanh",
+    ),
+    "few-rows": (
+        "64-64-1@1:mse",
+        "64-64-1@2:mse",
+        "100-256-128-10@1",
+        "32-64-32-3@4:mse",
+        "2000-1000-500-10@16",
+    ),
+    "many-rows": (
+        "10-32-32-1@2048:mse",
+        "8-16-1@2000:mse:tanh",
+        "16-16-16-2@4096",
+        "3-128-128-3@4096:mse",
+        "2-20x8-1@1000:mse:tanh",
+    ),
+    "inputs": (
+        "10000-64-5@32",
+        "10000-10@64",
+        "500-2@128",
+        "200-1@512:mse",
+        "100-1@1024:mse",
+        "30-1@64:mse",
+    ),
+    "outputs": (
+        "30-64-32-3@128:mse",
+        "512-512-512@256:mse",
+        "100-200-200-100@300:mse:tanh",
+        "128-64-128@1024:mse:gelu",
     ),
     "skip": (
         "64-64x8-10@64:skip",

@@ -12,14 +12,12 @@
 
 #include <array>
 #include <cstddef>
-#include <cstdint>
 #include <utility>
 #include <vector>
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/guarded.h"
-#include "bindings/leaf.h"
 #include "bindings/new_tensor.h"
 #include "bindings/plan_cache.h"
 #include "bindings/tensor_slots.h"
@@ -255,21 +253,6 @@ PyObject* apply(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* na
     });
 }
 
-/// The numbers given as a Tensor int64: those that name a stream of random numbers are new ones in
-/// every call.
-PyObject* integers(PyObject*, PyObject* const* args, Py_ssize_t count) {
-    return guarded([&] {
-        require(tensor_type != nullptr, "integers: bind_tensor comes first");
-        py::array_t<std::int64_t> values(count);
-        std::int64_t* to = values.mutable_data();
-        for (Py_ssize_t i = 0; i < count; ++i) {
-            to[i] = PyLong_AsLongLong(args[i]);
-            if (to[i] == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
-        }
-        return leaf(values);
-    });
-}
-
 Py_ssize_t offset_of(const py::type& tensor, const char* name) {
     const py::object descriptor = tensor.attr(name);  // which a class gives as it is
     if (Py_TYPE(descriptor.ptr()) != &PyMemberDescr_Type)
@@ -313,14 +296,6 @@ void bind_eager(py::module_& m) {
         },
         py::arg("spec"), "The one object that stands for all equal Specs.");
     m.def(
-        "leaf",
-        [](const py::array& array) {
-            require(tensor_type != nullptr, "leaf: bind_tensor comes first");
-            return leaf(array);
-        },
-        py::arg("array"),
-        "A contiguous array of a supported dtype as a Tensor, without a look at it.");
-    m.def(
         "now", [] { return ++tensor_clock; },
         "The next number of the clock that orders results and changes of what they came from.");
     m.def(
@@ -340,17 +315,12 @@ void bind_eager(py::module_& m) {
         "Call observer(op, inputs, result) after every eager op, None for nothing; gives the one "
         "before.");
     // CPython's table of methods holds functions of any signature under this one type.
-    static PyMethodDef methods[] = {
-        {"apply", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&apply)),
-         METH_FASTCALL | METH_KEYWORDS,
-         "apply(op: typing.Any, *inputs: typing.Any, **attrs: typing.Any) -> typing.Any\n\n"
-         "Run an op on Tensors that hold data, or record it on symbolic ones."},
-        {"integers", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&integers)),
-         METH_FASTCALL,
-         "integers(*numbers: int) -> typing.Any\n\n"
-         "The numbers as a Tensor int64."}};
-    for (PyMethodDef& method : methods)
-        m.attr(method.ml_name) = owned(PyCFunction_New(&method, nullptr));
+    static PyMethodDef method = {
+        "apply", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&apply)),
+        METH_FASTCALL | METH_KEYWORDS,
+        "apply(op: typing.Any, *inputs: typing.Any, **attrs: typing.Any) -> typing.Any\n\n"
+        "Run an op on Tensors that hold data, or record it on symbolic ones."};
+    m.attr("apply") = owned(PyCFunction_New(&method, nullptr));
 }
 
 }  // namespace fastprop

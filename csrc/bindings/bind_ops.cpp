@@ -130,6 +130,7 @@ void bind_ops(py::module_& m) {
     m.def("execute", &execute, py::arg("code"), py::arg("inputs"), py::arg("outputs"),
           py::arg("attrs"), py::arg("scalars") = py::none(), py::arg("threads") = 1,
           "Run one op on NumPy arrays, writing into `outputs`; None stands for an absent operand.");
+    m.attr("SLOPE") = static_cast<int>(Activation::slope);
     m.def("activation_info", &activation_info,
           "Name of every activation in the order of its code, and whether its derivative is taken "
           "from its output (else from its input).");

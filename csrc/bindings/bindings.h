@@ -12,6 +12,7 @@ void bind_host(pybind11::module_& m);
 void bind_eager(pybind11::module_& m);
 void bind_recipes(pybind11::module_& m);
 void bind_index(pybind11::module_& m);
+void bind_leaves(pybind11::module_& m);
 void bind_backward(pybind11::module_& m);
 void bind_effects(pybind11::module_& m);
 void bind_form(pybind11::module_& m);

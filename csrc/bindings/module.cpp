@@ -31,6 +31,7 @@ PYBIND11_MODULE(_core, m) {
     fastprop::bind_eager(m);
     fastprop::bind_recipes(m);
     fastprop::bind_index(m);
+    fastprop::bind_leaves(m);
     fastprop::bind_backward(m);
     fastprop::bind_effects(m);
     fastprop::bind_form(m);

@@ -27,8 +27,10 @@ enum class Activation : int {
     hard_sigmoid,  ///< clamp(x / 6 + 1/2, 0, 1)
     hard_swish,    ///< x * hard_sigmoid(x)
     tanh,
+    slope,  ///< no function; of a backward pass alone: h is f'(x) itself
 };
 
+/// Of functions.
 constexpr int kNumActivations = static_cast<int>(Activation::tanh) + 1;
 
 /// "relu", "gelu_tanh", …; throws Error for a value that is no Activation.
@@ -36,6 +38,9 @@ const char* activation_name(Activation kind);
 
 /// The Activation of an instruction's attribute; throws Error if there is none.
 Activation activation_from_attribute(double value);
+
+/// The same for a backward pass, which may take Activation::slope.
+Activation derivative_from_attribute(double value);
 
 /// Whether activation_backward wants h = y, the output; else it wants h = x, the input.
 ///
@@ -54,5 +59,10 @@ void activation_forward(Activation kind, T p0, T p1, const T* x, T* y, Index n);
 /// dx may be dy (or h). At a kink the derivative is PyTorch's.
 template <class T>
 void activation_backward(Activation kind, T p0, T p1, const T* h, const T* dy, T* dx, Index n);
+
+/// y = f(x) and slope = f'(x) for activations of which both need the same exponential. slope may
+/// be x.
+template <class T>
+void activation_with_slope(Activation kind, T p0, T p1, const T* x, T* y, T* slope, Index n);
 
 }  // namespace fastprop

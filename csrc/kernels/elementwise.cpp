@@ -54,6 +54,7 @@ EIGEN_STRONG_INLINE Vec<T> apply(const Vec<T>& x) {
     if constexpr (op == Unary::asinh) return asinh_packet<T>(x);
     if constexpr (op == Unary::acosh) return acosh_packet<T>(x);
     if constexpr (op == Unary::atanh) return atanh_packet<T>(x);
+    if constexpr (op == Unary::log2) return log2_packet<T>(x);
     if constexpr (op == Unary::floor) return pk::pfloor(x);
     if constexpr (op == Unary::ceil) return pk::pceil(x);
     if constexpr (op == Unary::round) return pk::print(x);
@@ -324,6 +325,7 @@ FASTPROP_UNARY(floor)
 FASTPROP_UNARY(ceil)
 FASTPROP_UNARY(round)
 FASTPROP_UNARY(trunc)
+FASTPROP_UNARY(log2)
 
 FASTPROP_BINARY(add)
 FASTPROP_BINARY(sub)

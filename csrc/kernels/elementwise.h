@@ -45,6 +45,7 @@ enum class Unary {
     ceil,
     round,  ///< halves to the even number
     trunc,
+    log2,
 };
 
 enum class Binary {

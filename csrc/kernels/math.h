@@ -190,33 +190,45 @@ EIGEN_STRONG_INLINE Vec<T> expm1_packet(const Vec<T>& x) {
     return pk::padd(half, half);
 }
 
+/// A positive, finite, normal x as 2^e (1 + f), with 1 + f in [sqrt(1/2), sqrt(2)), so that its
+/// logarithm is small wherever e is zero: log(1 + f) = f - (half_square - tail).
+template <class T>
+struct LogReduction {
+    Vec<T> e, f, half_square;
+    Vec<T> s, r;  ///< tail = s r
+
+    EIGEN_STRONG_INLINE LogReduction(const Vec<T>& x, const Vec<T>& exponent_shift) {
+        using B = FloatBits<T>;
+        using S = Simd<T>;
+        const Vec<T> one = S::set(T(1));
+        // Mantissa in [1, 2), and the exponent as the low bits of a number that it makes
+        // 2^mantissa + e.
+        Vec<T> m = pk::por(pk::pand(x, set_bits<T>(B::kMantissaMask)), one);
+        e = pk::por(shift_right<B::kMantissa, T>(x), S::set(B::kTwoToMantissa));
+        e = pk::psub(e, S::set(B::kTwoToMantissa + B::kBias));
+        const Vec<T> large = pk::pcmp_lt(S::set(T(1.4142135623730951)), m);
+        m = pk::pselect(large, pk::pmul(m, S::set(T(0.5))), m);
+        e = pk::padd(e, pk::pand(large, one));
+        e = pk::padd(e, exponent_shift);
+
+        f = pk::psub(m, one);
+        s = pk::pdiv(f, pk::padd(m, one));
+        const Vec<T> z = pk::pmul(s, s);
+        half_square = pk::pmul(S::set(T(0.5)), pk::pmul(f, f));
+        // f is exact and dominates in f - (f^2 / 2 - s (f^2 / 2 + R(s^2))), s = f / (2 + f).
+        r = pk::pmadd(z, polynomial<T>(z, ExpConstants<T>::kLog), half_square);
+    }
+};
+
 /// log(x) for positive, finite, normal x.
 template <class T>
 EIGEN_STRONG_INLINE Vec<T> log_normal_packet(const Vec<T>& x, const Vec<T>& exponent_shift) {
-    using B = FloatBits<T>;
     using C = ExpConstants<T>;
     using S = Simd<T>;
-    const Vec<T> one = S::set(T(1));
-    // Mantissa in [1, 2), and the exponent as the low bits of a number that it makes 2^mantissa +
-    // e.
-    Vec<T> m = pk::por(pk::pand(x, set_bits<T>(B::kMantissaMask)), one);
-    Vec<T> e = pk::por(shift_right<B::kMantissa, T>(x), S::set(B::kTwoToMantissa));
-    e = pk::psub(e, S::set(B::kTwoToMantissa + B::kBias));
-    // Mantissa to [sqrt(1/2), sqrt(2)), so that log(m) is small wherever e is zero.
-    const Vec<T> large = pk::pcmp_lt(S::set(T(1.4142135623730951)), m);
-    m = pk::pselect(large, pk::pmul(m, S::set(T(0.5))), m);
-    e = pk::padd(e, pk::pand(large, one));
-    e = pk::padd(e, exponent_shift);
-
-    const Vec<T> f = pk::psub(m, one);
-    const Vec<T> s = pk::pdiv(f, pk::padd(m, one));
-    const Vec<T> z = pk::pmul(s, s);
-    const Vec<T> half_square = pk::pmul(S::set(T(0.5)), pk::pmul(f, f));
-    // log(1 + f) = f - (f^2 / 2 - s (f^2 / 2 + R(s^2))), s = f / (2 + f): f is exact and dominates.
-    const Vec<T> tail = pk::pmadd(z, polynomial<T>(z, C::kLog), half_square);
-    const Vec<T> low = pk::pmadd(s, tail, pk::pmul(e, S::set(C::kLn2Low)));
-    const Vec<T> rest = pk::psub(pk::psub(half_square, low), f);
-    return pk::psub(pk::pmul(e, S::set(C::kLn2High)), rest);
+    const LogReduction<T> l(x, exponent_shift);
+    const Vec<T> low = pk::pmadd(l.s, l.r, pk::pmul(l.e, S::set(C::kLn2Low)));
+    const Vec<T> rest = pk::psub(pk::psub(l.half_square, low), l.f);
+    return pk::psub(pk::pmul(l.e, S::set(C::kLn2High)), rest);
 }
 
 template <class T>
@@ -224,9 +236,9 @@ EIGEN_STRONG_INLINE Vec<T> log_normal_packet(const Vec<T>& x) {
     return log_normal_packet<T>(x, Simd<T>::set(T(0)));
 }
 
-/// log(x): -inf at zero, NaN below.
-template <class T>
-EIGEN_STRONG_INLINE Vec<T> log_packet(const Vec<T>& x) {
+/// A logarithm of any x from that of normal ones: -inf at zero, NaN below.
+template <class T, class F>
+EIGEN_STRONG_INLINE Vec<T> of_all_numbers(const Vec<T>& x, const F& normal) {
     using C = ExpConstants<T>;
     using S = Simd<T>;
     constexpr T inf = std::numeric_limits<T>::infinity();
@@ -234,11 +246,29 @@ EIGEN_STRONG_INLINE Vec<T> log_packet(const Vec<T>& x) {
     const Vec<T> subnormal = pk::pcmp_lt(x, S::set(std::numeric_limits<T>::min()));
     const Vec<T> scaled = pk::pselect(subnormal, pk::pmul(x, S::set(C::kSubnormalScale)), x);
     const Vec<T> shift = pk::pand(subnormal, S::set(C::kSubnormalExponent));
-    const Vec<T> regular = log_normal_packet<T>(scaled, shift);
+    const Vec<T> regular = normal(scaled, shift);
     const Vec<T> positive = pk::pselect(pk::pcmp_eq(x, S::set(inf)), x, regular);
     const Vec<T> other = pk::pselect(pk::pcmp_eq(x, zero), S::set(-inf),
                                      S::set(std::numeric_limits<T>::quiet_NaN()));
     return pk::pselect(pk::pcmp_lt(zero, x), positive, other);
+}
+
+/// log(x): -inf at zero, NaN below.
+template <class T>
+EIGEN_STRONG_INLINE Vec<T> log_packet(const Vec<T>& x) {
+    return of_all_numbers<T>(x, [](const Vec<T>& v, const Vec<T>& exponent_shift) {
+        return log_normal_packet<T>(v, exponent_shift);
+    });
+}
+
+/// log(x) to base 2: exact at powers of two.
+template <class T>
+EIGEN_STRONG_INLINE Vec<T> log2_packet(const Vec<T>& x) {
+    return of_all_numbers<T>(x, [](const Vec<T>& v, const Vec<T>& exponent_shift) {
+        const LogReduction<T> l(v, exponent_shift);
+        const Vec<T> rest = pk::psub(pk::psub(l.half_square, pk::pmul(l.s, l.r)), l.f);
+        return pk::psub(l.e, pk::pmul(rest, Simd<T>::set(ExpConstants<T>::kLog2e)));
+    });
 }
 
 /// log(1 + x) for finite x > -1.

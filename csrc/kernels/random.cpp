@@ -47,10 +47,18 @@ struct Pair {
 
 template <class T>
 Pair pair_of(const std::uint32_t* words);
+/// The word as a number, by way of the bits of 2^52 + word: unlike a conversion from unsigned
+/// integers, compilers turn loops over it into packets at every level.
+inline double double_of(std::uint32_t word) {
+    const std::uint64_t bits = 0x4330000000000000u | word;
+    double number;
+    std::memcpy(&number, &bits, sizeof number);
+    return number - 4503599627370496.0;
+}
 template <>
 Pair pair_of<float>(const std::uint32_t* words) {
     constexpr double unit = 1.0 / 4294967296.0;
-    return {(static_cast<double>(words[0]) + 1.0) * unit, static_cast<double>(words[1]) * unit};
+    return {(double_of(words[0]) + 1.0) * unit, double_of(words[1]) * unit};
 }
 template <>
 Pair pair_of<double>(const std::uint32_t* words) {
@@ -212,6 +220,14 @@ void random_normal(const RandomStream& stream, T* y, Index first, Index n, doubl
                      static_cast<std::uint64_t>(at / kElements * kPhiloxBlocks), words);
         box_muller<T>(words, z[0], z[1]);
         const Index from = std::max(first, at), to = std::min(first + n, at + kElements);
+        if (to - from == kElements) {  // a loop of its own, which compilers turn into packets
+            T* pair = y + (at - first);
+            for (Index k = 0; k < kElements / 2; ++k) {
+                pair[2 * k] = static_cast<T>(mean + std * z[0][k]);
+                pair[2 * k + 1] = static_cast<T>(mean + std * z[1][k]);
+            }
+            continue;
+        }
         for (Index i = from; i < to; ++i)
             y[i - first] = static_cast<T>(mean + std * z[(i - at) % 2][(i - at) / 2]);
     }

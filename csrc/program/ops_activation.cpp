@@ -17,12 +17,27 @@ void check_activation(const Call& call) {
     require_sizes_of_output("activation", call);
 }
 
+void check_with_slope(const Call& call) {
+    check_activation(call);
+    require(call.has_out(1) && call.out[1].size() == call.out[0].size() &&
+                call.out[1].dtype == call.out[0].dtype,
+            "activation_with_slope: the outputs differ in size or dtype");
+}
+
 template <class T>
 void activation(const Call& call, const Team& team) {
     const Range r = own_elements(call, team);
     activation_forward(static_cast<Activation>(call.index_attr(0)), static_cast<T>(call.attr(1)),
                        static_cast<T>(call.attr(2)), input<T>(call, 0) + r.begin,
                        output<T>(call) + r.begin, r.size());
+}
+
+template <class T>
+void activation_and_slope(const Call& call, const Team& team) {
+    const Range r = own_elements(call, team);
+    activation_with_slope(static_cast<Activation>(call.index_attr(0)), static_cast<T>(call.attr(1)),
+                          static_cast<T>(call.attr(2)), input<T>(call, 0) + r.begin,
+                          output<T>(call) + r.begin, output<T>(call, 1) + r.begin, r.size());
 }
 
 template <class T>
@@ -137,6 +152,8 @@ std::vector<OpEntry> activation_ops() {
         {"activation", kind, 1, 1, 1, activation<float>, activation<double>, check_activation},
         {"activation_backward", kind, 2, 2, 1, activation_gradient<float>,
          activation_gradient<double>, check_activation},
+        {"activation_with_slope", kind, 1, 1, 2, activation_and_slope<float>,
+         activation_and_slope<double>, check_with_slope},
         {"prelu", {}, 2, 2, 1, prelu<float>, prelu<double>, check_prelu},
         {"prelu_backward_data",
          {},

@@ -201,6 +201,7 @@ std::vector<OpEntry> elementwise_ops() {
         unary_row<Unary::ceil>("ceil"),
         unary_row<Unary::round>("round"),
         unary_row<Unary::trunc>("trunc"),
+        unary_row<Unary::log2>("log2"),
         {"copy", {}, 1, 1, 1, run_copy, run_copy, check_copy},
         {"cast", {}, 1, 1, 1, run_cast, run_cast, check_cast},
         {"fill", {"value"}, 0, 0, 1, run_fill<float>, run_fill<double>, nullptr},

@@ -72,7 +72,7 @@ void check_dense_packed(const Call& call) {
 void check_data_rest(const char* op, const Call& call) {
     require_same_rows(op, call.in[0], call.out[0]);
     if (call.has(2)) require_same_shape(op, "columns of h", call.out[0], call.in[2]);
-    activation_from_attribute(call.attr(0));
+    derivative_from_attribute(call.attr(0));
 }
 
 void check_backward_data(const Call& call) {

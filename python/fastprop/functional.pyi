@@ -72,7 +72,6 @@ from fastprop.graph.ops_data import top_k_correct as top_k_correct
 from fastprop.graph.ops_derived import allclose as allclose
 from fastprop.graph.ops_derived import exp2 as exp2
 from fastprop.graph.ops_derived import isclose as isclose
-from fastprop.graph.ops_derived import log2 as log2
 from fastprop.graph.ops_derived import log10 as log10
 from fastprop.graph.ops_derived import log_sigmoid as log_sigmoid
 from fastprop.graph.ops_derived import masked_fill as masked_fill
@@ -105,6 +104,7 @@ from fastprop.graph.ops_elementwise import less as less
 from fastprop.graph.ops_elementwise import less_equal as less_equal
 from fastprop.graph.ops_elementwise import log as log
 from fastprop.graph.ops_elementwise import log1p as log1p
+from fastprop.graph.ops_elementwise import log2 as log2
 from fastprop.graph.ops_elementwise import maximum as maximum
 from fastprop.graph.ops_elementwise import minimum as minimum
 from fastprop.graph.ops_elementwise import mul as mul

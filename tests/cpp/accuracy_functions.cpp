@@ -168,6 +168,8 @@ std::vector<Function> elementwise_functions() {
             "expm1", [](auto x) { return std::expm1(x); }, 2.0, 2.7),
         unary_op<Unary::log>(
             "log", [](auto x) { return std::log(x); }, 0.9, 0.9),
+        unary_op<Unary::log2>(
+            "log2", [](auto x) { return std::log2(x); }, 2.2, 2.2),
         unary_op<Unary::log1p>(
             "log1p", [](auto x) { return std::log1p(x); }, 1.6, 1.6),
         unary_op<Unary::sin>(

@@ -49,6 +49,7 @@ std::vector<OpCase> elementwise_cases() {
             const std::string note = activation_name(static_cast<Activation>(kind));
             cases.push_back({"activation", {shape}, {shape}, attrs, -1, 1, note});
             cases.push_back({"activation_backward", {shape, shape}, {shape}, attrs, -1, 1, note});
+            cases.push_back({"activation_with_slope", {shape}, {shape, shape}, attrs, -1, 1, note});
         }
     }
     return cases;

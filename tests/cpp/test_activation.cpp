@@ -73,6 +73,8 @@ std::pair<Real, Real> reference(Activation kind, Real p0, Real p1, Real x) {
             return {x * hard, x <= -3 ? 0 : (x >= 3 ? 1 : x / 3 + Real(0.5))};
         case Activation::tanh:
             return {std::tanh(x), 1 - std::tanh(x) * std::tanh(x)};
+        case Activation::slope:  // no function
+            break;
     }
     return {0, 0};
 }
@@ -194,6 +196,16 @@ TYPED_TEST(ActivationTest, same_bits_for_every_slice_and_in_place) {
                 run_op("activation_backward", {view(x, {n}), view(got, {n})}, {view(got, {n})},
                        attrs, threads);
                 EXPECT_TRUE(same_bits(got, dx));
+                // The value, and the derivative in the place of x; with it the backward pass.
+                std::vector<T> slope = x, value = nan_values<T>(n);
+                run_op("activation_with_slope", {view(slope, {n})},
+                       {view(value, {n}), view(slope, {n})}, attrs, threads);
+                EXPECT_TRUE(same_bits(value, y));
+                if (kind == Activation::relu || activation_uses_output(kind)) continue;
+                got = dy;
+                activation_backward(Activation::slope, T(0), T(0), slope.data(), got.data(),
+                                    got.data(), n);
+                EXPECT_TRUE(same_bits(got, dx));
             }
         }
     });
@@ -203,6 +215,9 @@ TEST(Activation, unknown_kinds_are_refused) {
     std::vector<float> x(3), y(3);
     for (const double kind : {-1.0, 16.0, 1.5, 1e300, std::nan("")})
         EXPECT_THROW(run_op("activation", {view(x, {3})}, {view(y, {3})}, {kind, 0, 0}), Error);
+    EXPECT_THROW(
+        run_op("activation_with_slope", {view(x, {3})}, {view(y, {3}), view(x, {2})}, {6, 0, 0}),
+        Error);
     EXPECT_THROW(activation_uses_output(static_cast<Activation>(99)), Error);
     EXPECT_THROW(activation_name(static_cast<Activation>(-1)), Error);
 }

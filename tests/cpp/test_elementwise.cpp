@@ -74,6 +74,7 @@ const UnaryCase kUnary[] = {
     {"erf", [](double x) { return std::erf(x); }, false},
     {"log1p", [](double x) { return std::log1p(x); }, true},
     {"expm1", [](double x) { return std::expm1(x); }, false},
+    {"log2", [](double x) { return std::log2(x); }, true},
     {"floor", [](double x) { return std::floor(x); }, false},
     {"ceil", [](double x) { return std::ceil(x); }, false},
     {"round", [](double x) { return std::nearbyint(x); }, false},
@@ -288,6 +289,18 @@ TYPED_TEST(Elementwise, pairs_at_zeros_and_infinities) {
         if (x == y) return x + std::log(T(2));
         return std::max(x, y) + std::log1p(std::exp(-std::abs(x - y)));
     });
+}
+
+TYPED_TEST(Elementwise, log2_of_powers_of_two_is_exact) {
+    using T = TypeParam;
+    std::vector<T> x, want;
+    for (int e = std::numeric_limits<T>::min_exponent; e < std::numeric_limits<T>::max_exponent;
+         ++e) {
+        want.push_back(static_cast<T>(e));
+        x.push_back(std::ldexp(T(1), e));
+    }
+    const Index n = static_cast<Index>(x.size());
+    EXPECT_EQ(run_all<T>("log2", {view(x, {n})}, {n}), want);
 }
 
 TYPED_TEST(Elementwise, where_fill_cast_copy) {

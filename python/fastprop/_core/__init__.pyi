@@ -243,6 +243,11 @@ def config() -> dict:
     What this module was built with, and what it finds on this machine.
     """
 
+def constants(make: collections.abc.Callable) -> typing.Any:
+    """
+    A function that gives make(number, dtype) for a float or an int, made once as long as it comes up.
+    """
+
 def cuda_available() -> bool:
     """
     Is there a CUDA device that this build can use?
@@ -414,6 +419,7 @@ def share_spec(spec: typing.Any) -> typing.Any:
     The one object that stands for all equal Specs.
     """
 
+SLOPE: int = 16
 level: str
 
 def usable_levels() -> tuple[str, ...]:

@@ -23,7 +23,9 @@ def fetch(
         url: Where it is, ``https://…``. The proxies of ``HTTP_PROXY``, ``HTTPS_PROXY`` and
             ``NO_PROXY`` are used.
         sha256: Its checksum, 64 hexadecimal digits (``sha256sum file`` prints it).
-        folder: Where to keep it; by default ``fastprop`` in the user's cache folder.
+        folder: Where to keep it, in the place of a file of that name with another checksum; by
+            default in ``fastprop`` in the user's cache folder, in a folder for each checksum: files
+            of MNIST and of Fashion-MNIST have the same names.
         name: What to call it there; by default the last part of the URL.
         progress: Show a progress bar.
 
@@ -50,10 +52,12 @@ def fetch(
     file = name or unquote(parts.path.rpartition("/")[2])
     if not file or Path(file).name != file or file in (".", ".."):
         raise ValueError(f"{where}: {file!r} is no name for a file; give name=…")
-    place = Path(folder) if folder is not None else Path(pooch.os_cache("fastprop"))
+    digest = sha256.lower()
+    own = Path(pooch.os_cache("fastprop")) / digest[:16]
+    place = own if folder is None else Path(folder)
     try:
         found = pooch.retrieve(
-            url, f"sha256:{sha256.lower()}", fname=file, path=place, progressbar=progress
+            url, f"sha256:{digest}", fname=file, path=place, progressbar=progress
         )
     except ValueError as error:
         raise ValueError(f"{where}: {url}: {error}") from error

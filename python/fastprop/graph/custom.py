@@ -88,12 +88,12 @@ class CustomOp:
         differentiable = differentiable and spec.dtype.kind == "f" and is_grad_enabled()
         result._set(value, spec, differentiable)
         if differentiable or value is None:
-            if key not in self._slots:
+            if value is None and key not in self._slots:  # eager nodes call no slot
                 self._slots[key] = len(_functions)
                 _functions.append(function)
             code, attributes = kernel("host_call")
             result.op = Op("host_call", _known, rules, attributes=attributes, code=code)
-            result.inputs, result.attrs = tuple(tensors), {"slot": self._slots[key]}
+            result.inputs, result.attrs = tuple(tensors), {"slot": self._slots.get(key, -1)}
             result.time, result.scope = now(), current_scope() if value is None else None
         return result
 

@@ -25,13 +25,14 @@ from fastprop.graph.trace import is_tracing
 
 def _other(x: Tensor, key: Any) -> Tensor:
     """``x[key]`` for the keys that :func:`getitem` has no shorter way for."""
-    items = _expanded(x.shape, key if type(key) is tuple else (key,))
+    keys = key if type(key) is tuple else (key,)
+    items = _expanded(x.shape, keys)
     start, step, extent, shape, layout = _basic(x.shape, items)
     y = part(x, start, step, extent)
     if y.shape != shape:
         y = reshape(y, shape)
     arrays = [(i, item) for i, item in enumerate(layout) if item is not None]
-    return _advanced(y, arrays, _separated(items)) if arrays else y
+    return _advanced(y, arrays, _separated(items, keys)) if arrays else y
 
 
 @composed
@@ -169,10 +170,15 @@ def _basic(shape: tuple[int, ...], items: list[Any]) -> tuple[Any, ...]:
     return tuple(start), tuple(step), tuple(extent), tuple(out), layout
 
 
-def _separated(items: list[Any]) -> bool:
-    """Whether slices stand between arrays: the axes of the index come first then, as in NumPy."""
+def _separated(items: list[Any], keys: tuple[Any, ...]) -> bool:
+    """Whether slices stand between arrays: the axes of the index come first then, as in NumPy,
+    where an ellipsis separates also if it stands for no axis."""
     at = [i for i, item in enumerate(items) if _is_array(item) or isinstance(item, int)]
-    return at != list(range(at[0], at[0] + len(at)))
+    if at != list(range(at[0], at[0] + len(at))):
+        return True
+    places = [item is not None and not isinstance(item, slice) for item in keys]
+    dots = next((i for i, item in enumerate(keys) if item is Ellipsis), None)
+    return dots is not None and any(places[:dots]) and any(places[dots + 1 :])
 
 
 def _advanced(y: Tensor, arrays: list[tuple[int, Any]], separated: bool) -> Tensor:

@@ -318,15 +318,17 @@ def cross_entropy_rows(
     """
     if not isinstance(logits, Tensor):
         logits = as_tensor(logits)
-    target = _class_target(logits, target)
-    real_number("cross_entropy", "label_smoothing", label_smoothing, 0.0, 1.0, up_to=True)
-    aux = [] if class_weight is None else [as_tensor(class_weight, like=logits)]
-    attrs = {"label_smoothing": float(label_smoothing)}
-    if target.dtype.kind == "f":
-        return _rows(ops.CROSS_ENTROPY_PROBS, logits, target, *aux, **attrs)
-    if target._data is not None and len(logits.shape) == 2:
+    if not isinstance(target, Tensor):
+        target = _class_target(logits, target)
+    smoothing = real_number("cross_entropy", "label_smoothing", label_smoothing, 0, 1, up_to=True)
+    op = ops.CROSS_ENTROPY_PROBS if target.dtype.kind == "f" else ops.CROSS_ENTROPY
+    if op is ops.CROSS_ENTROPY and target._data is not None and len(logits.shape) == 2:
         check_index("cross_entropy", target, logits.shape[1], what="labels")
-    return _rows(ops.CROSS_ENTROPY, logits, target, *aux, **attrs)
+    if class_weight is None:
+        return apply(op, logits, target, label_smoothing=smoothing)
+    return _rows(
+        op, logits, target, as_tensor(class_weight, like=logits), label_smoothing=smoothing
+    )
 
 
 def _class_target(logits: TensorLike, target: TensorLike) -> Tensor:

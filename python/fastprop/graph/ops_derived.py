@@ -28,19 +28,14 @@ from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
 
-def log2(x: TensorLike) -> Tensor:
-    """Logarithm of `x` to base 2, within 2 units in the last place; of integers float32."""
-    return _log_to(x, math.log2(math.e))
-
-
 def log10(x: TensorLike) -> Tensor:
     """Logarithm of `x` to base 10, within 2 units in the last place; of integers float32."""
-    return _log_to(x, math.log10(math.e))
+    return _log10(x)
 
 
 @composed
-def _log_to(x: TensorLike, scale: float) -> Tensor:
-    return mul(log(x), scale)
+def _log10(x: TensorLike) -> Tensor:
+    return mul(log(x), math.log10(math.e))
 
 
 def exp2(x: TensorLike) -> Tensor:

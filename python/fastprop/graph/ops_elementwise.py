@@ -211,6 +211,7 @@ sign: Unary = unary("sign", "-1, 0 or 1, as x is negative, zero or positive", No
 sin: Unary = unary("sin", "Sine of x", lambda dy, y, x: dy * cos(x))
 cos: Unary = unary("cos", "Cosine of x", lambda dy, y, x: -dy * sin(x))
 erf = unary("erf", "Error function of x", lambda dy, y, x: dy * (2 / _SQRT_PI * exp(-square(x))))
+log2 = unary("log2", "Logarithm of x to base 2", lambda dy, y, x: dy * (1 / math.log(2) / x))
 log1p = unary("log1p", "log(1 + x), exact for small x", lambda dy, y, x: dy / (1 + x))
 expm1 = unary(
     "expm1", "e to the power of x, minus 1, exact for small x", lambda dy, y, x: dy * exp(x)

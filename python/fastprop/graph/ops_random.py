@@ -8,7 +8,7 @@ stream of the default generator (:func:`fastprop.seed`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
 from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
-from fastprop.graph.trace import current_trace
+from fastprop.graph.trace import TRACE, current_trace
 from fastprop.random import DROPOUT, NOISE, current_step, default_generator
 
 
@@ -51,18 +51,25 @@ _OF_KEY = {"seed_lo": 0, "seed_hi": 0, "stream": 0, "step": _PROGRAM}
 """Attributes of a call whose numbers are an operand."""
 
 
+def _key(purpose: int) -> Tensor:
+    """The random numbers of an eager call: an operand, as other attributes in every call would be
+    planned anew in every call."""
+    step = current_step()
+    if step is None:
+        seed, stream = default_generator().next_stream()
+        return _integers(seed & 0xFFFFFFFF, seed >> 32, stream, 0)
+    stream = purpose + step.next_stream()
+    return _integers(step.seed & 0xFFFFFFFF, step.seed >> 32, stream, step.number & 0xFFFFFFFF)
+
+
+_integers: Callable[..., Tensor] = _core.integers
+
+
 def _stream(where: str, x: Tensor, purpose: int) -> tuple[list[Tensor], dict[str, Any]]:
     """Which random numbers a call gets: a further operand, and attributes."""
     trace = current_trace()
     if trace is None:
-        step = current_step()
-        if step is None:
-            (seed, stream), number = default_generator().next_stream(), 0
-        else:
-            seed, stream, number = step.seed, purpose + step.next_stream(), step.number
-        # An operand, as other attributes in every call would be planned anew in every call.
-        low, high = seed & 0xFFFFFFFF, seed >> 32
-        return [_core.integers(low, high, stream, number & 0xFFFFFFFF)], _OF_KEY
+        return [_key(purpose)], _OF_KEY
     if not (x.symbolic or x.requires_grad):
         raise ValueError(
             f"{where}: the input of shape {x.shape} is a constant, which a traced function would "
@@ -99,10 +106,11 @@ def dropout(x: TensorLike, p: float = 0.5, training: bool = True) -> Tensor:
     p = _probability("dropout", p)
     if not training or p == 0:
         return x
-    infer.float_dtype("dropout", [x.spec])
-    key, numbers = _stream("dropout", x, DROPOUT)
-    if key:  # `numbers` are the same ones in every eager call
-        return _dropped(x, p, *key)
+    if x.dtype.kind != "f":
+        infer.float_dtype("dropout", [x.spec])
+    if TRACE.get() is None:
+        return _dropped(x, p, _key(DROPOUT))
+    _, numbers = _stream("dropout", x, DROPOUT)
     return _scaled(x, apply(_MASK, x, **numbers, p=p), p)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-import numpy as np
-
 from fastprop.graph import infer
 from fastprop.graph.op import apply
 from fastprop.graph.ops_elementwise import (
@@ -66,13 +64,16 @@ def _extent(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
 
 
 def std(x: TensorLike, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
-    """Standard deviation along axes, the root of :func:`var`, whose arguments it has."""
+    """Standard deviation along axes, the root of :func:`var`, whose arguments it has.
+
+    Where it is zero, its derivative is taken to be zero.
+    """
     return _std(x, axis, keepdims, ddof)
 
 
 @composed
 def _std(x: TensorLike, axis: Axis, keepdims: bool, ddof: int) -> Tensor:
-    return sqrt(var(x, axis, keepdims, ddof))
+    return _root(var(x, axis, keepdims, ddof), 2)
 
 
 def norm(x: TensorLike, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -138,6 +139,8 @@ def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tenso
 def _logsumexp(x: TensorLike, axis: Axis, keepdims: bool) -> Tensor:
     x = as_floating(x)
     axes = infer.normalize_axes("logsumexp", axis, x.ndim)
+    if 0 in [x.shape[a] for a in axes]:
+        raise ValueError(f"logsumexp: the axes {axes} of shape {x.shape} are empty")
     top = stop_gradient(max(x, axes, keepdims=True))
     # An infinite one would give inf - inf; left out, it comes out of exp or log as it should.
     top = where(equal(absolute(top), math.inf), 0, top)
@@ -172,7 +175,7 @@ def _prod(x: TensorLike, axis: Axis, keepdims: bool) -> Tensor:
     lead = tuple(x.shape[i] for i in kept)
     shape = tuple(1 if i in axes else m for i, m in enumerate(x.shape)) if keepdims else lead
     if n == 0:
-        return Tensor(np.ones(shape, x.dtype))
+        return sum(x, axes, keepdims) + 1  # which has a history, if x has
     y = reshape(transpose(x, [*kept, *axes]), (*lead, n))
     odd: list[Tensor] = []
     while n > 1:

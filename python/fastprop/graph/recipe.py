@@ -212,7 +212,7 @@ class _Function:
             if id(t) in seen or id(t) in given or not t.symbolic:
                 continue
             seen.add(id(t))
-            if id(t) in self._nodes and not (t.op is not None and t.op.view):
+            if id(t) in self._nodes and _begin(t) is None:
                 kept.append(t)
             else:
                 stack.extend(t.inputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -15,7 +15,7 @@ from fastprop.graph.plan import bind_tensor
 from fastprop.graph.scope import Scope, current_scope
 from fastprop.graph.tensor_gradients import TensorGradients
 from fastprop.graph.tensor_methods import TensorMethods
-from fastprop.graph.trace import no_value
+from fastprop.graph.trace import assigned_in_trace, is_tracing, no_value
 
 Axis = int | Sequence[int] | None
 
@@ -124,6 +124,8 @@ class Tensor(TensorMethods, TensorGradients):
         name = type(self).__name__
         if self.op is not None or self._data is None:
             raise RuntimeError(f"{name}.data: the result of an op cannot be assigned")
+        if is_tracing() and type(self) is not Tensor:
+            raise assigned_in_trace(name)
         array = np.asarray(value)
         if array.shape != self.shape:
             raise ValueError(f"{name}.data: expects shape {self.shape}, got {array.shape}")
@@ -194,19 +196,34 @@ class Tensor(TensorMethods, TensorGradients):
         """The only element, as a Python number."""
         if self.size != 1:
             raise ValueError(f"Tensor.item: expects one element, got shape {self.shape}")
-        value: float | int = self.data.item()
+        value: float | int = self.numpy().item()
         return value
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers."""
-        return self.data.tolist()
+        return self.numpy().tolist()
 
     def numpy(self) -> NDArray[Any]:
         """The data as a NumPy array that shares memory; see :attr:`data`."""
+        if type(self) is not Tensor and is_tracing():  # a Parameter has another value in each run
+            raise no_value(self.shape)
         return self.data
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """For copies and pickles of leaves.
+
+        Raises:
+            TypeError: It is a result with a history, or symbolic.
+        """
+        if self.op is not None or self._data is None:
+            raise TypeError(
+                f"Tensor: a result of an op, of shape {self.shape}, has a history, which is "
+                "neither copied nor pickled; give x.detach(), or x.clone() for a copy with history"
+            )
+        return super().__reduce_ex__(protocol)
+
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        array = self.data if dtype is None else self.data.astype(dtype, copy=False)
+        array = self.numpy() if dtype is None else self.numpy().astype(dtype, copy=False)
         return array.copy() if copy else array
 
     def __dlpack__(self, **options: Any) -> Any:
@@ -343,16 +360,9 @@ constant_array: Callable[[NDArray[Any]], Tensor] = _core.leaf
 """A contiguous array of a supported dtype as a Tensor, without a look at it."""
 
 
-_MAX_CONSTANTS = 1024
-_constants: dict[tuple[Any, ...], Tensor] = {}
+def _constant(value: float | int, dtype: np.dtype[Any]) -> Tensor:
+    return Tensor(np.asarray(value), dtype=dtype)
 
 
-def constant(value: float | int, dtype: np.dtype[Any]) -> Tensor:
-    """A number as a Tensor: made once, as the same few appear in every step."""
-    key = (value, dtype) if value else (str(value), dtype)  # 0 equals -0
-    found = _constants.get(key)
-    if found is None:
-        if len(_constants) >= _MAX_CONSTANTS:
-            _constants.clear()
-        found = _constants[key] = Tensor(np.asarray(value), dtype=dtype)
-    return found
+constant: Callable[[float | int, np.dtype[Any]], Tensor] = _core.constants(_constant)
+"""A number as a Tensor: made once, as the same few appear in every step."""

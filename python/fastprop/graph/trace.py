@@ -157,6 +157,15 @@ def no_value(shape: tuple[int, ...]) -> TraceError:
     )
 
 
+def assigned_in_trace(name: str) -> TraceError:
+    """The error of somebody who writes into a Parameter or Buffer while a function is traced."""
+    return TraceError(
+        f"{name}.data = …: while a function is traced into a Program this would happen once, and "
+        f"not in every run ({user_line()}); write `with fastprop.no_grad(): parameter -= step`, or "
+        "buffer.assign(value)"
+    )
+
+
 TRACE: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
 

@@ -1,10 +1,11 @@
-"""What may not be assigned to attributes of modules, as it would silently not be trained."""
+"""Assignments to attributes of modules: what may not be assigned, and what others must notice."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from fastprop.graph.parameter import Buffer, Parameter
+from fastprop.graph.tensor import Tensor
 from fastprop.registry import type_name
 
 if TYPE_CHECKING:
@@ -47,3 +48,12 @@ def _refuse_hidden(
                 f"{'modules' if whole else 'parameters'} from training; "
                 f"{'use nn.ModuleList' if whole else 'assign each to an attribute of its own'}"
             )
+
+
+def decides(before: Any, value: Any) -> bool:
+    """Whether an attribute's new value may change what a module computes; a kept result not."""
+    if value is before or any(isinstance(t, Tensor) and t.op is not None for t in (before, value)):
+        return False
+    if isinstance(value, int | float | str) and type(value) is type(before):
+        return bool(value != before)
+    return True

@@ -14,7 +14,7 @@ from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.scope import Scope, scoped
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import current_trace, forget_gradient
-from fastprop.nn.assignment import check_assignment
+from fastprop.nn.assignment import check_assignment, decides
 from fastprop.registry import construct, type_name
 
 M = TypeVar("M", bound="Module")
@@ -115,6 +115,8 @@ class Module:
             changed()
             return
         own = self.__dict__
+        if name in own and name != "training" and decides(own[name], value):
+            changed()
         kept_in = ""
         if isinstance(value, _KEPT):
             kept_in = next(t for kind, t in _KINDS.items() if isinstance(value, kind))

@@ -156,7 +156,17 @@ class Averaged(Around):
 
         Args:
             copy: Arrays are copies; else the arrays themselves, which training goes on to change.
+
+        Raises:
+            RuntimeError: Inside :meth:`averaged_weights`, where weights and averages have changed
+                places.
         """
+        if self._swapped:
+            name = type_name(self)
+            raise RuntimeError(
+                f"{name}.state_dict: inside averaged_weights; save the model there with "
+                "fastprop.save, and the trainer outside"
+            )
         return {
             "type": type_name(self),
             "hyper_parameters": dict(self.defaults),

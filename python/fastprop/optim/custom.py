@@ -113,9 +113,16 @@ def _apply(
     numbers: Sequence[float],
 ) -> None:
     (g,), (w, *state), (lr, step) = inputs, outputs, numbers
-    given = rule(w, g, dict(zip(names, state, strict=True)), lr, int(step))
+    named = dict(zip(names, state, strict=True))
+    given = rule(w, g, named, lr, int(step))
     if given is not None:
         raise TypeError(
             "Custom: rule must overwrite w in place and give nothing back, got "
             f"{type_name(given)}; write w -= lr * g"
         )
+    for name, array in zip(names, state, strict=True):
+        if named.get(name) is not array:
+            raise TypeError(
+                f"Custom: rule must overwrite state[{name!r}] in place, and has put something else "
+                f"there; write state[{name!r}][...] = …"
+            )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from fastprop.checks import integer, positive_int, real_number
+from fastprop.checks import check_takes, integer, positive_int, real_number
 from fastprop.optim.schedules import Schedule
 from fastprop.registry import lookup, type_name
 
@@ -180,4 +180,6 @@ class Rate(Hyper[LearningRate]):
         if isinstance(value, type):
             name = value.__name__
             raise TypeError(f"{where}: {self.name} is the class {name}; write {name}(…)")
+        if callable(value) and not isinstance(value, Schedule):
+            check_takes(where, self.name, value, ("step",))
         return value if callable(value) else real_number(where, self.name, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
+from types import GeneratorType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +12,15 @@ import numpy as np
 from fastprop.graph.op import Spec, encode, is_grad_enabled, kernel_attributes
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.tensor import Tensor
-from fastprop.graph.trace import Effect, Trace, no_value, topological_order, tracing
-from fastprop.tracing.structure import Structure, take_apart
+from fastprop.graph.trace import (
+    Effect,
+    Trace,
+    TraceError,
+    no_value,
+    topological_order,
+    tracing,
+)
+from fastprop.tracing.structure import Structure, constants, look, take_apart
 
 
 class Argument(NamedTuple):
@@ -54,7 +62,10 @@ class Capture(Graph):
         structure: Of its result.
         results: The Tensors in it.
         recorded: Whether derivatives were.
+        read: By their ids all Tensors that a run reads; known with the fingerprint.
     """
+
+    read: dict[int, Any]
 
     def __init__(self, function: Callable[[list[Tensor]], Any], args: Sequence[Argument]) -> None:
         super().__init__([_placeholder(a) for a in args])
@@ -63,6 +74,8 @@ class Capture(Graph):
         with tracing() as self.trace:
             result = function(self.placeholders)
             self.structure: Structure = take_apart(result, _is_tensor, self.results)
+            for constant in constants(self.structure):
+                _refuse_hidden(constant.value)
             for gradient in self.trace.gradients.values():
                 gradient.left = gradient.tensor.grad
             left = [g.left for g in self.trace.gradients.values() if not g.used]
@@ -71,7 +84,10 @@ class Capture(Graph):
 
     def fingerprint(self) -> tuple[Any, ...]:
         """The same for two captures that compute the same, whatever their numbers of rows."""
-        return _Print(self).lines()
+        written = _Print(self)
+        lines = written.lines()
+        self.read = written.read()
+        return lines
 
 
 def _placeholder(argument: Argument) -> Tensor:
@@ -83,6 +99,17 @@ def _placeholder(argument: Argument) -> Tensor:
 
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, Tensor)
+
+
+def _refuse_hidden(value: Any) -> None:
+    """Tensors in what is no container have no value outside of the trace."""
+    held = value if isinstance(value, set | frozenset) else getattr(value, "__dict__", {}).values()
+    if isinstance(value, GeneratorType) or any(_is_tensor(t) and t.symbolic for t in held):
+        raise TraceError(
+            f"compile: the function returns a {type(value).__name__} that holds Tensors, which "
+            "have values only when the Program runs; return them in tuples, lists, dicts or "
+            "dataclasses"
+        )
 
 
 def address(array: np.ndarray[Any, Any]) -> int:
@@ -117,7 +144,12 @@ class _Print:
                 attrs = {} if item.op.view else kernel_attributes(item.op, item.attrs)
                 lines.append((item.op.name, inputs, _look(item), encode(attrs.values())))
                 self._names[id(item)] = len(lines)
-        return (*lines, tuple(map(self._name, wanted)), tuple(map(id, capture.trace.numbers)))
+        numbers = tuple(map(id, capture.trace.numbers))
+        return (*lines, tuple(map(self._name, wanted)), numbers, look(capture.structure))
+
+    def read(self) -> dict[int, Any]:
+        """The names of all Tensors that were written down."""
+        return self._names
 
     def _output(self, output: Tensor | np.ndarray[Any, Any]) -> Any:
         return self._name(output) if isinstance(output, Tensor) else self._address(output)

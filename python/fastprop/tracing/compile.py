@@ -15,7 +15,7 @@ from fastprop.graph.effects import effects_suppressed
 from fastprop.graph.op import Spec, is_grad_enabled
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.program import Program
-from fastprop.graph.tensor import DTYPES, Tensor, as_supported_array
+from fastprop.graph.tensor import DTYPES, Tensor, as_supported_array, as_tensor
 from fastprop.graph.trace import TraceError, is_tracing
 from fastprop.graph.user_line import line_of
 from fastprop.random import Step, check_seed, counts_calls, current_step, drawing_as
@@ -24,6 +24,7 @@ from fastprop.tracing.capture import Argument, Capture
 from fastprop.tracing.executable import Call
 from fastprop.tracing.structure import Structure, put_together, take_apart
 from fastprop.tracing.variant import Variant
+from fastprop.tracing.watched import Watched
 
 _KEPT = 32  # Programs of one function
 _NOT_SEEN: tuple[None, int] = (None, 0)
@@ -50,8 +51,9 @@ def compile(
     batch, one Program serves any number of rows; else there is one for each shape.
 
     Python runs only while the function is traced. So it must not choose by the value of a Tensor
-    (use :func:`fastprop.where`), and what it reads besides its arguments, Parameters and Buffers
-    must not change. Random numbers of modules such as dropout are new in every call.
+    (use :func:`fastprop.where`). What it reads by name besides its arguments, Parameters and
+    Buffers (closures, globals, attributes) is compared before each call. Random numbers of modules
+    such as dropout are new in every call.
 
     Args:
         function: The function, or a module. Left out, this is a decorator with options.
@@ -139,9 +141,9 @@ class CompiledFunction:
         structure = take_apart((args, options), _is_array, leaves)
         # A part of something larger is traced with that; without numbers there is nothing to do.
         if is_tracing() or any(leaf.size == 0 for leaf in leaves):
-            return self.function(*args, **options)
+            return self._as_written(structure, leaves)
         if anomaly.active() is not None:
-            return self._op_by_op(args, options)
+            return self._op_by_op(structure, leaves)
         arrays = [as_supported_array("compile", leaf) for leaf in leaves]
         signature, rows = _signature(structure, leaves, arrays, by_rows=True)
         if signature in self._whole:
@@ -185,11 +187,16 @@ class CompiledFunction:
         self._whole.clear()
         self._recent.clear()
 
-    def _op_by_op(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    def _as_written(self, structure: Structure, leaves: Sequence[Any]) -> Any:
+        """The function itself, on Tensors as it gets them while it is traced."""
+        args, options = put_together(structure, map(as_tensor, leaves))
+        return self.function(*args, **options)
+
+    def _op_by_op(self, structure: Structure, leaves: Sequence[Any]) -> Any:
         """A call where NaN is looked for, with the random numbers that it has otherwise."""
         step = current_step() or Step(self._seed, self.calls)
         with drawing_as(step):
-            result = self.function(*args, **options)
+            result = self._as_written(structure, leaves)
         self.calls += 1
         return result
 
@@ -205,7 +212,7 @@ class CompiledFunction:
         fingerprint = capture.fingerprint()
         for variant in known:
             if variant.fingerprint == fingerprint and rows <= variant.capacity:
-                variant.also_serves(capture, rows)
+                variant.also_serves(capture, rows, self._watched(signature, capture))
                 return variant
         if not known and self._capture(signature, rows).fingerprint() != fingerprint:
             raise TraceError(
@@ -214,13 +221,18 @@ class CompiledFunction:
                 "Random numbers of NumPy, counters and files are such things: pass them as "
                 "arguments"
             )
-        made = Variant(self._name, capture, fingerprint, rows, self._threads)
+        watched = self._watched(signature, capture)
+        made = Variant(self._name, capture, fingerprint, rows, self._threads, watched)
         smaller = [v for v in known if v.fingerprint == fingerprint]
         for variant in smaller:
             made.sizes |= variant.sizes
         self._variants[signature] = [*[v for v in known if v not in smaller][-_KEPT:], made]
         self._forget_oldest()
         return made
+
+    def _watched(self, signature: Signature, capture: Capture) -> Watched:
+        modules = [module for module, _ in capture.trace.modes.values()]
+        return Watched(self.function, signature.structure, modules, capture.read)
 
     def _trace_whole(self, signature: Signature, rows: int, reason: Exception) -> Variant:
         """:meth:`_trace` of what does not go by rows for that reason."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-_PLAIN = (int, float, complex, str, bytes, bool, slice, range, type(None))
+PLAIN: tuple[type, ...] = (int, float, complex, str, bytes, bool, slice, range, type(None))
 
 
 class Leaf:
@@ -27,7 +27,7 @@ class Constant:
 
     def __init__(self, value: Any) -> None:
         self.value = value
-        plain = isinstance(value, _PLAIN)
+        plain = isinstance(value, PLAIN)
         self._key = (type(value), repr(value) if plain else id(value))
 
     def __eq__(self, other: object) -> bool:
@@ -38,7 +38,7 @@ class Constant:
 
 
 class Container(NamedTuple):
-    """A tuple, list or dict: its type, its keys if it is a dict, and what it holds."""
+    """A tuple, list, dict or dataclass: its type, its keys or fields, and what it holds."""
 
     kind: type
     keys: tuple[Any, ...]
@@ -46,6 +46,24 @@ class Container(NamedTuple):
 
 
 Structure = Leaf | Constant | Container
+
+
+def constants(structure: Structure) -> Iterator[Constant]:
+    """What is no array in it."""
+    if isinstance(structure, Constant):
+        yield structure
+    elif isinstance(structure, Container):
+        for item in structure.items:
+            yield from constants(item)
+
+
+def look(structure: Structure) -> Any:
+    """The structure without what differs from one trace to the next: which object it is."""
+    if isinstance(structure, Container):
+        return structure.kind, structure.keys, tuple(map(look, structure.items))
+    if isinstance(structure, Constant) and not isinstance(structure.value, PLAIN):
+        return type(structure.value)
+    return structure
 
 
 def take_apart(value: Any, is_leaf: Callable[[Any], bool], leaves: list[Any]) -> Structure:
@@ -57,9 +75,23 @@ def take_apart(value: Any, is_leaf: Callable[[Any], bool], leaves: list[Any]) ->
         items = tuple(take_apart(item, is_leaf, leaves) for item in value)
         return Container(type(value), (), items)
     if isinstance(value, Mapping):
+        if any(map(is_leaf, value)):
+            raise TypeError("compile: the keys of a dict must not be arrays or Tensors")
         items = tuple(take_apart(item, is_leaf, leaves) for item in value.values())
         return Container(type(value), tuple(value), items)
+    fields = _fields(value)
+    if fields is not None:
+        items = tuple(take_apart(getattr(value, name), is_leaf, leaves) for name in fields)
+        return Container(type(value), fields, items)
     return Constant(value)
+
+
+def _fields(value: Any) -> tuple[str, ...] | None:
+    """The names of a dataclass that holds nothing besides its fields."""
+    fields = getattr(type(value), "__dataclass_fields__", None)
+    if not fields or not all(hasattr(value, name) for name in fields):
+        return None
+    return tuple(fields) if fields.keys() >= getattr(value, "__dict__", {}).keys() else None
 
 
 def put_together(structure: Structure, leaves: Iterator[Any]) -> Any:
@@ -69,9 +101,18 @@ def put_together(structure: Structure, leaves: Iterator[Any]) -> Any:
     if isinstance(structure, Constant):
         return structure.value
     items = [put_together(item, leaves) for item in structure.items]
+    if structure.keys and not issubclass(structure.kind, Mapping):  # a dataclass, frozen or not
+        made = object.__new__(structure.kind)
+        for name, item in zip(structure.keys, items, strict=True):
+            object.__setattr__(made, name, item)
+        return made
+    if issubclass(structure.kind, dict):  # some dicts are made of something else than pairs
+        made = structure.kind.__new__(structure.kind)
+        for key, item in zip(structure.keys, items, strict=True):
+            made[key] = item
+        return made
     if issubclass(structure.kind, Mapping):
-        pairs = zip(structure.keys, items, strict=True)
-        return structure.kind(pairs)  # type: ignore[call-arg]
+        return structure.kind(zip(structure.keys, items, strict=True))  # type: ignore[call-arg]
     if hasattr(structure.kind, "_fields"):  # a named tuple
         return structure.kind(*items)
     return structure.kind(items)  # type: ignore[call-arg]

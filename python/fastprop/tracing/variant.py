@@ -14,6 +14,7 @@ from fastprop.tracing.capture import Capture
 from fastprop.tracing.executable import Call, Executable, Values
 from fastprop.tracing.history import History
 from fastprop.tracing.structure import Leaf, put_together
+from fastprop.tracing.watched import Watched
 
 
 class Variant:
@@ -25,6 +26,7 @@ class Variant:
         fingerprint: Of `capture`.
         rows: Of the batch that it was traced with; the Program takes up to as many.
         threads: Of the Program; ``None`` chooses.
+        watched: What the function read besides its arguments.
 
     Attributes:
         program: The Program.
@@ -39,8 +41,10 @@ class Variant:
         fingerprint: tuple[Any, ...],
         rows: int,
         threads: int | None,
+        watched: Watched,
     ) -> None:
         self.fingerprint = fingerprint
+        self._watched = watched
         self.capacity = rows
         self.sizes = {rows}
         self._executable = Executable(capture, threads)
@@ -70,13 +74,16 @@ class Variant:
         for module, mode in self._modes:
             if module.training is not mode:
                 return False
+        if not self._watched.same():
+            return False
         return not self._settings or all(
             s.attributes() == values and s.slots == slots for s, values, slots in self._settings
         )
 
-    def also_serves(self, capture: Capture, rows: int) -> None:
+    def also_serves(self, capture: Capture, rows: int, watched: Watched) -> None:
         """A new capture, with so many rows, has turned out to do the same."""
         self.sizes.add(rows)
+        self._watched = watched
         self._changes = CHANGES.latest
         self._modes = list(capture.trace.modes.values())
 

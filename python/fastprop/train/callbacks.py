@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop.checks import integer
+from fastprop.registry import type_name
 from fastprop.train.errors import NonFiniteError
 
 if TYPE_CHECKING:
@@ -161,8 +164,14 @@ class CallbackList:
             callback.on_save_point(self._trainer)
 
     def steps_until_due(self) -> int | None:
-        asked = [c.steps_until_due(self._trainer) for c in self._hooks["steps_until_due"]]
-        return min((max(1, steps) for steps in asked if steps is not None), default=None)
+        least: int | None = None
+        for callback in self._hooks["steps_until_due"]:
+            asked = callback.steps_until_due(self._trainer)
+            if asked is not None:
+                where = type_name(callback)
+                steps = max(1, integer(where, "what steps_until_due gives", asked, -sys.maxsize))
+                least = steps if least is None else min(least, steps)
+        return least
 
     def nonfinite(self, error: NonFiniteError) -> bool:
         """True if somebody takes it as an end like another."""

@@ -80,9 +80,10 @@ class Fit:
         count = data.count
         rows = None if count is None else count - count % batch_size if drop_last else count
         mix = check_mixup(where, mixup, trainer.loss)
-        traced = trace_unadapted(
+        self._trace = lambda: trace_unadapted(
             trainer._programs, where, data, batch_size, rows, mix, making=making
         )
+        traced = self._trace()
         self._where = where
         self.trainer = trainer
         self.epochs = epochs
@@ -92,6 +93,7 @@ class Fit:
         self.history = history
         self.data = data
         self._traced = traced
+        self._made_for = trainer._programs.made_for
         self._held_out = held_out
         self._known_data: int | None = None
         self._batch = batch_size
@@ -161,6 +163,11 @@ class Fit:
     def runs(self) -> Runs[History]:
         """All that it takes."""
         trainer = self.trainer
+        if trainer.fitting is not None:
+            raise RuntimeError(
+                f"{self._where}: this trainer is training already; a callback may evaluate and "
+                "predict, or train another one"
+            )
         self.check()
         adapt_layers(self._where, trainer.model, self.data)
         point = trainer.resume_point
@@ -306,11 +313,22 @@ class Fit:
             yield from self._validate(self._held_out, logs)
         if self._called.watches_epochs:
             self._called.epoch_end(trainer.epoch, logs)
+            self._look_for_changes()
         self.history.append(trainer.epoch, logs, seconds)
         if self._progress is not None:
             self._progress.epoch_done(self.epochs_done, logs)
         self._runner.at_rest = True
         self._called.save_point()
+
+    def _look_for_changes(self) -> None:
+        """What callbacks froze, thawed or set (a weight decay) holds from the next epoch on."""
+        made_for = self.trainer._programs.made_for
+        if made_for == self._made_for:
+            return
+        self._made_for, traced = made_for, self._trace()
+        if traced is not self._traced:
+            self._traced, self.trainer.program = traced, traced.program
+            self._runner.go_on_with(traced)
 
     def _cut_short(self) -> NDArray[np.float64]:
         """What is known of an epoch that the clock has ended."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import numpy as np
 
@@ -32,7 +32,17 @@ class History(Mapping[str, list[float]]):
         self._series: dict[str, list[float]] = {}
 
     def append(self, epoch: int, logs: Mapping[str, float], seconds: float = 0.0) -> None:
-        """Add an epoch. A name that other epochs lack is NaN there."""
+        """Add an epoch. A name that other epochs lack is NaN there.
+
+        Raises:
+            TypeError: Something in `logs` is no number.
+        """
+        for name, value in logs.items():
+            if not isinstance(value, SupportsFloat):  # a string is none
+                raise TypeError(
+                    f"Trainer.fit: {name!r} among the numbers of epoch {epoch}, which a callback "
+                    f"has put there, must be a number, got {value!r}"
+                )
         before = len(self.epoch)
         self.epoch.append(epoch)
         self.seconds.append(seconds)

@@ -72,7 +72,6 @@ class EpochRunner:
         progress: Watcher | None,
         explain: Callable[[list[NDArray[Any]], NDArray[np.int64]], Exception | None],
     ) -> None:
-        self._traced = traced
         self._feed = feed_of(data, Reading(batch_size, shuffle, seed, drop_last), last_epoch)
         self._batch = batch_size
         self._seed = seed
@@ -81,8 +80,8 @@ class EpochRunner:
         self._progress = progress
         watched = progress is not None or callbacks.watches_steps
         self._run_seconds = _WATCHED_SECONDS if watched else _UNWATCHED_SECONDS
-        self._recovery = Recovery(traced.changed_arrays(), optimizer, self._replay)
-        self._non_finite = NonFinite(self._feed, self._recovery, optimizer, explain)
+        self._explain = explain
+        self.go_on_with(traced)
         self._last_step = 0  # of the latest epoch
         self._parts: list[NDArray[np.float64]] = []
         self.pace: Pace | None = None
@@ -93,6 +92,13 @@ class EpochRunner:
         self.at_rest = True
         self.interrupted = False
         self._failure: tuple[RunResult, Segment] | None = None
+
+    def go_on_with(self, traced: TracedProgram) -> None:
+        """Train with this Program from now on; a loss that is not finite goes back to here."""
+        optimizer = self._optimizer
+        self._traced = traced
+        self._recovery = Recovery(traced.changed_arrays(), optimizer, self._replay)
+        self._non_finite = NonFinite(self._feed, self._recovery, optimizer, self._explain)
 
     @property
     def steps(self) -> int | None:

@@ -117,6 +117,12 @@ class Programs:
         return self.generation
 
     @property
+    def made_for(self) -> tuple[Any, ...]:
+        """Another one if a training Program made before is no longer right."""
+        optimizer = self._optimizer
+        return self.look_at_model(), optimizer.attributes(), optimizer.slots
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The model's dtype."""
         return self._dtype

@@ -63,7 +63,12 @@ class Schedule:
                 f"{type_name(self)}.rates: steps count from 0, got {flat[flat < 0][0]}"
             )
         with np.errstate(over="ignore"):  # what overflows is refused below, with its step
-            rates = np.asarray(self.formula(flat), dtype=np.float64)
+            found = np.asarray(self.formula(flat))
+        if found.dtype.kind not in "fiu":
+            raise TypeError(
+                f"{type_name(self)}.formula: wanted rates, got an array of {found.dtype}"
+            )
+        rates = found.astype(np.float64, copy=False)
         if rates.shape != flat.shape:
             raise ValueError(
                 f"{type_name(self)}.formula: wanted rates of shape {flat.shape}, got {rates.shape}"
