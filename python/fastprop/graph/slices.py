@@ -4,8 +4,8 @@ A thread that multiplies its rows of the batch needs all of W in the order of th
 either everybody packs all of it, or copies are kept that cores fetch from each other. A thread that
 makes its columns of the output needs its columns of W alone (of dx: its rows, which it has updated
 itself), packs those, and multiplies twice as many rows by them. In return everybody reads all rows,
-and waits before and behind it. 784-512-512-10 with batch 128 took 0.97 of the time on two cores that
-share a cache, and 3.3 MB of memory instead of 6; 100-256-128-10 would take 1.03 to 1.05.
+and waits before and behind it. 784-512-512-10 with batch 128 took 0.97 of the time on two cores
+that share a cache, and 3.3 MB of memory instead of 6; 100-256-128-10 would take 1.03 to 1.05.
 """
 
 from __future__ import annotations
