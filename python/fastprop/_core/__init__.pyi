@@ -243,6 +243,11 @@ def config() -> dict:
     What this module was built with, and what it finds on this machine.
     """
 
+def constants(make: collections.abc.Callable) -> typing.Any:
+    """
+    A function that gives make(number, dtype) for a float or an int, made once as long as it comes up.
+    """
+
 def cuda_available() -> bool:
     """
     Is there a CUDA device that this build can use?

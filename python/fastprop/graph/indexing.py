@@ -25,7 +25,8 @@ from fastprop.graph.trace import is_tracing
 
 def _other(x: Tensor, key: Any) -> Tensor:
     """``x[key]`` for the keys that :func:`getitem` has no shorter way for."""
-    items = _expanded(x.shape, key if type(key) is tuple else (key,))
+    keys = key if type(key) is tuple else (key,)
+    items = _expanded(x.shape, keys)
     start, step, extent, shape, layout = _basic(x.shape, items)
     y = part(x, start, step, extent)
     if y.shape != shape:
