@@ -20,8 +20,8 @@ FUNCTIONS = {
     "fp.tensor", "array_equal": "(x == y).all()", "bernoulli": "(fp.rand(n) < p)", "concat":
     "fp.concatenate", "cosine_similarity": "(x * y).sum(-1) / (x.norm(axis=-1) * y.norm(axis=-1))",
     "count_nonzero": "(x != 0).sum()", "cdist": "(x[:, None] - y).norm(axis=-1)", "diag_embed":
-    "x[..., None] * fp.eye(n)", "divide": "fp.div", "empty_like": "fp.zeros_like", "enable_grad":
-    "the default; fp.no_grad() ends with its block", "eq": "fp.equal", "erfc": "1 - fp.erf(x)",
+    "x[..., None] * fp.eye(n)", "divide": "fp.div", "empty_like": "fp.zeros_like", "eq": "fp.equal",
+    "erfc": "1 - fp.erf(x)",
     "frac": "x - fp.trunc(x)", "ge": "fp.greater_equal", "gt": "fp.greater", "le": "fp.less_equal",
     "lt": "fp.less", "ne": "fp.not_equal", "index_select": "fp.take", "inner": "fp.dot", "lerp":
     "x + weight * (y - x)", "logit": "fp.log(p / (1 - p))", "matrix_transpose": "x.mT", "mod":
