@@ -30,6 +30,7 @@ INDEX = np.array([2, 0, 2, 1])
 ROWS = np.array([[0, 2, 1], [1, 1, 0]])
 LABELS = np.array([0, 2, 1])
 MASK = np.array([[True, False, True], [False, False, True]])
+ODD = [[0.0, np.inf, np.nan], [-np.inf, 0.0, 0.0]]
 
 
 def t(array: np.ndarray) -> Any:
@@ -64,7 +65,7 @@ def _elementwise() -> dict[str, Case]:
         "sinh": None, "cosh": None, "tanh": None, "asinh": None, "acosh": above, "atanh": inside,
         "erf": None, "sigmoid": None, "softplus": None, "silu": None, "gelu": None, "mish": None,
         "relu": (0.2, 2.0), "selu": (0.2, 2.0), "softsign": (0.2, 2.0), "celu": (0.2, 2.0),
-        "elu": (-2.0, -0.2),
+        "elu": (-2.0, -0.2), "log2": wide, "log10": wide, "exp2": None,
     }  # fmt: skip
     cases = {}
     for name, domain in domains.items():
@@ -72,7 +73,9 @@ def _elementwise() -> dict[str, Case]:
             getattr(getattr(torch, "nn", None), "functional", None), name, None
         )
         cases[name] = Case(getattr(F, name), other, [(2, 3)], domain or (-2.0, 2.0))
-    for name in ("add", "sub", "mul", "div", "pow", "maximum", "minimum"):
+    pairs = ("add", "sub", "mul", "div", "pow", "maximum", "minimum", "remainder", "fmod", "atan2",
+             "hypot", "logaddexp")  # fmt: skip
+    for name in pairs:
         for shapes in ([(2, 3), (2, 3)], [(2, 1), (3,)], [(), (3,)]):
             other = getattr(torch, name, None)
             label = f"{name} {shapes}"
@@ -112,6 +115,17 @@ CASES: dict[str, Case] = _elementwise() | {
     "log_softmax": Case(F.log_softmax, lambda x: x.log_softmax(-1), [(2, 3)]),
     "cumsum": Case(lambda x: F.cumsum(x * x, 0), lambda x: (x * x).cumsum(0), [(3, 2)]),
     "cumsum 1": Case(lambda x: F.cumsum(x * x, 1), lambda x: (x * x).cumsum(1), [(2, 4)]),
+    "cumprod": Case(lambda x: F.cumprod(x, 1), lambda x: x.cumprod(1), [(2, 5)]),
+    "logcumsumexp": Case(lambda x: F.logcumsumexp(x, 0), lambda x: x.logcumsumexp(0), [(5, 2)]),
+    "diff": Case(lambda x: F.diff(x * x, 2, 0), lambda x: (x * x).diff(2, 0), [(4, 2)]),
+    "median": Case(lambda x: F.median(x**3, 1), lambda x: (x**3).quantile(0.5, 1), [(2, 4)]),
+    "quantile": Case(lambda x: F.quantile(x**3, [0.1, 0.7], 0),
+                     lambda x: (x**3).quantile(t(np.array([0.1, 0.7])), 0), [(5, 2)]),
+    "log_sigmoid": Case(F.log_sigmoid, lambda x: torch.nn.functional.logsigmoid(x), [(2, 3)]),
+    "masked_fill": Case(lambda x: F.masked_fill(x * x, MASK, 3.0),
+                        lambda x: (x * x).masked_fill(t(MASK), 3.0), [(2, 3)]),
+    "nan_to_num": Case(lambda x: F.nan_to_num(x * x + ODD, 1.0, 2.0, 3.0),
+                       lambda x: (x * x + torch.tensor(ODD)).nan_to_num(1.0, 2.0, 3.0), [(2, 3)]),
     # shapes
     "reshape": Case(lambda x: F.reshape(x * x, (3, 2)), lambda x: (x * x).reshape(3, 2), [(2, 3)]),
     "transpose": Case(lambda x: F.transpose(x * x), lambda x: (x * x).T, [(2, 3)]),
@@ -136,6 +150,25 @@ CASES: dict[str, Case] = _elementwise() | {
                 lambda x: torch.nn.functional.pad(x * x, (0, 2, 1, 0), value=0.5), [(2, 2)]),
     "tril": Case(lambda x: F.tril(x * x, -1), lambda x: (x * x).tril(-1), [(3, 3)]),
     "triu": Case(lambda x: F.triu(x * x), lambda x: (x * x).triu(), [(2, 2, 3)]),
+    "diagonal of a matrix": Case(lambda x: F.diagonal(x * x, -1), lambda x: (x * x).diagonal(-1),
+                                 [(3, 2)]),
+    "diag": Case(lambda x: F.diag(x * x, 1), lambda x: (x * x).diag(1), [(3,)]),
+    "trace": Case(lambda x: F.trace(x * x), lambda x: (x * x).trace(), [(3, 2)]),
+    "flatten": Case(lambda x: F.flatten(x * x, 1), lambda x: (x * x).flatten(1), [(2, 2, 2)]),
+    "moveaxis": Case(lambda x: F.moveaxis(x * x, (0, -1), (1, 0)),
+                     lambda x: (x * x).movedim((0, -1), (1, 0)), [(2, 1, 3)]),
+    "swapaxes": Case(lambda x: F.swapaxes(x * x, 0, -1), lambda x: (x * x).swapaxes(0, -1),
+                     [(2, 1, 3)]),
+    "roll": Case(lambda x: F.roll(x * x, (1, -4), (0, 1)),
+                 lambda x: (x * x).roll((1, -4), (0, 1)), [(2, 3)]),
+    "roll all": Case(lambda x: F.roll(x * x, 2), lambda x: (x * x).roll(2), [(2, 3)]),
+    "chunk": Case(lambda x: F.chunk(x * x, 3, 1)[1], lambda x: (x * x).chunk(3, 1)[1], [(2, 5)]),
+    "unbind": Case(lambda x: F.mul(*F.unbind(x, 1)), lambda x: torch.mul(*x.unbind(1)), [(3, 2)]),
+    "tile": Case(lambda x: F.tile(x * x, 2, 1, 3), lambda x: (x * x).tile(2, 1, 3), [(2, 2)]),
+    "repeat": Case(lambda x: F.repeat(x * x, 2, 1), lambda x: (x * x).repeat_interleave(2, 1),
+                   [(2, 2)]),
+    "repeat each": Case(lambda x: F.repeat(x * x, [2, 0, 1], 0),
+                        lambda x: (x * x).repeat_interleave(t(np.array([2, 0, 1])), 0), [(3, 2)]),
     "diagonal": Case(lambda x: F.diagonal(x * x), lambda x: (x * x).diagonal(0, -2, -1),
                      [(2, 3, 3)]),
     # indices and orders

@@ -30,6 +30,8 @@ def fit(model: nn.Module, optimizer: optim.Optimizer, batch_size: int, **options
         lambda: optim.AdamW(lr=schedules.Cosine(0.02, 12)),
         lambda: optim.EMA(optim.Adam(lr=1e-2), decay=0.9),
         lambda: optim.LAMB(lr=1e-2),
+        lambda: optim.RMSprop(lr=1e-2),  # one number a step
+        lambda: optim.EMA(optim.Lion(lr=1e-3)),
     ],
 )
 def test_several_small_batches_are_a_large_one(make, threads: int) -> None:
@@ -132,3 +134,17 @@ def test_what_goes_around_what() -> None:
     ):
         with pytest.raises(TypeError, match="Accumulate has to be around all others"):
             make(optim.Accumulate(optim.Adam(), 2))
+
+
+def test_parameters_without_a_gradient_in_some_batches() -> None:
+    """A sum begins with the first gradient of an update, whichever batch that is of."""
+    p, q = (fp.Parameter(np.ones(2)) for _ in range(2))
+    optimizer = optim.Accumulate(optim.SGD([p, q], lr=1.0), 2)
+    found = []
+    for both in (True, True, False, True, True, False, False, False):
+        optimizer.zero_grad()
+        loss = p.sum() + q.sum() if both else p.sum()
+        loss.backward()
+        optimizer.step()
+        found.append((p.data[0], q.data[0]))
+    assert found[1::2] == [(0.0, 0.0), (-1.0, -0.5), (-2.0, -1.0), (-3.0, -1.0)]

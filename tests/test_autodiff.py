@@ -264,6 +264,64 @@ def eager_step(model: fp.nn.Module, optimizer: fp.optim.Optimizer, x: Tensor) ->
     return loss
 
 
+def test_gradients_that_are_handed_in_take_the_dtype_of_the_output() -> None:
+    for given in (np.array([1, 2, 3]), [1, 2, 3], fp.tensor([1, 2, 3])):
+        x = fp.tensor(np.ones(3), requires_grad=True)
+        (x + 1.0).backward(given)
+        assert x.grad is not None
+        assert x.grad.dtype == np.float64
+        d = fp.grad(x + 1.0, x, given if not isinstance(given, list) else np.array(given))
+        assert d.dtype == np.float64
+        np.testing.assert_array_equal(d.data, x.grad.data)
+    both = fp.grad([x + 1.0, x * x], x, [np.ones(3), None if x.size == 1 else 2 * np.ones(3)])
+    np.testing.assert_array_equal(both.data, 5 * np.ones(3))
+    with pytest.raises(TypeError, match="backward: the gradient is float32, the output float64"):
+        (x + 1.0).backward(np.ones(3, np.float32))
+    with pytest.raises(TypeError, match="grad: the gradient is float32, the output float64"):
+        fp.grad(x + 1.0, x, np.ones(3, np.float32))
+
+
+def test_no_grad_decorates() -> None:
+    x = fp.tensor(np.ones(3), requires_grad=True)
+
+    @fp.no_grad
+    def bare():
+        return x * 2
+
+    @fp.no_grad()
+    def steps():
+        """Steps."""
+        try:
+            got = yield (x * 2).requires_grad
+        except KeyError:
+            got = "thrown"
+        with fp.enable_grad():
+            yield got, (x * 2).requires_grad
+        return (x * 2).requires_grad
+
+    assert not bare().requires_grad
+    assert steps.__doc__ == "Steps."
+    for send in (lambda g: g.send("sent"), lambda g: g.throw(KeyError())):
+        generator = steps()
+        assert next(generator) is False
+        assert (x * 2).requires_grad  # what happens between two steps is the caller's
+        assert send(generator) in [("sent", True), ("thrown", True)]
+        with pytest.raises(StopIteration) as end:
+            next(generator)
+        assert end.value.value is False
+    generator = steps()
+    next(generator)
+    generator.close()
+    assert (x * 2).requires_grad
+
+    async def waits() -> None: ...
+
+    with pytest.raises(TypeError, match="no_grad: cannot decorate an async function"):
+        fp.no_grad(waits)
+    with pytest.raises(TypeError, match="no_grad: decorates functions, got int"):
+        fp.no_grad(3)
+
+
 def test_a_pass_that_fails_leaves_modes_as_they_were() -> None:
     x = fp.tensor([1.0, 2.0], requires_grad=True)
 

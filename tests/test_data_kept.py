@@ -63,7 +63,8 @@ def test_kept_or_decoded_anew_the_bits_are_the_same(
     blocks = [100 * row] * 10 + [3 * row]
     fits = sum(blocks) <= room
     kept = 11 if fits else sum(size <= room for size in blocks) if room < 100 * row else None
-    in_epochs = len(read) - 1  # one for the look at the first rows
+    # The look at the first rows keeps them where it is known that they are all of their block.
+    in_epochs = len(read) - (0 if kind == "parquet" and blocks[0] <= room else 1)
     if kept is not None:
         assert in_epochs == 11 + 2 * (11 - kept)
     else:

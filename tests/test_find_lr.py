@@ -148,3 +148,18 @@ def test_a_loss_that_is_broken_from_the_start() -> None:
     with pytest.raises(ValueError, match="the loss is not finite at the first rate"):
         t.find_lr(X, np.full(len(X), 1e30))
     assert everything(t) == before
+
+
+def test_an_optimizer_in_python_takes_the_rates() -> None:
+    """Gradient descent, which is what L-BFGS begins with: the first loss after a step tells."""
+    x, y = X[:20], Y[:20]
+    found = trainer(optim.LBFGS(lr=1.0, max_iter=1)).find_lr(x, y, batch_size=None, steps=20)
+    by_hand = trainer(optim.LBFGS(lr=1.0, max_iter=1))
+    losses = []
+    for rate in found.rates:
+        by_hand.optimizer.lr = rate
+        losses.append(by_hand.train_step(x, y))
+    np.testing.assert_allclose(found.losses[:5], losses[:5], rtol=1e-6)
+    assert found.losses[3] == pytest.approx(found.losses[0], rel=1e-4)  # tiny rates, no progress
+    with pytest.raises(ValueError, match=r"find_lr: LBFGS needs all rows in every step; batch_si"):
+        trainer(optim.LBFGS()).find_lr(X, Y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from training import network, regression, weights_of
 
 import fastprop as fp
 from fastprop import nn, optim
+from fastprop.train import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 
 X, Y = regression(40)
 
@@ -143,6 +145,72 @@ def test_what_fits_the_data_but_not_the_loss_of_one_kind() -> None:
     outputs = fp.Trainer(network(3, 4, 2), lambda p, t: p @ t, "sgd")
     refuse(ValueError, r"fit_many: trainers\[2\]: loss or metrics do not take outputs",
            [trainer(), trainer(1), outputs], X, Y)  # fmt: skip
+
+
+# How one of many can be wrong, where only its step, its callbacks or its past tell.
+
+
+def rule_of_one(parameters: Any, gradients: Any) -> Any:
+    return gradients[:1]
+
+
+def penalty_of_one(model: Any) -> Any:
+    raise ValueError("no such weight")
+
+
+def one_of(**options: Any) -> fp.Trainer:
+    return fp.Trainer(network(3, 4, 1), "mse", options.pop("optimizer", optim.Adam()), **options)
+
+
+def with_norm() -> fp.Trainer:
+    return fp.Trainer(nn.Sequential(nn.Dense(3, 4), nn.BatchNorm(4), nn.Dense(4, 1)), "mse", "adam")
+
+
+def frozen() -> fp.Trainer:
+    found = one_of()
+    found.model.requires_grad_(False)
+    return found
+
+
+WRONG_ONES = {
+    "accumulation": (lambda: one_of(optimizer=optim.Accumulate(optim.Adam(), 3)), {}, "do not di"),
+    "a rule": (lambda: one_of(clip=rule_of_one), {}, "gave 1 gradients for 4 parameters"),
+    "a penalty": (lambda: one_of(penalty=penalty_of_one), {}, "no such weight"),
+    "frozen": (frozen, {}, "does not depend on any parameter"),
+    "the last batch": (with_norm, {"batch_size": 13}, "no variance for BatchNorm"),
+    "a monitor": (one_of, {"callbacks": EarlyStopping()}, "'val_loss' is not recorded"),
+    "a plateau": (one_of, {"callbacks": ReduceLROnPlateau()}, "'val_loss' is not recorded"),
+    "a folder": (one_of, {"callbacks": ModelCheckpoint("/no/such/folder/c")}, "does not exist"),
+    "other data": (
+        one_of,
+        {"callbacks": EarlyStopping(validation_data=(X[:, :2], Y))},
+        "validation_data: x has 2 columns",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ONES)
+def test_one_of_many_that_cannot_be_trained(name: str) -> None:
+    """The others are not trained either, however many there are, and wherever it stands."""
+    make, own, message = WRONG_ONES[name]
+    trainers = [with_norm() if name == "the last batch" else trainer(i) for i in range(40)]
+    trainers[30] = make()
+    options = {"batch_size": 8, "callbacks": (), **own}
+    usual = {"batch_size": 8, "callbacks": ()}
+    each = {key: [usual[key]] * 30 + [options[key]] + [usual[key]] * 9 for key in usual}
+    kind = FileNotFoundError if name == "a folder" else ValueError
+    refuse(kind, message, trainers, X, Y, threads=1, **each)
+
+
+def test_one_of_many_that_goes_on_with_another_fit(tmp_path: Path) -> None:
+    begun = trainer()
+    begun.fit(X, Y, batch_size=4, callbacks=ModelCheckpoint(tmp_path / "c"))
+    trainers = [trainer(i) for i in range(30)]
+    before = [weights_of(t.model) for t in trainers]
+    resumed = fp.Trainer.resume(tmp_path / "c")
+    with pytest.raises(ValueError, match="had other arguments: batch_size 8 instead of 4"):
+        fp.fit_many([*trainers, resumed], X, Y, batch_size=8)
+    assert [weights_of(t.model) for t in trainers] == before
 
 
 # -- Ctrl-C ----------------------------------------------------------------------------------------

@@ -106,7 +106,55 @@ def test_a_fast_machine_follows_the_steps(monkeypatch) -> None:
 @pytest.mark.parametrize("lr", [0.01, schedules.Exponential(0.01, 0.99), lambda step: 0.01])
 def test_rates_without_an_end_are_left_alone(lr, monkeypatch) -> None:
     optimizer = Recorded(lr=lr)
-    assert pace.Pace(1.0, optimizer, None).rates(5, 3, 0.1) is None
+    assert pace.Pace(1.0, optimizer, None).tempo(0.1)(optimizer.lr, 5, 3) is None
+
+
+def test_rates_of_groups_go_by_the_clock_too(monkeypatch) -> None:
+    model = network(3, 8, 1)
+    cosine = schedules.Cosine(0.1, steps=1000)
+    groups = [
+        {"params": model[0].parameters()},
+        {"params": model[1].parameters(), "lr": cosine},
+    ]
+    optimizer = Recorded(groups, lr=0.01)
+    clock = Clock(optimizer, monkeypatch)
+    t = fp.Trainer(model, "mse", optimizer)
+    t.fit(X, Y, batch_size=8, max_seconds=40 * STEP, callbacks=[clock])
+    plain, stretched = np.reshape(optimizer.given[-80:], (40, 2)).T
+    assert np.all(plain == 0.01)
+    expected = cosine.rates(np.arange(40) * 1000 // 40)
+    np.testing.assert_allclose(stretched, expected, rtol=0, atol=0.1 * 4e-3)
+
+
+def test_a_schedule_counts_updates_of_several_batches(monkeypatch) -> None:
+    """12 batches an epoch are 3 updates; the machine is fast, so the schedule follows those."""
+    inner = Recorded(lr=schedules.Cosine(0.1, steps=6))
+    optimizer = optim.Accumulate(inner, 4)
+    clock = Clock(optimizer, monkeypatch)
+    t = fp.Trainer(network(3, 8, 1), "mse", optimizer)
+    t.fit(X, Y, batch_size=8, epochs=2, max_seconds=1000.0, callbacks=[clock])
+    expected = np.repeat(inner.lr.rates(np.arange(6)), 4)
+    np.testing.assert_array_equal(inner.given[-24:], expected)
+
+
+def test_a_run_that_goes_on_follows_the_schedule_from_there(monkeypatch, tmp_path) -> None:
+    path, schedule = tmp_path / "c", schedules.Cosine(0.1, steps=24)
+    options = {"epochs": 2, "max_seconds": 1000.0}
+
+    class BreakOff(fp.Callback):
+        def on_save_point(self, trainer):
+            if trainer.optimizer.steps == 15:
+                raise InterruptedError
+
+    callbacks = [fp.train.ModelCheckpoint(path, every_steps=15), BreakOff()]
+    with pytest.raises(InterruptedError):
+        fit(monkeypatch, schedule, callbacks=callbacks, **options)
+    optimizer = Recorded(lr=schedule)
+    t = fp.Trainer.resume(path, optimizer=optimizer)
+    clock = Clock(optimizer, monkeypatch)
+    t.fit(X, Y, batch_size=8, callbacks=[clock], **options)
+    assert optimizer.steps == 24
+    np.testing.assert_array_equal(optimizer.given[-9:], schedule.rates(np.arange(15, 24)))
 
 
 LENGTHS = [

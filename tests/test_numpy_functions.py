@@ -38,6 +38,21 @@ WORK = {
     "dot": lambda x: np.dot(x[0], x[1]), "squeeze": lambda x: np.squeeze(x[:1]),
     "expand_dims": lambda x: np.expand_dims(x, 0), "reshape": lambda x: np.reshape(x, (3, 2)),
     "broadcast_to": lambda x: np.broadcast_to(x, (4, 2, 3)), "tril": np.tril, "triu": np.triu,
+    "remainder": lambda x: np.remainder(1.0, x), "fmod": lambda x: np.fmod(3 * x, 0.8),
+    "mod": lambda x: np.mod(3 * x, A + 0.3), "operator": lambda x: (A[0] + 1.1) % x,
+    "arctan2": lambda x: np.arctan2(A, x), "hypot": lambda x: np.hypot(x, A),
+    "logaddexp": lambda x: np.logaddexp(x, A),
+    "log2": np.log2, "log10": np.log10, "exp2": np.exp2, "roll": lambda x: np.roll(x, 1, axis=1),
+    "roll all": lambda x: np.roll(x, 2), "tile": lambda x: np.tile(x, (2, 1, 2)),
+    "repeat": lambda x: np.repeat(x, 2), "repeat 1": lambda x: np.repeat(x, [1, 0, 2], axis=1),
+    "diagonal": np.diagonal, "diagonal 1": lambda x: np.diagonal(x[None], 1, axis1=2, axis2=1),
+    "diag": np.diag, "diag of a vector": lambda x: np.diag(x[0]), "trace": np.trace,
+    "trace 1": lambda x: np.trace(x[None], 1, 1, 2), "cumprod": np.cumprod,
+    "cumprod 1": lambda x: np.cumprod(x, axis=1), "diff": np.diff,
+    "diff 2": lambda x: np.diff(x, 2, axis=1), "median": np.median,
+    "median 1": lambda x: np.median(x, axis=1, keepdims=True),
+    "quantile": lambda x: np.quantile(x, 0.3), "quantiles": lambda x: np.quantile(x, [0.3, 1], 0),
+    "percentile": lambda x: np.percentile(x, 30, axis=1), "nan_to_num": np.nan_to_num,
     "arctanh": np.arctanh, "power": lambda x: np.power(x, 3), "divide": lambda x: np.divide(1, x),
 }  # fmt: skip
 VALUES = {
@@ -47,7 +62,10 @@ VALUES = {
     "and": lambda x: (A > 0.6) & (x < 0.8), "not": lambda x: np.logical_not(x),
     "invert": lambda x: np.invert(x > 0.7), "shape": np.shape,
     "isclose": lambda x: np.isclose(x, A),
-    "zeros_like": np.zeros_like, "nonzero": np.nonzero, "sign": np.sign,
+    "floor": lambda x: np.floor(9 * x), "ceil": lambda x: np.ceil(9 * x), "rint": lambda x:
+    np.rint(9 * x), "trunc": lambda x: np.trunc(-9 * x), "round": lambda x: np.round(x, 1),
+    "floor_divide": lambda x: np.floor_divide(9 * x, A), "full_like": lambda x: np.full_like(x, 3),
+    "ones_like": np.ones_like, "zeros_like": np.zeros_like, "nonzero": np.nonzero, "sign": np.sign,
 }  # fmt: skip
 
 
@@ -66,12 +84,12 @@ def test_values_only(name: str) -> None:
 
 
 CONSTANTS = {
-    "fmod": lambda x: np.fmod(x, 2.0), "svd": np.linalg.svd, "inv": np.linalg.inv,
+    "fmax": lambda x: np.fmax(x, 2.0), "svd": np.linalg.svd, "inv": np.linalg.inv,
     "reduce": np.add.reduce, "accumulate": np.multiply.accumulate, "histogram": np.histogram,
-    "median": np.median, "quantile": lambda x: np.quantile(x, 0.3), "interp": lambda x:
-    np.interp(0.5, [0, 1, 2, 3], x[0]), "floor": np.floor, "trace": np.trace, "kron":
+    "interp": lambda x: np.interp(0.5, [0, 1, 2, 3], x[0]), "cbrt": np.cbrt, "kron":
     lambda x: np.kron(x, x), "convolve": lambda x: np.convolve(x[0], x[1]), "fft": np.fft.fft,
-    "round": np.round, "diff": np.diff, "cross": lambda x: np.cross(x[:2, :3], x[2:, :3]),
+    "spacing": np.spacing, "gradient": lambda x: np.gradient(x, axis=0),
+    "cross": lambda x: np.cross(x[:2, :3], x[2:, :3]),
     "matrix norm": lambda x: np.linalg.norm(x, ord=2),
     "nuclear norm": lambda x: np.linalg.norm(x, ord="nuc"),
     "edge": lambda x: np.pad(x, 1, mode="edge"),

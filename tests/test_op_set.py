@@ -57,6 +57,30 @@ def test_derivatives_by_torch(name: str) -> None:
             np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11 * max(1.0, np.abs(b).max()))
 
 
+def _value_and_gradients(function: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    inputs = [Tensor(a, requires_grad=True) for a in arrays]
+    y = function(*inputs)
+    return [y.data, *[g.data for g in fp.grad((y * y).sum(), inputs)]]
+
+
+# The index of this one does not vary with the batch, as which the first axis is taken.
+FIXED = {"scatter_add"}
+
+
+@pytest.mark.parametrize("name", [n for n, c in CASES.items() if c.torch and n not in FIXED])
+def test_compiled(name: str) -> None:
+    case = CASES[name]
+    compiled = fp.compile(lambda *operands: case.ours(*operands))
+    for _ in range(2):
+        for ours, eager in zip(
+            _value_and_gradients(compiled, _arrays(case)),
+            _value_and_gradients(case.ours, _arrays(case)),
+            strict=True,
+        ):
+            # Fusion may order the operations differently: a few roundings.
+            np.testing.assert_allclose(ours, eager, rtol=1e-13, atol=1e-13)
+
+
 def _ops_behind(output: Tensor) -> set[str]:
     """Names of all ops that a Tensor was computed by."""
     names, known, stack = set(), {id(output)}, [output]
@@ -113,6 +137,23 @@ def test_odd_extents(n: int, dtype: str) -> None:
         (Tensor(x)[::-2, 1, ::3], x[::-2, 1, ::3]),
         (F.permute(x, 2, 0, 1), x.transpose(2, 0, 1)),
         (F.unsqueeze(x, 1), x[:, None]),
+        (F.roll(x, (2, -1), (0, 1)), np.roll(x, (2, -1), (0, 1))),
+        (F.roll(x, -5), np.roll(x, -5)),
+        (F.tile(x, 2, 1, 3), np.tile(x, (2, 1, 3))),
+        (F.tile(x, [2, 1, 1, 1]), np.tile(x, (2, 1, 1, 1))),
+        (F.repeat(x, 3, 2), np.repeat(x, 3, 2)),
+        (F.repeat(x, [0, 2, 1], 1), np.repeat(x, [0, 2, 1], 1)),
+        (F.moveaxis(x, 0, 2), np.moveaxis(x, 0, 2)),
+        (F.moveaxis(x, (2, 0), (0, 1)), np.moveaxis(x, (2, 0), (0, 1))),
+        (F.swapaxes(x, 1, -1), np.swapaxes(x, 1, -1)),
+        (F.flatten(x, 1), x.reshape(n, 3 * n)),
+        (F.flatten(x, 0, -2), x.reshape(3 * n, n)),
+        (F.diagonal(x, 1), np.diagonal(x, 1, 1, 2)),
+        (F.diagonal(x, -2), np.diagonal(x, -2, 1, 2)),
+        (F.diff(x, axis=0), np.diff(x, axis=0)),
+        (F.diff(x, 3, 1), np.diff(x, 3, 1)),
+        (F.masked_fill(x, x > 0, 3), np.where(x > 0, x.dtype.type(3), x)),
+        (F.nan_to_num(x), x),
         (F.gather(x, 1, index[:, :, None] % 3 + np.zeros((1, 1, n), int)),
          np.take_along_axis(x, index[:, :, None] % 3 + np.zeros((1, 1, n), int), 1)),
     ]  # fmt: skip
@@ -120,6 +161,11 @@ def test_odd_extents(n: int, dtype: str) -> None:
         assert ours.dtype == x.dtype
         np.testing.assert_array_equal(ours.data, theirs, err_msg=str(i))
     assert sum(p.size for p in F.split(x, 4, 2)) == x.size
+    assert [p.shape for p in F.chunk(x, 2, 1)] == [(n, 2, n), (n, 1, n)]
+    assert [p.shape for p in F.unbind(x, 1)] == [(n, n)] * 3
+    for offset in (-2, 0, 1):
+        row = np.arange(n).astype(dtype)
+        np.testing.assert_array_equal(F.diag(row, offset).data, np.diag(row, offset))
 
 
 @pytest.mark.levels
@@ -131,9 +177,18 @@ def test_odd_extents_of_sums_and_orders(n: int, dtype: str) -> None:
     for axis in range(3):
         assert_close(F.cumsum(x, axis).data, np.cumsum(x, axis, np.float64), ulps=2 * n + 1,
                      scale=scale)  # fmt: skip
+        assert_close(F.cumprod(x, axis).data, np.cumprod(x, axis, np.float64), ulps=n + 1)
+        assert_close(F.logcumsumexp(x, axis).data,
+                     np.logaddexp.accumulate(x.astype(np.float64), axis), ulps=16,
+                     scale=4.0)  # fmt: skip
         np.testing.assert_array_equal(F.argsort(x, axis).data, np.argsort(x, axis, kind="stable"))
         np.testing.assert_array_equal(F.sort(x, axis)[0].data, np.sort(x, axis))
     if n:
+        for axis in (None, 0, (1, 2)):
+            assert_close(F.median(x, axis).data, np.median(x, axis), ulps=4, scale=2.0)
+            assert_close(F.quantile(x, [0.0, 0.3, 1.0], axis).data,
+                         np.quantile(x.astype(np.float64), [0.0, 0.3, 1.0], axis), ulps=4,
+                         scale=2.0)  # fmt: skip
         assert_close(F.prod(x, 2).data, np.prod(x.astype(np.float64), 2), ulps=2 * n)
         assert_close(F.logsumexp(x, 0).data, np.log(np.exp(x.astype(np.float64)).sum(0)), ulps=8,
                      scale=2.0)  # fmt: skip

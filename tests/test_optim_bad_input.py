@@ -89,7 +89,8 @@ def test_a_bad_assignment_changes_nothing():
 def test_a_gradient_of_another_shape_stops_the_whole_step():
     a, b = Parameter(np.ones(2)), Parameter(np.ones(3))
     optimizer = optim.SGD([a, b], lr=1.0)
-    a.grad, b.grad = Tensor(np.ones(2)), Tensor(np.ones(2))
+    a.grad = Tensor(np.ones(2))
+    b._grad = Tensor(np.ones(2))  # past the look of the setter
     with pytest.raises(ValueError, match="parameter 1 is float64"):
         optimizer.step()
     np.testing.assert_array_equal(a.data, 1)
@@ -137,7 +138,8 @@ def test_pairs_and_flags(name):
 def test_a_gradient_that_does_not_fit_leaves_all_parameters_alone():
     first, second = Parameter(np.ones(3)), Parameter(np.ones((2, 2)))
     optimizer = optim.Adam([first, second])
-    first.grad, second.grad = Tensor(np.ones(3)), Tensor(np.ones(4))
+    first.grad = Tensor(np.ones(3))
+    second._grad = Tensor(np.ones(4))  # past the look of the setter
     with pytest.raises(ValueError, match=r"Adam.step: parameter 1 is .* \(2, 2\), its gradient"):
         optimizer.step()
     np.testing.assert_array_equal(first.data, np.ones(3))

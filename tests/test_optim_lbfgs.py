@@ -340,6 +340,13 @@ def test_bad_input(make, error, message):
         make()
 
 
+def test_numbers_of_numpy():
+    optimizer = optim.LBFGS(max_iter=np.int64(12), history_size=np.int32(3))
+    assert (optimizer.max_iter, optimizer.max_eval, optimizer.history_size) == (12, 15, 3)
+    with pytest.raises(TypeError, match=r"LBFGS: max_iter must be an integer, got 1.5"):
+        optim.LBFGS(max_iter=1.5)
+
+
 def test_not_in_a_compiled_function():
     p = Parameter(np.ones(2))
     optimizer = optim.LBFGS([p])

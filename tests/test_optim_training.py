@@ -4,7 +4,7 @@ full-batch rules refuse mini-batches."""
 import numpy as np
 import pytest
 from optim_cases import RATES, SETTINGS, make
-from training import weights_of
+from training import training_step, weights_of
 
 import fastprop as fp
 from fastprop import losses, nn, optim
@@ -160,3 +160,95 @@ def test_in_a_compiled_function(make_it):
         state = [a.tobytes() for arrays in optimizer.state.values() for a in arrays]
         found.append((values, weights_of(model), state, optimizer.steps))
     assert found[0] == found[1]
+
+
+def test_a_thawed_parameter_is_as_young_as_its_moments():
+    """Adam's first steps are of the size of the rate, also when others have done many: as PyTorch's
+    optimizers, it corrects the bias of each parameter's moments by that parameter's own steps."""
+    x, y = data("float64")
+
+    def fit(model, optimizer):
+        trainer = fp.Trainer(model, "mse", optimizer)
+        return lambda: trainer.fit(x, y, epochs=1, batch_size=None)
+
+    def step(model, optimizer):
+        trainer = fp.Trainer(model, "mse", optimizer)
+        return lambda: trainer.train_step(x, y)
+
+    def eager(model, optimizer):
+        optimizer.bind(model.parameters())
+        own = training_step(model, optimizer)
+        return lambda: own(fp.tensor(x), fp.tensor(y))
+
+    def compiled(model, optimizer):
+        optimizer.bind(model.parameters())
+        own = fp.compile(training_step(model, optimizer))
+        return lambda: own(fp.tensor(x), fp.tensor(y))
+
+    makes = (
+        lambda: optim.Adam(lr=0.01, eps=1e-12),
+        lambda: optim.EMA(optim.Adam(lr=schedules.Cosine(0.01, 10**9), eps=1e-12)),
+        lambda: optim.Accumulate(optim.Adam(lr=0.01, eps=1e-12), 1),
+    )
+    for make_optimizer in makes:
+        for way in (fit, step, eager, compiled):
+            model = model_of("float64")
+            optimizer = make_optimizer()
+            once = way(model, optimizer)
+            model[0].requires_grad_(False)
+            for _ in range(20):
+                once()
+            assert optimizer.steps == 20
+            model[0].requires_grad_(True)
+            before = model[0].weight.data.copy()
+            once()
+            moved = np.abs(model[0].weight.data - before)
+            assert np.median(moved) == pytest.approx(0.01, rel=1e-3), (make_optimizer, way)
+            for _ in range(3):
+                once()
+            saved = optimizer.state_dict()
+            assert saved.get("optimizer", saved)["steps"] == [4, 4, 24, 24, 24]
+
+
+@pytest.mark.parametrize("name", ["Adam", "SGD", "NAdam", "RAdam", "Adagrad", "Adamax"])
+def test_freezing_and_thawing_like_torch(name, tmp_path):
+    """In turns, through a checkpoint too."""
+    torch = pytest.importorskip("torch")
+    options = {"SGD": {"momentum": 0.9, "dampening": 0.3}, "Adagrad": {"lr_decay": 0.1}}
+    settings = {"lr": 0.01, **options.get(name, {})}
+    x, y = data("float64")
+    model = model_of("float64")
+    trainer = fp.Trainer(model, "mse", getattr(optim, name)(**settings))
+    theirs = [torch.tensor(p.data, requires_grad=True) for p in model.parameters()]
+    torch.set_default_dtype(torch.float64)  # NAdam keeps a number of that dtype
+    other = getattr(torch.optim, name)(theirs, **settings)
+    for turn, frozen in enumerate([(0, 1), (), (2,), (2, 3), ()]):
+        parameters = list(trainer.model.parameters())
+        for i, (mine, their) in enumerate(zip(parameters, theirs, strict=True)):
+            mine.requires_grad = i not in frozen
+            their.requires_grad_(i not in frozen)
+        trainer.fit(x, y, epochs=7, batch_size=None, shuffle=False)
+        for _ in range(7):
+            other.zero_grad()
+            W1, b1, W2, b2, W3 = theirs
+            h = torch.relu(torch.tanh(torch.tensor(x) @ W1 + b1) @ W2 + b2)
+            ((h @ W3 - torch.tensor(y)) ** 2).mean().backward()
+            other.step()
+        for mine, their in zip(parameters, theirs, strict=True):
+            np.testing.assert_allclose(mine.data, their.detach().numpy(), rtol=1e-8, atol=1e-10)
+        if turn % 2 == 0:
+            trainer.save(tmp_path / "c")
+            trainer = fp.Trainer.resume(tmp_path / "c")
+    torch.set_default_dtype(torch.float32)
+
+
+def test_parameters_without_a_gradient_have_the_rate_of_now():
+    """A schedule counts the optimizer's steps, not those of a parameter that was left out."""
+    p, q = (fp.Parameter(np.zeros(1)) for _ in range(2))
+    optimizer = optim.SGD([p, q], lr=schedules.MultiStep(1.0, [3], gamma=0.1))
+    for both in (False, False, False, True):
+        optimizer.zero_grad()
+        (p.sum() + q.sum() if both else p.sum()).backward()
+        optimizer.step()
+    assert optimizer.steps == 4
+    np.testing.assert_allclose((p.data[0], q.data[0]), (-3.1, -0.1))

@@ -154,3 +154,13 @@ def test_a_function_of_the_step_cannot_be_scaled() -> None:
     t = fp.Trainer(network(3, 4, 1), "mse", "sgd")
     with pytest.raises(ValueError, match="'val_loss' is not recorded"):
         t.fit(X, Y, callbacks=[ReduceLROnPlateau()])
+
+
+def test_the_schedule_of_an_optimizer_that_accumulates_counts_updates() -> None:
+    """Batch 6 is update 2, where this schedule is not yet at its end."""
+    optimizer = optim.Accumulate(optim.SGD(lr=schedules.Polynomial(0.1, steps=4)), 3)
+    t = fp.Trainer(network(3, 4, 1), "mse", optimizer)
+    callbacks = [Numbers([1.0, 1.0]), ReduceLROnPlateau("score", patience=0, factor=0.5)]
+    t.fit(X[:12], Y[:12], batch_size=4, epochs=2, callbacks=callbacks)
+    assert optimizer.steps == 6
+    assert optimizer.lr == schedules.Scaled(schedules.Polynomial(0.1, steps=4), 0.5)

@@ -171,6 +171,9 @@ def test_recipes_refuse_what_does_not_fit() -> None:
         _core.Recipe([spec], [(code, (1,), (), spec, None, False)], [1])
     with pytest.raises(ValueError, match="no value 2"):
         _core.Recipe([spec], [(code, (0,), (), spec, None, False)], [2])
+    for begin in (-4.0, 4.0):
+        with pytest.raises(ValueError, match="value 1 is no part of value 0"):
+            _core.Recipe([spec], [(-1, (0,), (begin,), spec, None, False)], [1])
     big = Tensor(np.zeros(1 << 15, np.float32)).spec
     steps = [(code, (i,), (), big, None, False) for i in range(3)]
     with pytest.raises(ValueError, match="bytes in between"):

@@ -198,3 +198,28 @@ def test_callbacks_of_the_user_have_memory(tmp_path: Path) -> None:
     history = t.fit(X, Y, callbacks=[counts], **ARGUMENTS)
     assert counts.epochs == [1, 2, 3, 4, 5, 6]
     np.testing.assert_array_equal(counts.means, history["loss"])
+
+
+def test_callbacks_of_one_class_keep_their_own_memory(tmp_path: Path) -> None:
+    """Also where one of them has none: the best checkpoint is not replaced by a worse one."""
+
+    def callbacks() -> list[ModelCheckpoint]:
+        latest = ModelCheckpoint(tmp_path / "latest", every_steps=1)
+        best = ModelCheckpoint(tmp_path / "best", monitor="loss", save_best_only=True)
+        return [latest, best]
+
+    class Look(fp.Callback):
+        def on_steps_end(self, trainer, first_step, losses):
+            seen.append([callback._best for callback in going_on])
+            return True
+
+    broken_off(tmp_path / "c", 12, make(), callbacks(), **ARGUMENTS)
+    before = fp.Trainer.resume(tmp_path / "latest")
+    best = min(before.history["loss"])
+    seen: list[list[float]] = []
+    going_on = callbacks()
+    t = fp.Trainer.resume(tmp_path / "latest")
+    # The one that wrote "c" comes first, as it did.
+    first = ModelCheckpoint(tmp_path / "c", every_steps=1)
+    t.fit(X, Y, callbacks=[first, *going_on, Look()], **ARGUMENTS)
+    np.testing.assert_array_equal(seen[0], [np.nan, best])

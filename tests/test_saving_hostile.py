@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tracemalloc
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import fastprop as fp
+from fastprop import nn, optim
 from fastprop.saving import format as safetensors
 from fastprop.saving.describe import names
 from fastprop.saving.errors import SavedFileError
@@ -44,7 +46,7 @@ def test_files_from_the_future(tmp_path: Path) -> None:
         match=r"written by fastprop 9\.1\.0 and needs fastprop 9\.0\.0 or later; this",
     ):
         fp.load(path)
-    for version in ("", "-1", "1.5", "x", "²"):
+    for version in ("", "-1", "1.5", "x", "²", "9" * 5000):
         with pytest.raises(SavedFileError, match="the format version is"):
             fp.load(forged(tmp_path / "m", {}, format_version=version))
 
@@ -94,6 +96,7 @@ BAD_DESCRIPTIONS = {
     "deep": deep(300),
     "deeper": deep(100_000),
     "shared of nothing": model_of(new("nn.PReLU"), shared=[["slope", "x.y"]]),
+    "shared of none": model_of(new("nn.PReLU"), shared=[[]]),
     "shared of no lists": model_of(new("nn.PReLU"), shared=5),
     "frozen no list": model_of(new("nn.PReLU"), frozen=5),
     "modules of modules": model_of(new("nn.Sequential", modules=3)),
@@ -121,3 +124,41 @@ def test_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         with pytest.raises(SavedFileError):
             fp.load(forged(tmp_path / "m", model_of({"$": "name", "name": name})))
     assert not any(value in (eval, exec, open, __import__) for value in names().values())
+
+
+# -- forged trainings ------------------------------------------------------------------------------
+
+HUGE = 10**12
+BAD_TRAININGS: dict[str, Any] = {
+    "epoch is infinite": lambda d: d.update(epoch=math.inf),
+    "no table of fit": lambda d: d.update(fit=[1]),
+    "steps are infinite": lambda d: d["optimizer_state"].update(steps=[math.inf] * 2),
+    "generator of one": lambda d: d.update(generator=[1]),
+    "huge history": lambda d: d["optimizer"]["arguments"].update(history_size=HUGE),
+    "history of state": lambda d: d["optimizer_state"]["hyper_parameters"].update(
+        history_size=HUGE
+    ),
+    "history of a group": lambda d: d["groups"][0]["own"].update(history_size=HUGE),
+    "no groups": lambda d: d.update(groups=[]),
+    "unknown parameter": lambda d: d["groups"][0].update(params=["x"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TRAININGS)
+def test_hostile_trainings(name: str, tmp_path: Path) -> None:
+    trainer = fp.Trainer(nn.Sequential(nn.Dense(3, 1)), "mse", optim.LBFGS(history_size=2))
+    trainer.save(tmp_path / "good")
+    arrays, metadata = safetensors.read(tmp_path / "good")
+    description = json.loads(metadata["description"])
+    BAD_TRAININGS[name](description)
+    path = forged(
+        tmp_path / "hostile", json.dumps(description).replace("Infinity", "1e999"), arrays
+    )
+    tracemalloc.start()
+    try:
+        with pytest.raises(SavedFileError, match="hostile: "):
+            fp.Trainer.resume(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000_000

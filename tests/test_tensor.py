@@ -118,6 +118,8 @@ def test_hooks() -> None:
         grad(z, x)
     with pytest.raises(RuntimeError, match="register_hook: this Tensor does not require"):
         tensor([1.0]).register_hook(print)
+    with pytest.raises(TypeError, match="register_hook: expects a function, got int"):
+        x.register_hook(3)
 
 
 def test_leaves_can_be_switched() -> None:
@@ -128,6 +130,30 @@ def test_leaves_can_be_switched() -> None:
         (x * 2).requires_grad_(False)
     with pytest.raises(TypeError, match="only float Tensors"):
         tensor([1]).requires_grad_()
+    y = x * 2
+    y.requires_grad = True  # it does
+    x.requires_grad = False
+    assert not (x * 2).requires_grad
+    with pytest.raises(RuntimeError, match="only leaves can be changed"):
+        y.requires_grad = False
+    with pytest.raises(TypeError, match="only float Tensors"):
+        tensor([1]).requires_grad = True
+    with pytest.raises(TypeError, match="must be True or False, got 'yes'"):
+        x.requires_grad = "yes"
+    with pytest.raises(TypeError, match="must be True or False, got 1"):
+        Parameter(np.ones(2)).requires_grad = 1
+
+
+def test_only_a_gradient_can_be_assigned_as_gradient() -> None:
+    x = Parameter(np.ones(3))
+    x.grad = tensor(np.ones(3))
+    (x * 2).sum().backward()
+    np.testing.assert_array_equal(x.grad.data, [3.0] * 3)
+    with pytest.raises(TypeError, match=r"Tensor\.grad: expects a Tensor or None, got .*ndarray"):
+        x.grad = np.ones(3)
+    for wrong in (np.ones(4), np.ones((2, 3)), np.ones(3, np.float32)):
+        with pytest.raises(ValueError, match=r"Tensor\.grad: expects float64 \(3,\) as the Ten"):
+            x.grad = tensor(wrong)
 
 
 def resident_bytes() -> int:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
+from fastprop.graph.program import RunResult
 from fastprop.graph.threads import ThreadChooser
 
 
@@ -67,3 +71,39 @@ def test_long_steps_of_threads_that_wait_for_cores_are_found_out() -> None:
 def test_one_planned_thread_leaves_nothing_to_choose() -> None:
     chooser = ThreadChooser(1, fixed=False)
     assert settle(chooser, {1: 10e-6}) == 1
+
+
+class Recorded:
+    """A Program that notes the threads of its runs."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.runs: list[int] = []
+
+    def run(self, *args: object, **options: object) -> RunResult:
+        self.runs.append(self.threads)
+        return RunResult(np.zeros((4, 1)), [], 4, "done", seconds=4e-3)
+
+
+def test_leaves_a_core_to_a_thread_that_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastprop.graph.threads._cpus", lambda: 4)
+    for planned, expected in ((4, 3), (3, 3), (1, 1)):
+        chooser, program = ThreadChooser(planned, fixed=True), Recorded(planned)
+        chooser.beside = 1
+        assert chooser.makes_room == (planned != expected)
+        chooser.run(program)
+        chooser.beside = 0
+        chooser.run(program)
+        assert program.runs == [expected, planned]
+
+
+def test_runs_beside_a_reader_are_short_and_teach_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastprop.graph.threads._cpus", lambda: 2)
+    chooser, program = ThreadChooser(2, fixed=False), Recorded(2)
+    chooser.beside = 1
+    assert chooser.steps_beside() == 1
+    chooser.run(program, timed=True)
+    assert chooser.steps_beside() == 20  # of a millisecond each
+    assert chooser.tried == {}
+    assert chooser.step_seconds is None
+    assert program.threads == 2

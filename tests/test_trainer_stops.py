@@ -12,6 +12,8 @@ from interrupts import interrupt
 import fastprop as fp
 from fastprop import functional as F
 from fastprop import nn, optim
+from fastprop.graph.program import Program
+from fastprop.graph.tensor import Tensor
 from fastprop.train import loop, recovery
 from fastprop.train.recovery import Recovery
 
@@ -155,14 +157,22 @@ def test_nan_loss_of_a_function() -> None:
     assert_same(weights_of(trainer.model), before)
 
 
+def copy_now(kept: Recovery, step: int, *, always: bool = False) -> bool:
+    """What a run does of it that begins at `step`."""
+    kept.before_run(always=always)
+    pairs = kept.wanted()
+    if pairs is None:
+        return False
+    for array, saved in pairs:
+        saved[...] = array
+    kept.copied(step, 0.0)
+    return True
+
+
 def test_copies_are_rare() -> None:
     parameter = next(iter(model().parameters()))
     kept = Recovery([parameter.data], optim.SGD([parameter], lr=0.1), lambda segment, count: None)
-    copies = set()
-    for _ in range(1000):
-        kept.before_run()
-        copies.add(id(kept._copies[-1]))
-    assert len(copies) == 1
+    assert [step for step in range(1000) if copy_now(kept, step)] == [0]
 
 
 def test_what_is_zero_is_not_copied_but_comes_back() -> None:
@@ -172,17 +182,59 @@ def test_what_is_zero_is_not_copied_but_comes_back() -> None:
     optimizer = optim.SGD([parameter], lr=0.1)
     kept = Recovery(arrays, optimizer, lambda segment, count: None)
     kept.before_run()
-    assert [saved is None for saved in kept._copies[0].saved] == [False, True, False]
-    before = [a.copy() for a in arrays]
-    for renewed in range(4):  # the first copy, the second one, and each of them again
+    assert [a is state for a, _ in kept.wanted() or ()] == [False, False]
+    for renewed in range(4):  # the first copy, and that it is renewed
+        copy_now(kept, renewed, always=True)
+        before = [a.copy() for a in arrays]
+        kept.before_run(always=True)
+        kept.wanted()  # a run that makes no copy, as its first loss is not finite
         for array in arrays:
             array[...] = 7 + renewed
-        list(kept.roll_back(0))
+        list(kept.roll_back(renewed))
+        assert optimizer.steps == renewed
         for array, wanted in zip(arrays, before, strict=True):
             assert array.tobytes() == wanted.tobytes()
         state[...] = renewed + 1
-        before[1] = state.copy()
-        kept.before_run(always=True)
+
+
+def test_a_run_copies_behind_the_look_at_its_loss() -> None:
+    """What is copied is from before the updates of the first step, and only if it makes any."""
+    for bad_step in (0, 1):
+        x, y = problem(bad_step)
+        trainer = fp.Trainer(model(), "mse", "adam")
+        x_good, y_good = problem()
+        trainer.fit(x_good, y_good, batch_size=4)
+        program = trainer.program
+        assert program is not None
+        arrays = program.changed_arrays()
+        before = [a.copy() for a in arrays]
+        saved = [np.full_like(a, 5) for a in arrays]
+        numbers = trainer.optimizer.step_scalars(STEPS, STEPS)
+        pairs = list(zip(arrays, saved, strict=True))
+        result = program.run([x, y], len(x), 4, numbers, STEPS, copies=pairs)
+        assert (result.stopped, result.steps_done) == ("nonfinite", bad_step)
+        if bad_step == 0:
+            assert result.copy_seconds is None
+            assert all((a == 5).all() for a in saved)
+            assert_same(list(arrays), before)
+        else:
+            assert result.copy_seconds is not None
+            assert_same(saved, before)
+            assert not all((a == b).all() for a, b in pairs)
+
+
+def test_copies_that_a_run_cannot_make() -> None:
+    x, y = problem()
+    trainer = fp.Trainer(model(), "mse", "sgd")
+    trainer.fit(x, y, batch_size=4)
+    program = trainer.program
+    assert program is not None
+    wrong = [(x, np.empty(3, np.float32))]
+    with pytest.raises(ValueError, match=r"Program\.run: a copy of 576 bytes into an array of 12"):
+        program.run([x, y], len(x), 4, trainer.optimizer.step_scalars(0, STEPS), copies=wrong)
+    a = Tensor.placeholder((4, 3), np.dtype(np.float32), batched=True, name="a")
+    with pytest.raises(ValueError, match="copies are made once the loss is known"):
+        Program([a], rows=[a + 1.0]).run([x], len(x), 4, copies=[(x, x.copy())])
 
 
 # -- Ctrl-C ----------------------------------------------------------------------------------------

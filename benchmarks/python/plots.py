@@ -15,6 +15,7 @@ from .report import duration, threads_text
 _COLORS = dict(
     zip(CONTESTANTS, ("#d55e00", "#1f5a8c", "#7fb3de", "#6b6b6b", "#b8b8b8"), strict=True)
 )
+_LIMIT_NAME = "machine's limit"
 _LIMIT = {"color": INK, "lw": 1.2, "ls": "--"}
 _TITLE = {"loc": "left", "color": INK, "fontsize": 11, "fontweight": "bold"}
 
@@ -30,12 +31,25 @@ def bars(path: Path, facts: dict[str, Any], results: list[Result]) -> None:
     for axis, threads in zip(axes[:, 0], counts, strict=True):
         _bars(axis, keys, [r for r in results if r.threads == threads])
         axis.set_title(threads_text(threads), **_TITLE)
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    _legend(figure, axes[0, 0])
     figure.supylabel("time of a training step, fastprop = 1 (log scale)", fontsize=10, color=INK)
     figure.supxlabel(f"{facts['cpu']}, {facts['date']}", fontsize=8, color="0.4")
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def _legend(figure: Any, axis: Any) -> None:
+    """Contestants in their order, then the limit; on one line, or two of those with all five."""
+    handles, names = axis.get_legend_handles_labels()
+    drawn = sorted(zip(names, handles, strict=True), key=lambda pair: pair[0] == _LIMIT_NAME)
+    figure.legend(
+        [handle for _, handle in drawn],
+        [name for name, _ in drawn],
+        loc="outside upper center",
+        ncols=4 if len(drawn) <= 4 else 3,
+        frameon=False,
+        fontsize=9,
+    )
 
 
 def _bars(axis: Any, keys: list[str], results: list[Result]) -> None:
@@ -61,7 +75,7 @@ def _bars(axis: Any, keys: list[str], results: list[Result]) -> None:
         unit = _unit(result)
         if unit and result.limits:
             ends = (j - 0.45, j + 0.45)
-            name = "machine's limit" if j == 0 else None
+            name = _LIMIT_NAME if j == 0 else None
             axis.plot(ends, [result.limit / unit] * 2, label=name, **_LIMIT)
     axis.set_xticks(range(len(results)), [_label(r) for r in results], fontsize=7)
     _logarithmic(axis)
@@ -98,8 +112,7 @@ def curves(path: Path, facts: dict[str, Any], panels: dict[str, list[tuple[int, 
     for axis, (title, points) in zip(axes.ravel(), panels.items(), strict=False):
         _curve(axis, points)
         axis.set_title(title, **_TITLE)
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    _legend(figure, axes[0, 0])
     figure.supylabel("time of a training step, µs (log scale)", fontsize=10, color=INK)
     figure.supxlabel(f"{facts['cpu']}, {facts['date']}", fontsize=8, color="0.4")
     figure.savefig(path, dpi=150)
@@ -114,7 +127,7 @@ def _curve(axis: Any, points: list[tuple[int, Result]]) -> None:
             axis.plot(*zip(*known, strict=True), "o-", **style)
     limits = [(at, r.limit) for at, r in points if r.limits]
     if limits:
-        axis.plot(*zip(*limits, strict=True), label="machine's limit", **_LIMIT)
+        axis.plot(*zip(*limits, strict=True), label=_LIMIT_NAME, **_LIMIT)
     axis.set_xscale("log", base=2)
     axis.set_xticks([at for at, _ in points], [f"{at:,}" for at, _ in points])
     axis.minorticks_off()

@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "bindings/bindings.h"
+#include "bindings/gradient_arrays.h"
 #include "bindings/new_tensor.h"
 #include "bindings/tensor_slots.h"
 #include "bindings/walk.h"
@@ -76,11 +77,12 @@ public:
         if (derivative.is_none()) derivative = call(backward.zeros_like, leaf);
         const py::object before = py::reinterpret_borrow<py::object>(slot(leaf, slot_grad));
         if (!before.is_none()) {
-            derivative = owned(PyNumber_Add(before.ptr(), derivative.ptr()));
+            derivative = sum_of(before.ptr(), derivative.ptr());
         } else {
             // Two leaves may get one array (both terms of a sum do), which one of them may change.
             PyObject* memory = memory_of(derivative.ptr());
-            if (!taken_.insert(memory).second) derivative = call(backward.copy, derivative.ptr());
+            if (!taken_.insert(memory).second)
+                derivative = copy_of(derivative.ptr(), backward.copy);
         }
         replace(leaf, slot_grad, derivative.ptr());
     }

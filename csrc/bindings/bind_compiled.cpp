@@ -321,7 +321,8 @@ void bind_compiled(py::module_& m) {
              "is left, and results, are positions of what is wanted, or Tensors. One result alone, "
              "or a list for put_together.")
         .def("look", &TracedCall::look, py::arg("modules"), py::arg("settings"),
-             "What has to be the same in a call: (module, mode), (optimizer, attributes), and the "
+             "What has to be the same in a call: (module, mode), (optimizer, attributes, slots), "
+             "and the "
              "models as they are now.")
         .def("add_size", &TracedCall::add_size, py::arg("rows"), "Let it serve so many rows, too.")
         .def("serves", &TracedCall::serves, py::arg("rows"),

@@ -12,14 +12,14 @@
 
 #include <array>
 #include <cstddef>
-#include <exception>
-#include <new>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/guarded.h"
+#include "bindings/leaf.h"
 #include "bindings/new_tensor.h"
 #include "bindings/plan_cache.h"
 #include "bindings/tensor_slots.h"
@@ -38,13 +38,12 @@ constexpr Py_ssize_t kFew = 4;
 constexpr Index kLongWork = 1 << 14;
 
 constexpr std::array<const char*, kSlots> kSlotNames = {
-    "_data",         "spec", "shape", "dtype", "op",    "inputs", "attrs",
-    "requires_grad", "grad", "hooks", "time",  "scope", "saved"};
+    "_data",          "spec",  "shape", "dtype", "op",    "inputs", "attrs",
+    "_requires_grad", "_grad", "hooks", "time",  "scope", "saved"};
 
 /// What Python hands over once: its class, its functions, its state. Never given back, as modules
 /// are not.
 struct Bound {
-    PyTypeObject* spec_type = nullptr;
     PyObject* plans = nullptr;          ///< dict: (op, specs, attributes) -> plan
     PyObject* make_plan = nullptr;      ///< (op, specs, attrs) -> plan, or the error users see
     PyObject* negative_zero = nullptr;  ///< stands for it in keys of plans
@@ -256,25 +255,26 @@ PyObject* apply(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* na
     });
 }
 
+/// The numbers given as a Tensor int64: those that name a stream of random numbers are new ones in
+/// every call.
+PyObject* integers(PyObject*, PyObject* const* args, Py_ssize_t count) {
+    return guarded([&] {
+        require(tensor_type != nullptr, "integers: bind_tensor comes first");
+        py::array_t<std::int64_t> values(count);
+        std::int64_t* to = values.mutable_data();
+        for (Py_ssize_t i = 0; i < count; ++i) {
+            to[i] = PyLong_AsLongLong(args[i]);
+            if (to[i] == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+        }
+        return leaf(values);
+    });
+}
+
 Py_ssize_t offset_of(const py::type& tensor, const char* name) {
-    const py::object descriptor = tensor.attr("__dict__")[name];
+    const py::object descriptor = tensor.attr(name);  // which a class gives as it is
     if (Py_TYPE(descriptor.ptr()) != &PyMemberDescr_Type)
         throw TypeError(concat("bind_tensor: ", name, " is no slot"));
     return reinterpret_cast<PyMemberDescrObject*>(descriptor.ptr())->d_member->offset;
-}
-
-/// A Tensor over an array, which is not looked at.
-py::object leaf(const py::array& array) {
-    require(tensor_type != nullptr, "leaf: bind_tensor comes first");
-    py::object shape = owned(PyTuple_New(array.ndim()));
-    for (py::ssize_t i = 0; i < array.ndim(); ++i)
-        PyTuple_SET_ITEM(shape.ptr(), i, owned(PyLong_FromSsize_t(array.shape(i))).release().ptr());
-    // A NamedTuple is a tuple of another type.
-    const py::object spec = owned(bound.spec_type->tp_alloc(bound.spec_type, spec_batched + 1));
-    PyTuple_SET_ITEM(spec.ptr(), spec_shape, shape.release().ptr());
-    PyTuple_SET_ITEM(spec.ptr(), spec_dtype, array.dtype().release().ptr());
-    PyTuple_SET_ITEM(spec.ptr(), spec_batched, py::bool_(false).release().ptr());
-    return new_leaf(array, shared_spec(spec.ptr()));
 }
 
 void bind_tensor(const py::type& tensor, const py::type& spec, const py::dict& plans,
@@ -289,7 +289,7 @@ void bind_tensor(const py::type& tensor, const py::type& spec, const py::dict& p
     tensor_type = reinterpret_cast<PyTypeObject*>(keep(tensor));
     if (!PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(spec.ptr()), &PyTuple_Type))
         throw TypeError("bind_tensor: spec is no type of tuples");
-    bound.spec_type = reinterpret_cast<PyTypeObject*>(keep(spec));
+    spec_type = reinterpret_cast<PyTypeObject*>(keep(spec));
     bound.plans = keep(plans);
     bound.make_plan = keep(make_plan);
     modes.grad_enabled = keep(grad_enabled);
@@ -312,8 +312,14 @@ void bind_eager(py::module_& m) {
             return py::reinterpret_borrow<py::object>(shared_spec(spec.ptr()));
         },
         py::arg("spec"), "The one object that stands for all equal Specs.");
-    m.def("leaf", &leaf, py::arg("array"),
-          "A contiguous array of a supported dtype as a Tensor, without a look at it.");
+    m.def(
+        "leaf",
+        [](const py::array& array) {
+            require(tensor_type != nullptr, "leaf: bind_tensor comes first");
+            return leaf(array);
+        },
+        py::arg("array"),
+        "A contiguous array of a supported dtype as a Tensor, without a look at it.");
     m.def(
         "now", [] { return ++tensor_clock; },
         "The next number of the clock that orders results and changes of what they came from.");
@@ -334,12 +340,17 @@ void bind_eager(py::module_& m) {
         "Call observer(op, inputs, result) after every eager op, None for nothing; gives the one "
         "before.");
     // CPython's table of methods holds functions of any signature under this one type.
-    static PyMethodDef method = {
-        "apply", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&apply)),
-        METH_FASTCALL | METH_KEYWORDS,
-        "apply(op: typing.Any, *inputs: typing.Any, **attrs: typing.Any) -> typing.Any\n\n"
-        "Run an op on Tensors that hold data, or record it on symbolic ones."};
-    m.attr("apply") = owned(PyCFunction_New(&method, nullptr));
+    static PyMethodDef methods[] = {
+        {"apply", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&apply)),
+         METH_FASTCALL | METH_KEYWORDS,
+         "apply(op: typing.Any, *inputs: typing.Any, **attrs: typing.Any) -> typing.Any\n\n"
+         "Run an op on Tensors that hold data, or record it on symbolic ones."},
+        {"integers", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&integers)),
+         METH_FASTCALL,
+         "integers(*numbers: int) -> typing.Any\n\n"
+         "The numbers as a Tensor int64."}};
+    for (PyMethodDef& method : methods)
+        m.attr(method.ml_name) = owned(PyCFunction_New(&method, nullptr));
 }
 
 }  // namespace fastprop

@@ -86,26 +86,6 @@ Index first_nonfinite_of(const py::array& array) {
     return -1;
 }
 
-/// The indices if all are in [0, count), else with negative ones counted from the end; None if one
-/// is out of range or they are no contiguous int64.
-py::object wrapped_index(const py::array& index, std::int64_t count) {
-    if (index.dtype().kind() != 'i' || index.itemsize() != 8 ||
-        (index.flags() & py::array::c_style) == 0)
-        return py::none();
-    const auto* values = static_cast<const std::int64_t*>(index.data());
-    bool negative = false;
-    for (py::ssize_t i = 0; i < index.size(); ++i) {
-        if (values[i] < -count || values[i] >= count) return py::none();
-        negative = negative || values[i] < 0;
-    }
-    if (!negative) return index;
-    py::array_t<std::int64_t> wrapped(
-        std::vector<py::ssize_t>(index.shape(), index.shape() + index.ndim()));
-    std::int64_t* to = wrapped.mutable_data();
-    for (py::ssize_t i = 0; i < index.size(); ++i) to[i] = values[i] + (values[i] < 0 ? count : 0);
-    return std::move(wrapped);
-}
-
 py::array_t<std::int64_t> permutation_of(std::uint64_t seed, std::uint32_t stream,
                                          std::uint32_t step, Index n, Index count) {
     require(n >= 0 && count >= 0, "permutation: n and count must not be negative, got ", n, ", ",
@@ -155,10 +135,6 @@ void bind_ops(py::module_& m) {
           "from its output (else from its input).");
     m.def("first_nonfinite", &first_nonfinite_of, py::arg("array"),
           "Flat index of the first NaN or infinity, or -1 if there is none.");
-    m.def(
-        "wrapped_index", &wrapped_index, py::arg("index"), py::arg("count"),
-        "The indices if all are in [0, count), else with negative ones counted from the end; None "
-        "if one is out of range or they are no contiguous int64.");
     m.def(
         "all_finite", [](const py::array& array) { return first_nonfinite_of(array) < 0; },
         py::arg("array"), "True if no element is NaN or infinite.");

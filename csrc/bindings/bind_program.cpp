@@ -94,6 +94,20 @@ void take_order(const py::object& order, std::vector<std::int64_t>& numbers, Run
     request.count = view.size();
 }
 
+/// Pairs of arrays, (from, to).
+void take_copies(const py::sequence& pairs, ProgramRun& run) {
+    for (const py::handle item : pairs) {
+        const auto [from, to] = item.cast<std::pair<py::array, py::array>>();
+        const TensorView source = view_of_array(from, false, "Program.run");
+        const TensorView target = view_of_array(to, true, "Program.run");
+        require(source.bytes() == target.bytes(), "Program.run: a copy of ", source.bytes(),
+                " bytes into an array of ", target.bytes());
+        run.request.copies.push_back({source.data, target.data, source.bytes()});
+        run.alive.push_back(from);
+        run.alive.push_back(to);
+    }
+}
+
 struct RowOutput {
     py::dtype dtype;
     std::vector<Index> shape;  ///< the first extent is that of the run
@@ -227,6 +241,7 @@ public:
             request.scalars_per_step = view.last();
             run.alive.push_back(*arguments.scalars);
         }
+        if (arguments.copies) take_copies(*arguments.copies, run);
         for (const RowOutput& row : rows_) {
             const py::object array = new_rows(row, request.count);
             request.results.push_back(py::detail::array_proxy(array.ptr())->data);
@@ -240,9 +255,10 @@ public:
     ProgramRun::Outcome run(const py::sequence& sources, const py::object& order, Index batch_size,
                             const std::optional<py::array>& scalars, std::int64_t first_step,
                             std::uint64_t seed, int threads,
-                            const std::optional<py::array>& profile, Index epoch_rows) {
+                            const std::optional<py::array>& profile, Index epoch_rows,
+                            const std::optional<py::sequence>& copies) {
         ProgramRun run;
-        prepare({sources, order, batch_size, scalars, first_step, seed, epoch_rows}, run);
+        prepare({sources, order, batch_size, scalars, first_step, seed, epoch_rows, copies}, run);
         run.request.threads = threads;
         if (profile) {
             const TensorView view = view_of_array(*profile, true, "Program.run");
@@ -340,11 +356,14 @@ void bind_program(py::module_& m) {
             "run", &BoundProgram::run, py::arg("sources"), py::arg("order"), py::arg("batch_size"),
             py::arg("step_scalars"), py::arg("first_step"), py::arg("seed"), py::arg("threads"),
             py::arg("profile") = py::none(), py::arg("epoch_rows") = 0,
+            py::arg("copies") = py::none(),
             "Run whole steps with the GIL released; a batch ends with every `epoch_rows` rows, if "
-            "that is not 0. Returns the recorded outputs [steps, n], the "
+            "that is not 0. Once the loss of the first step is known and finite, `copies`, pairs "
+            "(from, to), are made. Returns the recorded outputs [steps, n], the "
             "per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 "
-            "non-finite, 2 interrupted), and the exception of an interrupt. To `profile` [threads, "
-            "instructions + 2, 2] it adds nanoseconds.")
+            "non-finite, 2 interrupted), the exception of an interrupt, and the seconds that the "
+            "copies took, negative if they were not made. To `profile` [threads, instructions + 2, "
+            "2] it adds nanoseconds.")
         .def("template", &BoundProgram::as_template,
              "What makes Programs like this one on other arrays, without its memory; None if two "
              "of its buffers share theirs.")

@@ -46,7 +46,8 @@ struct Composition {
     py::object attrs;  ///< of the node; None: it has no history
 };
 
-/// (code or -1 for a view, operands, attributes, Spec, constant Tensor or None, kept)
+/// (code or -1 for a part of memory, operands, attributes or where it begins, Spec, constant Tensor
+/// or None, kept)
 Recipe::Value value_of_tuple(const py::tuple& from) {
     require(from.size() == 6, "Recipe: a value has six parts, got ", from.size());
     Recipe::Value value;
@@ -138,6 +139,7 @@ private:
         if (PyObject* known = composition_cache.find(key))
             return py::reinterpret_borrow<py::object>(known);
         py::object plan = look_up();
+        if (!plan) return py::none();
         for (Py_ssize_t i = 0; i < tensors_; ++i) share_spec(own_[i]);
         composition_cache.put(identity(), plan.ptr());
         return plan;
@@ -149,7 +151,7 @@ private:
         return reinterpret_cast<PyObject*>(Py_TYPE(value));
     }
 
-    /// By what is equal.
+    /// By what is equal; null where an argument (a list, an array) has no hash: it may change.
     py::object look_up() const {
         py::object args = owned(PyTuple_New(count_));
         py::object key = owned(PyTuple_New(2 * count_ + 1));
@@ -168,8 +170,8 @@ private:
             return py::reinterpret_borrow<py::object>(known);
         if (PyErr_Occurred() != nullptr) {
             if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) throw py::error_already_set();
-            PyErr_Clear();  // a list among the arguments
-            return py::none();
+            PyErr_Clear();
+            return {};
         }
         py::object plan = owned(PyObject_CallFunctionObjArgs(
             composed_.make, composed_.op, args.ptr(), small_number(wanted_), nullptr));

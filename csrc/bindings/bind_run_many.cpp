@@ -91,14 +91,17 @@ void bind_run_many(py::module_& m) {
             "submit",
             [](BoundRunPool& pool, const py::object& program, const py::sequence& sources,
                const py::object& order, Index batch_size, const std::optional<py::array>& scalars,
-               std::int64_t first_step, std::uint64_t seed, Index epoch_rows, py::object tag) {
-                pool.submit(program,
-                            {sources, order, batch_size, scalars, first_step, seed, epoch_rows},
-                            std::move(tag));
+               std::int64_t first_step, std::uint64_t seed, Index epoch_rows, py::object tag,
+               const std::optional<py::sequence>& copies) {
+                pool.submit(
+                    program,
+                    {sources, order, batch_size, scalars, first_step, seed, epoch_rows, copies},
+                    std::move(tag));
             },
             py::arg("program"), py::arg("sources"), py::arg("order"), py::arg("batch_size"),
             py::arg("step_scalars"), py::arg("first_step"), py::arg("seed"), py::arg("epoch_rows"),
-            py::arg("tag"), "Ask for what `Program.run` does with these arguments.")
+            py::arg("tag"), py::arg("copies") = py::none(),
+            "Ask for what `Program.run` does with these arguments.")
         .def("next", &BoundRunPool::next,
              "Wait for a run to end: its tag, what `Program.run` returns, and the seconds that it "
              "took; None if all have been given back. A signal handler's exception stops all runs "

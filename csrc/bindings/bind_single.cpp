@@ -132,11 +132,13 @@ class Stepper : public SingleCalls {
 public:
     Stepper(const py::object& changes, std::uint64_t seed) : SingleCalls(changes), seed_(seed) {}
 
-    /// Whose steps they are. `attributes`: what the optimizer's have to be as long as they are
-    /// done.
-    void steps_of(const py::object& optimizer, const py::object& attributes) {
+    /// Whose steps they are. `attributes`, `slots`: what the optimizer's have to be as long as they
+    /// are done.
+    void steps_of(const py::object& optimizer, const py::object& attributes,
+                  const py::object& slots) {
         optimizer_ = kept(optimizer);
         attributes_ = kept(attributes);
+        slots_ = kept(slots);
     }
 
     /// The loss, taken before an update, which is not done if the loss is not finite; None where
@@ -178,6 +180,7 @@ private:
         PyObject* attributes = interned("attributes");
         PyObject* parameters = interned("parameters");
         PyObject* program = interned("program");
+        PyObject* slots = interned("slots");
         PyObject* steps = interned("steps");
         PyObject* step_scalars = interned("step_scalars");
         PyObject* one = PyLong_FromLong(1);
@@ -190,9 +193,11 @@ private:
 
     bool same_attributes() const {
         const py::object now = owned(PyObject_CallMethodNoArgs(optimizer_, names().attributes));
+        const py::object slots = owned(PyObject_GetAttr(optimizer_, names().slots));
         const int same = PyObject_RichCompareBool(now.ptr(), attributes_, Py_EQ);
-        if (same < 0) throw py::error_already_set();
-        return same > 0;
+        const int alike = PyObject_RichCompareBool(slots.ptr(), slots_, Py_EQ);
+        if (same < 0 || alike < 0) throw py::error_already_set();
+        return same > 0 && alike > 0;
     }
 
     static void take_numbers(const py::object& numbers, RunRequest& request) {
@@ -206,6 +211,7 @@ private:
     std::uint64_t seed_;
     PyObject* optimizer_ = nullptr;
     PyObject* attributes_ = nullptr;
+    PyObject* slots_ = nullptr;
 };
 
 template <class Calls>
@@ -231,7 +237,9 @@ void bind_single(py::module_& m) {
             py::arg("x"), py::arg("finite"), "The outputs; None where Python has to look.");
     bind_calls<Stepper>(m, "Stepper", "Steps on arrays that look like the latest ones.")
         .def("steps_of", &Stepper::steps_of, py::arg("optimizer"), py::arg("attributes"),
-             "Whose steps they are, while the optimizer's attributes are these. Comes after begin.")
+             py::arg("slots"),
+             "Whose steps they are, while the optimizer's attributes and slots are these. Comes "
+             "after begin.")
         .def(
             "step",
             [](const Stepper& self, const py::object& trainer, const py::object& x,

@@ -30,9 +30,11 @@ PYBIND11_MODULE(_core, m) {
     fastprop::bind_host(m);
     fastprop::bind_eager(m);
     fastprop::bind_recipes(m);
+    fastprop::bind_index(m);
     fastprop::bind_backward(m);
     fastprop::bind_effects(m);
     fastprop::bind_form(m);
+    fastprop::bind_arrow(m);
     fastprop::bind_program(m);
     fastprop::bind_run_many(m);
     fastprop::bind_compiled(m);

@@ -83,6 +83,8 @@ inline pybind11::object new_result(const pybind11::object& value, PyObject* spec
 /// A Tensor that no op made.
 inline pybind11::object new_leaf(const pybind11::array& data, PyObject* spec) {
     static PyObject* const no_inputs = owned(PyTuple_New(0)).release().ptr();
+    static PyObject* const no_attrs = owned(PyDict_New()).release().ptr();
+    static PyObject* const never = owned(PyLong_FromLong(0)).release().ptr();
     pybind11::object tensor = owned(tensor_type->tp_alloc(tensor_type, 0));
     PyObject* t = tensor.ptr();
     set(t, slot_data, data.ptr());
@@ -90,10 +92,10 @@ inline pybind11::object new_leaf(const pybind11::array& data, PyObject* spec) {
     set(t, slot_shape, PyTuple_GET_ITEM(spec, spec_shape));
     set(t, slot_dtype, PyTuple_GET_ITEM(spec, spec_dtype));
     set(t, slot_inputs, no_inputs);
-    slot(t, slot_attrs) = owned(PyDict_New()).release().ptr();
+    set(t, slot_attrs, no_attrs);
     for (const Slot none : {slot_op, slot_grad, slot_hooks, slot_scope}) set(t, none, Py_None);
     set(t, slot_requires_grad, Py_False);
-    slot(t, slot_time) = owned(PyLong_FromLong(0)).release().ptr();
+    set(t, slot_time, never);
     return tensor;
 }
 

@@ -32,12 +32,13 @@ struct RunArguments {
     std::int64_t first_step;
     std::uint64_t seed;
     Index epoch_rows;
+    std::optional<pybind11::sequence> copies;  ///< (from, to): arrays of equal size
 };
 
 /// A checked request and what keeps its pointers alive. Made, and destroyed, with the GIL held.
 struct ProgramRun {
     using Outcome =
-        std::tuple<pybind11::array_t<double>, pybind11::list, Index, int, pybind11::object>;
+        std::tuple<pybind11::array_t<double>, pybind11::list, Index, int, pybind11::object, double>;
 
     Program* program = nullptr;
     RunRequest request;
@@ -47,10 +48,12 @@ struct ProgramRun {
     std::vector<pybind11::object> alive;
 
     /// What `_core.Program.run` returns: recorded outputs, per-row outputs, complete steps, how it
-    /// stopped, and the exception of an interrupt or None.
+    /// stopped, the exception of an interrupt or None, and the seconds that the copies took.
     Outcome outcome(const RunResult& result, pybind11::object error) const {
         if (result.error != nullptr) error = raised(result);
-        return {values, results, result.steps, static_cast<int>(result.stop), std::move(error)};
+        return {values,           results,
+                result.steps,     static_cast<int>(result.stop),
+                std::move(error), result.copy_seconds};
     }
 };
 

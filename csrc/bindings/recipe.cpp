@@ -56,6 +56,7 @@ void Recipe::place_values(const std::vector<TensorView>& forms) {
     const int count = static_cast<int>(forms.size());
     for (int i = 0; i < count; ++i) {
         roots_.push_back(i);
+        offsets_.push_back(0);
         homes_.push_back({Place::given, static_cast<std::size_t>(i)});
         if (i < given) continue;
         const Value& value = values_[static_cast<std::size_t>(i - given)];
@@ -65,7 +66,7 @@ void Recipe::place_values(const std::vector<TensorView>& forms) {
             homes_.back() = {Place::constant, 0};
         } else if (value.entry == nullptr) {
             require(!value.operands.empty(), "Recipe: value ", i, " is a view of nothing");
-            roots_.back() = roots_[static_cast<std::size_t>(value.operands[0])];
+            place_part(static_cast<std::size_t>(i), value, forms);
         } else {
             homes_.back() = {Place::scratch, 0};
         }
@@ -90,6 +91,17 @@ void Recipe::place_values(const std::vector<TensorView>& forms) {
     }
     require(scratch_bytes_ <= kScratch && kept_bytes_ <= kScratch, "Recipe: ", scratch_bytes_,
             " bytes in between, at most ", kScratch);
+}
+
+void Recipe::place_part(std::size_t part, const Value& value,
+                        const std::vector<TensorView>& forms) {
+    const auto of = static_cast<std::size_t>(value.operands[0]);
+    const double begin = value.attributes.empty() ? 0.0 : value.attributes[0];
+    const auto whole = static_cast<double>(forms[of].bytes());
+    require(begin >= 0 && begin + static_cast<double>(forms[part].bytes()) <= whole,
+            "Recipe: value ", part, " is no part of value ", of);
+    roots_[part] = roots_[of];
+    offsets_[part] = offsets_[of] + static_cast<std::size_t>(begin);
 }
 
 void Recipe::make_steps(const std::vector<TensorView>& forms) {
@@ -131,23 +143,26 @@ void Recipe::set_data(const Operand* operands, std::byte* kept,
     for (std::size_t i = 0; i < data_.size(); ++i) {
         const auto root = static_cast<std::size_t>(roots_[i]);
         const Home home = homes_[root];
+        const auto at = [&](void* memory) -> void* {
+            return static_cast<std::byte*>(memory) + offsets_[i];
+        };
         switch (home.place) {
             case Place::given:
-                data_[i] = operands[home.at].data;
+                data_[i] = at(operands[home.at].data);
                 break;
             case Place::constant: {
                 PyObject* array = slot(values_[root - operand_count_].constant.ptr(), slot_data);
-                data_[i] = py::detail::array_proxy(array)->data;
+                data_[i] = at(py::detail::array_proxy(array)->data);
                 break;
             }
             case Place::result:
-                data_[i] = const_cast<void*>(arrays[home.at].data());
+                data_[i] = at(const_cast<void*>(arrays[home.at].data()));
                 break;
             case Place::kept:
-                data_[i] = kept + home.at;
+                data_[i] = at(kept + home.at);
                 break;
             case Place::scratch:
-                data_[i] = scratch + home.at;
+                data_[i] = at(scratch + home.at);
                 break;
         }
     }

@@ -25,9 +25,9 @@ class Recipe {
 public:
     /// A value that is computed or constant.
     struct Value {
-        const OpEntry* entry = nullptr;  ///< null: another value under another shape, or a constant
+        const OpEntry* entry = nullptr;  ///< null: a part of another value's memory, or a constant
         std::vector<int> operands;
-        std::vector<double> attributes;
+        std::vector<double> attributes;  ///< of the op; where a part begins, in bytes
         pybind11::object spec;
         pybind11::object constant;  ///< a Tensor
         bool kept = false;          ///< a derivative will need it
@@ -69,6 +69,7 @@ private:
     };
 
     void place_values(const std::vector<TensorView>& forms);
+    void place_part(std::size_t part, const Value& value, const std::vector<TensorView>& forms);
     void make_steps(const std::vector<TensorView>& forms);
     void set_data(const Operand* operands, std::byte* kept,
                   const std::vector<pybind11::array>& arrays);
@@ -78,7 +79,8 @@ private:
     std::size_t operand_count_;
     std::vector<Value> values_;
     std::vector<int> outputs_;
-    std::vector<int> roots_;  ///< of every value, the one whose memory it is
+    std::vector<int> roots_;            ///< of every value, the one whose memory it is
+    std::vector<std::size_t> offsets_;  ///< and where in it, in bytes
     std::vector<Home> homes_;
     std::vector<Step> steps_;
     std::vector<void*> data_;

@@ -32,6 +32,8 @@ enum SpecField { spec_shape, spec_dtype, spec_batched };
 /// Python's class, and the offsets of its slots, once `bind_tensor` has looked.
 inline PyTypeObject* tensor_type = nullptr;
 inline std::array<Py_ssize_t, kSlots> tensor_offsets{};
+/// Python's class of Specs.
+inline PyTypeObject* spec_type = nullptr;
 /// Context variables that say what becomes of an op.
 struct Modes {
     PyObject* grad_enabled = nullptr;  ///< whether derivatives are recorded

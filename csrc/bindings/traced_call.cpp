@@ -21,6 +21,7 @@ PyObject* interned(const char* text) {
 struct Names {
     PyObject* training = interned("training");
     PyObject* attributes = interned("attributes");
+    PyObject* slots = interned("slots");
     PyObject* steps = interned("steps");
     PyObject* step_scalars = interned("step_scalars");
     PyObject* latest = interned("latest");
@@ -32,6 +33,12 @@ struct Names {
 const Names& names() {
     static const Names all;
     return all;
+}
+
+bool equal(PyObject* a, PyObject* b) {
+    const int same = PyObject_RichCompareBool(a, b, Py_EQ);
+    if (same < 0) throw py::error_already_set();
+    return same > 0;
 }
 
 /// Gives a value a history.
@@ -223,11 +230,12 @@ bool TracedCall::serves(Index rows) const {
     }
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(settings_); ++i) {
         PyObject* item = PyTuple_GET_ITEM(settings_, i);
-        const py::object now =
-            owned(PyObject_CallMethodNoArgs(PyTuple_GET_ITEM(item, 0), names().attributes));
-        const int same = PyObject_RichCompareBool(now.ptr(), PyTuple_GET_ITEM(item, 1), Py_EQ);
-        if (same < 0) throw py::error_already_set();
-        if (same == 0) return false;
+        PyObject* source = PyTuple_GET_ITEM(item, 0);
+        const py::object attributes = owned(PyObject_CallMethodNoArgs(source, names().attributes));
+        const py::object slots = owned(PyObject_GetAttr(source, names().slots));
+        if (!equal(attributes.ptr(), PyTuple_GET_ITEM(item, 1)) ||
+            !equal(slots.ptr(), PyTuple_GET_ITEM(item, 2)))
+            return false;
     }
     return true;
 }
@@ -342,9 +350,7 @@ void TracedDerivative::check(PyObject* y, PyObject* leaves,
     for (std::size_t k = 0; k < given.size(); ++k) {
         PyObject* dtype = slot(given[k], slot_dtype);
         if (dtype == dtypes_[k]) continue;
-        const int same = PyObject_RichCompareBool(dtype, dtypes_[k], Py_EQ);
-        if (same < 0) throw py::error_already_set();
-        if (same == 0)
+        if (!equal(dtype, dtypes_[k]))
             raise(owned(PyObject_CallFunctionObjArgs(dtype_error_, dtype, dtypes_[k], nullptr)));
     }
 }

@@ -119,7 +119,7 @@ private:
 
     long long changes_ = -1;
     PyObject* modes_ = nullptr;     ///< (module, mode)
-    PyObject* settings_ = nullptr;  ///< (optimizer, attributes)
+    PyObject* settings_ = nullptr;  ///< (optimizer, attributes, slots)
     std::set<Index> sizes_;
 };
 

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/gradient_arrays.h"
 #include "bindings/new_tensor.h"
 #include "bindings/recipe.h"
 #include "bindings/tensor_slots.h"
@@ -159,7 +160,7 @@ private:
             if (!is_result(tensor))
                 leaves_.push_back(pybind11::reinterpret_borrow<pybind11::object>(tensor));
         } else if (!value.is_none()) {
-            if (!at->second.is_none()) value = owned(PyNumber_Add(at->second.ptr(), value.ptr()));
+            if (!at->second.is_none()) value = sum_of(at->second.ptr(), value.ptr());
             at->second = std::move(value);
         }
     }

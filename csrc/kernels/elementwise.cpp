@@ -9,6 +9,8 @@
 #include "kernels/hyperbolic.h"
 #include "kernels/inverse_trigonometry.h"
 #include "kernels/math.h"
+#include "kernels/pairs.h"
+#include "kernels/remainder.h"
 #include "kernels/trigonometry.h"
 
 namespace fastprop {
@@ -52,6 +54,10 @@ EIGEN_STRONG_INLINE Vec<T> apply(const Vec<T>& x) {
     if constexpr (op == Unary::asinh) return asinh_packet<T>(x);
     if constexpr (op == Unary::acosh) return acosh_packet<T>(x);
     if constexpr (op == Unary::atanh) return atanh_packet<T>(x);
+    if constexpr (op == Unary::floor) return pk::pfloor(x);
+    if constexpr (op == Unary::ceil) return pk::pceil(x);
+    if constexpr (op == Unary::round) return pk::print(x);
+    if constexpr (op == Unary::trunc) return with_sign_of<T>(pk::pfloor(pk::pabs(x)), x);
 }
 
 template <class T, Binary op>
@@ -73,6 +79,12 @@ EIGEN_STRONG_INLINE Vec<T> apply(const Vec<T>& a, const Vec<T>& b) {
     if constexpr (op == Binary::equal) return pk::pand(pk::pcmp_eq(a, b), one);
     if constexpr (op == Binary::not_equal)
         return pk::pselect(pk::pcmp_eq(a, b), Simd<T>::set(T(0)), one);
+    if constexpr (op == Binary::remainder) return remainder_packet<T>(a, b);
+    if constexpr (op == Binary::fmod) return fmod_packet<T>(a, b);
+    if constexpr (op == Binary::floor_divide) return floor_divide_packet<T>(a, b);
+    if constexpr (op == Binary::atan2) return atan2_packet<T>(a, b);
+    if constexpr (op == Binary::hypot) return hypot_packet<T>(a, b);
+    if constexpr (op == Binary::logaddexp) return logaddexp_packet<T>(a, b);
 }
 
 /// a^b. The exponents that derivative rules and users write most are exact products and roots; the
@@ -94,6 +106,22 @@ std::int64_t power(std::int64_t a, std::int64_t b) {
     for (auto base = static_cast<std::uint64_t>(a); b > 0; b >>= 1, base *= base)
         if (b % 2 != 0) result *= base;
     return static_cast<std::int64_t>(result);
+}
+
+/// What truncated division leaves; by zero 0. The smallest number by -1 would overflow.
+std::int64_t rest_of(std::int64_t a, std::int64_t b) { return b == 0 || b == -1 ? 0 : a % b; }
+
+/// The same for division rounded down.
+std::int64_t rest_above(std::int64_t a, std::int64_t b) {
+    const std::int64_t rest = rest_of(a, b);
+    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+}
+
+/// The quotient rounded down; by zero 0.
+std::int64_t quotient_below(std::int64_t a, std::int64_t b) {
+    if (b == 0) return 0;
+    if (b == -1) return static_cast<std::int64_t>(0 - static_cast<std::uint64_t>(a));
+    return a / b - (rest_of(a, b) != rest_above(a, b) ? 1 : 0);
 }
 
 /// y[i] = f(a[i or 0], b[i or 0]) on n elements; the strides are 0 or 1.
@@ -228,7 +256,16 @@ void binary_integer(Binary op, const BroadcastPlan& plan, const std::int64_t* a,
             return with([](I u, I v) { return I(u != v); });
         case Binary::pow:
             return with([](I u, I v) { return power(u, v); });
+        case Binary::remainder:
+            return with(rest_above);
+        case Binary::fmod:
+            return with(rest_of);
+        case Binary::floor_divide:
+            return with(quotient_below);
         case Binary::div:
+        case Binary::atan2:
+        case Binary::hypot:
+        case Binary::logaddexp:
             return;
     }
 }
@@ -283,6 +320,10 @@ FASTPROP_UNARY(cosh)
 FASTPROP_UNARY(asinh)
 FASTPROP_UNARY(acosh)
 FASTPROP_UNARY(atanh)
+FASTPROP_UNARY(floor)
+FASTPROP_UNARY(ceil)
+FASTPROP_UNARY(round)
+FASTPROP_UNARY(trunc)
 
 FASTPROP_BINARY(add)
 FASTPROP_BINARY(sub)
@@ -297,6 +338,12 @@ FASTPROP_BINARY(less)
 FASTPROP_BINARY(less_equal)
 FASTPROP_BINARY(equal)
 FASTPROP_BINARY(not_equal)
+FASTPROP_BINARY(remainder)
+FASTPROP_BINARY(fmod)
+FASTPROP_BINARY(floor_divide)
+FASTPROP_BINARY(atan2)
+FASTPROP_BINARY(hypot)
+FASTPROP_BINARY(logaddexp)
 
 template void where<float>(const BroadcastPlan&, const float*, const float*, const float*, float*);
 template void where<double>(const BroadcastPlan&, const double*, const double*, const double*,

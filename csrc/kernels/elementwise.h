@@ -41,6 +41,10 @@ enum class Unary {
     asinh,
     acosh,
     atanh,
+    floor,
+    ceil,
+    round,  ///< halves to the even number
+    trunc,
 };
 
 enum class Binary {
@@ -57,7 +61,19 @@ enum class Binary {
     less_equal,
     equal,
     not_equal,
+    remainder,     ///< with the sign of b; of integers by zero 0
+    fmod,          ///< with the sign of a; the same
+    floor_divide,  ///< the same
+    atan2,
+    hypot,
+    logaddexp,
 };
+
+/// Functions of two numbers that integers have, too.
+constexpr bool of_integers(Binary op) {
+    return op != Binary::div && op != Binary::atan2 && op != Binary::hypot &&
+           op != Binary::logaddexp;
+}
 
 /// y = f(x) on n elements; in place is allowed.
 template <class T, Unary op>
@@ -72,7 +88,8 @@ void binary(const BroadcastPlan& plan, const T* a, const T* b, T* y);
 void unary_integer(Unary op, const std::int64_t* x, std::int64_t* y, Index n);
 
 /// The same for two: sums, differences, products and powers (which wrap around), extremes,
-/// comparisons. A negative power is rounded toward zero. Division would leave y as it is.
+/// comparisons, remainders. A negative power is rounded toward zero. Those that are not
+/// of_integers would leave y as it is.
 void binary_integer(Binary op, const BroadcastPlan& plan, const std::int64_t* a,
                     const std::int64_t* b, std::int64_t* y);
 

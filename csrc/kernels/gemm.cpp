@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/aligned_buffer.h"
+#include "kernels/gemm_epilogue.h"
 #include "kernels/gemm_narrow.h"
 #include "kernels/gemm_thin.h"
 #include "kernels/gemm_tile.h"
@@ -222,7 +223,9 @@ private:
             const Index m = std::min(row_block_, m_ - i);
             const LeftBlock<T> a = left(i, m, k_begin, k);
             run_panels(a, b, i, m, j, n, k, k_begin > 0 || e_.accumulate, last);
-            if (last && !in_registers_) activate(i, m, j, n);
+            if (last && !in_registers_) {
+                apply_activation(e_, c_, c_stride_, i * c_stride_ + j, m, n);
+            }
         }
     }
 
@@ -292,22 +295,6 @@ private:
             if (t.mask) t.mask += height * t.c_stride;
             if (t.z) t.z += height * t.c_stride;
             r += height;
-        }
-    }
-
-    /// An activation that needs more registers than a tile leaves: on rows that are still in cache.
-    void activate(Index i, Index m, Index j, Index n) const {
-        const bool contiguous = n == c_stride_;
-        const Index rows = contiguous ? 1 : m;
-        const Index columns = contiguous ? m * n : n;
-        for (Index r = 0; r < rows; ++r) {
-            const Index at = (i + r) * c_stride_ + j;
-            if (backward_) {
-                activation_backward(e_.activation, e_.p0, e_.p1, e_.h + at, c_ + at, c_ + at,
-                                    columns);
-            } else {
-                activation_forward(e_.activation, e_.p0, e_.p1, c_ + at, c_ + at, columns);
-            }
         }
     }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/aligned_buffer.h"
+#include "kernels/gemm_epilogue.h"
 #include "kernels/gemm_tile.h"
 
 // A packet as a template argument loses its alignment attribute, which a local variable does not
@@ -199,7 +200,7 @@ public:
             run_group(i, m, p * width, group, k_begin, k, last);
             p += group;
         }
-        if (last && !in_registers_) activate(i, m);
+        if (last && !in_registers_) apply_activation(e_, c_, c_stride_, i * c_stride_, m, n_);
     }
 
 private:
@@ -233,19 +234,6 @@ private:
             if (t.mask) t.mask += height * c_stride_;
             if (t.z) t.z += height * c_stride_;
             r += height;
-        }
-    }
-
-    void activate(Index i, Index m) const {
-        const Index rows = n_ == c_stride_ ? 1 : m, columns = n_ == c_stride_ ? m * n_ : n_;
-        for (Index r = 0; r < rows; ++r) {
-            const Index at = (i + r) * c_stride_;
-            if (backward_) {
-                activation_backward(e_.activation, e_.p0, e_.p1, e_.h + at, c_ + at, c_ + at,
-                                    columns);
-            } else {
-                activation_forward(e_.activation, e_.p0, e_.p1, c_ + at, c_ + at, columns);
-            }
         }
     }
 

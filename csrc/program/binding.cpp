@@ -249,6 +249,8 @@ void Program::check_request(const RunRequest& request) {
     require(request.epoch_rows >= 0 && left % request.batch_size == 0,
             "Program.run: the order ends in the middle of a batch, ", request.count,
             " rows in epochs of ", request.epoch_rows);
+    require(request.copies.empty() || parts_.guard >= 0,
+            "Program.run: copies are made once the loss is known, and this Program looks at none");
     require(request.results.size() == parts_.rows.size(), "Program.run: expects ",
             parts_.rows.size(), " result arrays, got ", request.results.size());
     Index source_rows = std::numeric_limits<Index>::max();

@@ -130,7 +130,7 @@ OpEntry unary_row(const char* name) {
 
 template <Binary op>
 OpEntry binary_row(const char* name) {
-    constexpr bool integers = op != Binary::div;
+    constexpr bool integers = of_integers(op);
     return {name,
             {},
             2,
@@ -159,6 +159,12 @@ std::vector<OpEntry> elementwise_ops() {
         binary_row<Binary::less_equal>("less_equal"),
         binary_row<Binary::equal>("equal"),
         binary_row<Binary::not_equal>("not_equal"),
+        binary_row<Binary::remainder>("remainder"),
+        binary_row<Binary::fmod>("fmod"),
+        binary_row<Binary::floor_divide>("floor_divide"),
+        binary_row<Binary::atan2>("atan2"),
+        binary_row<Binary::hypot>("hypot"),
+        binary_row<Binary::logaddexp>("logaddexp"),
         {"where",
          {},
          3,
@@ -191,6 +197,10 @@ std::vector<OpEntry> elementwise_ops() {
         unary_row<Unary::asinh>("asinh"),
         unary_row<Unary::acosh>("acosh"),
         unary_row<Unary::atanh>("atanh"),
+        unary_row<Unary::floor>("floor"),
+        unary_row<Unary::ceil>("ceil"),
+        unary_row<Unary::round>("round"),
+        unary_row<Unary::trunc>("trunc"),
         {"copy", {}, 1, 1, 1, run_copy, run_copy, check_copy},
         {"cast", {}, 1, 1, 1, run_cast, run_cast, check_cast},
         {"fill", {"value"}, 0, 0, 1, run_fill<float>, run_fill<double>, nullptr},

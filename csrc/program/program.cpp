@@ -34,6 +34,7 @@ struct Program::Session {
     // thread that is late at a barrier must not act on what rank 0 decided one step later.
     std::atomic<Index> stop_after{kNever};
     Gate guard{};
+    double copy_seconds = -1;
     std::atomic<Index> bad_step{kNever};  ///< its loss is not finite: nobody goes past the guard
 };
 
@@ -73,7 +74,7 @@ RunResult Program::run(const RunRequest& request) {
         run_team(request.threads, [&](const Team& team) { loop(team, session, NoStopwatch()); });
     }
 
-    RunResult result{steps, session.stop, take_host_error()};
+    RunResult result{steps, session.stop, session.copy_seconds, take_host_error()};
     const Index stop_after = session.stop_after.load();
     if (stop_after != kNever) result.steps = stop_after + 1;
     if (session.stop == Stop::nonfinite) result.steps = session.bad_step.load();
@@ -170,8 +171,9 @@ void Program::loop(const Team& team, Session& session, Watch watch) {
     watch.stop();
 }
 
-/// Rank 0 looks at the loss, which it computed itself, and lets the others go on. They come here
-/// later than rank 0 as a rule: the loss is the first thing that it computes in its phase.
+/// Rank 0 looks at the loss, which it computed itself, makes the copies, and lets the others go on.
+/// They come here later than rank 0 as a rule: the loss is the first thing that it computes in its
+/// phase.
 bool Program::passes_guard(const Team& team, Session& session, Index step) const {
     if (team.rank() != 0) {
         session.guard.wait(step);
@@ -185,6 +187,10 @@ bool Program::passes_guard(const Team& team, Session& session, Index step) const
         values[0] = loss;
         session.stop = Stop::nonfinite;
         session.bad_step.store(step);
+    } else if (step == 0 && !session.request.copies.empty()) {
+        const auto started = Clock::now();
+        for (const Copy& copy : session.request.copies) std::memcpy(copy.to, copy.from, copy.bytes);
+        session.copy_seconds = std::chrono::duration<double>(Clock::now() - started).count();
     }
     session.guard.open(step);
     return finite;

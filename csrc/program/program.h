@@ -47,6 +47,13 @@ struct Buffer {
     std::size_t bytes = 0;
 };
 
+/// What a run copies before it overwrites anything.
+struct Copy {
+    const void* from = nullptr;
+    void* to = nullptr;
+    std::size_t bytes = 0;
+};
+
 struct RunRequest {
     std::vector<TensorView> sources;      ///< read, and written where is_written() says so
     const std::int64_t* order = nullptr;  ///< rows of the sources, in the order they are visited
@@ -60,8 +67,10 @@ struct RunRequest {
     std::int64_t first_step = 0;
     std::uint64_t seed = 0;
     int threads = 1;
-    double* values = nullptr;           ///< [steps, number of scalar outputs], written
-    std::vector<void*> results;         ///< [count, …] for each per-row output, written
+    double* values = nullptr;    ///< [steps, number of scalar outputs], written
+    std::vector<void*> results;  ///< [count, …] for each per-row output, written
+    /// Made in the first step, once its loss is known to be finite: what they have is then good.
+    std::vector<Copy> copies;
     std::function<bool()> interrupted;  ///< asked by the calling thread about every 20 ms
     /// [threads, profile_entries(), 2], added to: nanoseconds of work, and of waiting before it, of
     /// each instruction, of the step's end and of the prologue. nullptr measures nothing.
@@ -77,6 +86,7 @@ enum class Stop : std::uint8_t { done, nonfinite, interrupt };
 struct RunResult {
     Index steps = 0;           ///< complete steps
     Stop stop = Stop::done;    ///< nonfinite: `values` has the loss of one step more
+    double copy_seconds = -1;  ///< that the copies took; negative: they were not made
     std::exception_ptr error;  ///< what a function of the host has thrown; stop is interrupt then
 };
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, SupportsFloat
 
@@ -77,6 +78,28 @@ def _as_float(where: str, name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):  # an array of several
         raise TypeError(f"{where}: {name} must be a number, got {value!r}") from None
+
+
+def check_takes(
+    where: str, name: str, function: Callable[..., Any], arguments: Sequence[str]
+) -> None:
+    """Whether a function of the user's takes so many arguments in their order.
+
+    Raises:
+        TypeError: It takes others.
+    """
+    import inspect  # a few ms, for those who give a function
+
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some functions in C have none
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        raise TypeError(
+            f"{where}: {name} must take ({', '.join(arguments)}), but takes {signature}"
+        ) from None
 
 
 def _range(low: float, below: float, above: bool, up_to: bool) -> str:

@@ -74,12 +74,17 @@ const UnaryCase kUnary[] = {
     {"erf", [](double x) { return std::erf(x); }, false},
     {"log1p", [](double x) { return std::log1p(x); }, true},
     {"expm1", [](double x) { return std::expm1(x); }, false},
+    {"floor", [](double x) { return std::floor(x); }, false},
+    {"ceil", [](double x) { return std::ceil(x); }, false},
+    {"round", [](double x) { return std::nearbyint(x); }, false},
+    {"trunc", [](double x) { return std::trunc(x); }, false},
     {"copy", [](double x) { return x; }, false},
 };
 
 struct BinaryCase {
     const char* name;
     double (*f)(double, double);
+    double epsilons = 1;
 };
 
 const BinaryCase kBinary[] = {
@@ -96,6 +101,12 @@ const BinaryCase kBinary[] = {
     {"less_equal", [](double a, double b) { return a <= b ? 1.0 : 0.0; }},
     {"equal", [](double a, double b) { return a == b ? 1.0 : 0.0; }},
     {"not_equal", [](double a, double b) { return a != b ? 1.0 : 0.0; }},
+    {"remainder", [](double a, double b) { return a - b * std::floor(a / b); }},
+    {"fmod", [](double a, double b) { return std::fmod(a, b); }},
+    {"floor_divide", [](double a, double b) { return std::floor(a / b); }},
+    {"atan2", [](double a, double b) { return std::atan2(a, b); }, 3},
+    {"hypot", [](double a, double b) { return std::hypot(a, b); }, 3},
+    {"logaddexp", [](double a, double b) { return std::log(std::exp(a) + std::exp(b)); }, 3},
 };
 
 template <class T>
@@ -156,7 +167,7 @@ TYPED_TEST(Elementwise, binary_broadcasts) {
                     op.f(a[source(i, shapes[1], shapes[0])], b[source(i, shapes[2], shapes[0])]));
             const auto got =
                 run_all<T>(op.name, {view_of(a, shapes[1]), view_of(b, shapes[2])}, shapes[0]);
-            test::expect_close(got, want, std::numeric_limits<T>::epsilon());
+            test::expect_close(got, want, op.epsilons * std::numeric_limits<T>::epsilon());
         }
     }
 }
@@ -212,6 +223,71 @@ TYPED_TEST(Elementwise, nan_and_zero) {
     EXPECT_TRUE(y[1] == 0 && y[3] == -1 && y[4] == 1 && std::isnan(y[5]));
     y = one("sin");
     EXPECT_TRUE(y[1] == 0 && std::isnan(y[3]) && std::isnan(y[4]) && std::isnan(y[5]));
+}
+
+/// Quotients from below 1 to beyond what packets can do, divisors over all exponents.
+TYPED_TEST(Elementwise, remainders_are_exact) {
+    using T = TypeParam;
+    constexpr Index n = 4096;
+    const auto mantissas = random_values<T>(2 * n, 1), exponents = random_values<T>(2 * n, 2);
+    const bool wide = sizeof(T) == 8;
+    std::vector<T> a, b;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
+        const auto exponent = [&](std::size_t at, double size) {
+            return static_cast<int>(exponents[at] * T(wide ? 8 * size : size));
+        };
+        b.push_back(std::ldexp(mantissas[i], exponent(i, i % 2 == 0 ? 3 : 60)));
+        a.push_back(std::ldexp(mantissas[i + n], exponent(i + n, i % 4 < 2 ? 10 : 60)));
+        if (i % 8 == 0) a.back() = b.back() * static_cast<T>(i);  // a multiple, or nearly
+    }
+    const auto run = [&](const char* name) {
+        return run_all<T>(name, {view(a, {n}), view(b, {n})}, {n});
+    };
+    const auto rest = run("fmod"), above = run("remainder"), quotient = run("floor_divide");
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        const T expected = std::fmod(a[i], b[i]);
+        const bool other = expected != 0 && (expected < 0) != (b[i] < 0);
+        ASSERT_EQ(rest[i], expected) << a[i] << " by " << b[i];
+        ASSERT_EQ(std::signbit(rest[i]), std::signbit(a[i]));
+        ASSERT_EQ(above[i], other ? expected + b[i] : expected) << a[i] << " by " << b[i];
+        ASSERT_EQ(std::signbit(above[i]), std::signbit(b[i]));
+        const T whole = (a[i] - expected) / b[i] - T(other);
+        ASSERT_EQ(quotient[i], std::nearbyint(whole)) << a[i] << " by " << b[i];
+    }
+}
+
+TYPED_TEST(Elementwise, pairs_at_zeros_and_infinities) {
+    using T = TypeParam;
+    const T inf = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
+    std::vector<T> a, b;
+    for (const T x : {T(0), T(-0.0), T(1), T(-1), inf, -inf, nan, T(3e-30), T(2e30)})
+        for (const T y : {T(0), T(-0.0), T(1), T(-1), inf, -inf, nan, T(-4e-30), T(2e30)}) {
+            a.push_back(x);
+            b.push_back(y);
+        }
+    const Index n = static_cast<Index>(a.size());
+    const auto expect = [&](const char* name, T (*f)(T, T)) {
+        const auto y = run_all<T>(name, {view(a, {n}), view(b, {n})}, {n});
+        for (std::size_t i = 0; i < a.size(); ++i) {
+            const T wanted = f(a[i], b[i]);
+            SCOPED_TRACE(testing::Message() << name << " of " << a[i] << " and " << b[i]);
+            if (std::isnan(wanted)) {
+                EXPECT_TRUE(std::isnan(y[i]));
+            } else if (std::isinf(wanted) || wanted == 0) {
+                EXPECT_EQ(y[i], wanted);
+                EXPECT_EQ(std::signbit(y[i]), std::signbit(wanted));
+            } else {
+                EXPECT_NEAR(y[i] / wanted, 1, 3 * std::numeric_limits<T>::epsilon());
+            }
+        }
+    };
+    expect("atan2", [](T y, T x) { return std::atan2(y, x); });
+    expect("hypot", [](T x, T y) { return std::hypot(x, y); });
+    expect("fmod", [](T x, T y) { return std::fmod(x, y); });
+    expect("logaddexp", [](T x, T y) {
+        if (x == y) return x + std::log(T(2));
+        return std::max(x, y) + std::log1p(std::exp(-std::abs(x - y)));
+    });
 }
 
 TYPED_TEST(Elementwise, where_fill_cast_copy) {

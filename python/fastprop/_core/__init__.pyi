@@ -109,9 +109,10 @@ class Program:
         threads: typing.SupportsInt | typing.SupportsIndex,
         profile: numpy.ndarray | None = None,
         epoch_rows: typing.SupportsInt | typing.SupportsIndex = 0,
-    ) -> tuple[numpy.typing.NDArray[numpy.float64], list, int, int, typing.Any]:
+        copies: collections.abc.Sequence | None = None,
+    ) -> tuple[numpy.typing.NDArray[numpy.float64], list, int, int, typing.Any, float]:
         """
-        Run whole steps with the GIL released; a batch ends with every `epoch_rows` rows, if that is not 0. Returns the recorded outputs [steps, n], the per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), and the exception of an interrupt. To `profile` [threads, instructions + 2, 2] it adds nanoseconds.
+        Run whole steps with the GIL released; a batch ends with every `epoch_rows` rows, if that is not 0. Once the loss of the first step is known and finite, `copies`, pairs (from, to), are made. Returns the recorded outputs [steps, n], the per-row outputs [rows, ...], the number of complete steps, how it stopped (0 done, 1 non-finite, 2 interrupted), the exception of an interrupt, and the seconds that the copies took, negative if they were not made. To `profile` [threads, instructions + 2, 2] it adds nanoseconds.
         """
     def template(self) -> Template | None:
         """
@@ -146,6 +147,7 @@ class RunPool:
         seed: typing.SupportsInt | typing.SupportsIndex,
         epoch_rows: typing.SupportsInt | typing.SupportsIndex,
         tag: typing.Any,
+        copies: collections.abc.Sequence | None = None,
     ) -> None:
         """
         Ask for what `Program.run` does with these arguments.
@@ -218,7 +220,7 @@ class TracedCall:
         """
     def look(self, modules: list, settings: list) -> None:
         """
-        What has to be the same in a call: (module, mode), (optimizer, attributes), and the models as they are now.
+        What has to be the same in a call: (module, mode), (optimizer, attributes, slots), and the models as they are now.
         """
     def serves(self, rows: typing.SupportsInt | typing.SupportsIndex) -> bool:
         """
@@ -353,15 +355,13 @@ class Stepper:
         """
         Calls with arrays of these forms may use Programs from now on, until a model changes; forgets those before.
         """
-    def step(self, x: typing.Any, y: typing.Any) -> typing.Any:
+    def step(self, trainer: typing.Any, x: typing.Any, y: typing.Any) -> typing.Any:
         """
-        The loss; None where Python has to look.
+        The loss, taken before an update, which is not done if the loss is not finite; None where Python has to look. Sets trainer.program.
         """
-    def steps_of(
-        self, trainer: typing.Any, optimizer: typing.Any, attributes: typing.Any, failed: typing.Any
-    ) -> None:
+    def steps_of(self, optimizer: typing.Any, attributes: typing.Any, slots: typing.Any) -> None:
         """
-        What the steps are of, while the optimizer's attributes are these; what is called with x, y and a loss that is not finite. Comes after begin.
+        Whose steps they are, while the optimizer's attributes and slots are these. Comes after begin.
         """
 
 def accumulate(
@@ -415,6 +415,13 @@ def bind_backward(
 def bind_compiled(call: type, suppressed: typing.Any, changes: typing.Any) -> None:
     """
     Tell compiled functions the class of calls, the context variable that leaves out effects, and what counts changes of models.
+    """
+
+def bind_index(
+    apply: typing.Any, take: typing.Any, part: typing.Any, points: typing.Any, other: typing.Any
+) -> None:
+    """
+    Tell `getitem` the op `take`, and the functions of Python that do other keys.
     """
 
 def bind_recipes(make_derivation: collections.abc.Callable) -> None:
@@ -477,6 +484,30 @@ def first_nonfinite(array: numpy.ndarray) -> int:
 def flat_views(like: collections.abc.Sequence[numpy.ndarray]) -> list:
     """
     Zeroed arrays of the same shapes and dtypes, each on a cache line, one behind the other in one array.
+    """
+
+def getitem(x: typing.Any, key: typing.Any) -> typing.Any:
+    """
+    x[key]
+    """
+
+def index_tensor(index: typing.Any, count: int) -> typing.Any:
+    """
+    Indices into `count` places as a Tensor, negative ones counted from the end; None if one is out of range or they are no contiguous int64 of NumPy's or of a Tensor.
+    """
+
+def integers(*numbers: int) -> typing.Any:
+    """
+    The numbers as a Tensor int64.
+    """
+
+def interleave_columns(
+    batch: tuple,
+    columns: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    out: numpy.ndarray,
+) -> bool:
+    """
+    Write columns of an Arrow record batch (what its __arrow_c_array__ gives) side by side into a matrix; False, with nothing written, if one is of another type than the matrix or has a null.
     """
 
 def leaf(array: numpy.ndarray) -> typing.Any:
@@ -556,6 +587,11 @@ def permutation(
     A random order of range(n) that depends on the arguments alone; those of `count` steps, one behind the other.
     """
 
+def pieces(narrow: typing.Any, x: typing.Any, axis: int, sizes: typing.Any) -> list:
+    """
+    narrow(x, axis, start, length) for pieces of one extent, of which the last may be shorter, or of a list of extents.
+    """
+
 def place_buffers(
     wishes: collections.abc.Sequence[
         tuple[
@@ -592,13 +628,6 @@ def set_observer(observer: typing.Any) -> typing.Any:
 def share_spec(spec: typing.Any) -> typing.Any:
     """
     The one object that stands for all equal Specs.
-    """
-
-def wrapped_index(
-    index: numpy.ndarray, count: typing.SupportsInt | typing.SupportsIndex
-) -> typing.Any:
-    """
-    The indices if all are in [0, count), else with negative ones counted from the end; None if one is out of range or they are no contiguous int64.
     """
 
 level: str

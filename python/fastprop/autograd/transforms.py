@@ -41,7 +41,7 @@ def _place(name: str, position: int, value: Any) -> Tensor:
         )
     if x.symbolic or (x.requires_grad and is_grad_enabled()):
         y = alias(x)
-        y.requires_grad = True
+        y._requires_grad = True
         return y
     return Tensor(x.data, requires_grad=True)
 

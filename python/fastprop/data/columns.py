@@ -16,6 +16,9 @@ Array = NDArray[Any]
 _OFFERS_MISSING = (
     "missing='drop' leaves such rows out, missing=0 or missing={{{name!r}: 0}} fills in a number"
 )
+_OFFERS_CATEGORY = (
+    "missing='drop' leaves such rows out, missing={{{name!r}: value}} puts a category there"
+)
 _OFFERS_LEAVING = ", columns=[…] without it leaves out the column"
 
 
@@ -144,7 +147,7 @@ class Column:
     def refuse_missing(self, place: str, row: int) -> None:
         raise ValueError(
             f"{self._where}: {place}, row {row}, column {self.name!r}: the value is missing; "
-            + _OFFERS_MISSING.format(name=self.name)
+            + (_OFFERS_MISSING if self.values is None else _OFFERS_CATEGORY).format(name=self.name)
             + (_OFFERS_LEAVING if self.one_hot else "")
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -93,9 +94,11 @@ def from_csv(
     tables = [text.read(file) for file in files]
     if len(tables) == 1:
         return in_memory(layout, tables[0], str(files[0]))
-    for table, file in zip(tables, files, strict=True):
-        layout.wanted(table.schema.names, str(file))
-    joined = pa.concat_tables(tables, promote_options="permissive")
+    names = layout.wanted(tables[0].schema.names, str(files[0]))
+    for table, file in zip(tables[1:], files[1:], strict=True):
+        layout.check_other(table.schema.names, str(file), names, str(files[0]))
+    parts = [table.select(names) for table in tables]
+    joined = pa.concat_tables(parts, promote_options="permissive")
     return in_memory(layout, joined, f"{files[0]} and {len(files) - 1} more")
 
 
@@ -141,8 +144,8 @@ class CsvText:
         read, parse, convert = self._options({}, None)
         with self.errors(file):
             table = self._csv.read_csv(file, read, parse, convert)
-        self._check_text(table.schema, file)
-        return table
+            self._check_text(table.schema, file)
+            return table
 
     def open(self, file: Path, types: Mapping[str, Any], columns: list[str]) -> Any:
         """A file as an iterator of record batches."""
@@ -186,13 +189,28 @@ class CsvText:
         except (UnicodeDecodeError, LookupError) as error:
             if isinstance(error, KeyError):
                 raise
+            raise ValueError(f"{self._where}: {file}{self._no_text(error)}") from error
+        except OSError as error:
+            if error.errno is not None:
+                raise
             raise ValueError(
-                f"{self._where}: {file} cannot be read with encoding={self._encoding!r}: {error}"
+                f"{self._where}: {file}, a compressed file, is damaged: {error}"
             ) from error
+
+    def _no_text(self, error: object) -> str:
+        return (
+            f" cannot be read with encoding={self._encoding!r}: {error}; give encoding=…, such as "
+            "'latin-1' or 'utf-16'"
+        )
 
     def _explain(self, file: Path, message: str) -> str:
         if "Empty CSV" in message:
             return " is empty"
+        try:
+            with self._pa.input_stream(str(file)) as stream:
+                codecs.getincrementaldecoder(self._encoding)().decode(stream.read(_BLOCK_BYTES))
+        except UnicodeDecodeError as error:
+            return self._no_text(error)
         if "Expected" in message and "columns" in message:
             return self._bad_line(file) or f": {message}"
         value = re.search(r"invalid value '(.*)'", message, re.DOTALL)
@@ -289,7 +307,9 @@ class CsvStream(StreamDataset):
 
     def read(self, block: int, epoch: int) -> Iterator[Batch]:
         file, row = self._files[block], 0
-        self._layout.wanted(self._text.first_schema(file).names, str(file))
+        if block:
+            there = self._text.first_schema(file).names
+            self._layout.check_other(there, str(file), self._reader.names, str(self._files[0]))
         batches = self._text.open(file, self._types, self._reader.names)
         with self._text.errors(file), batches as reader:
             for table in reader:

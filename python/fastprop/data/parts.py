@@ -41,7 +41,8 @@ def split(
         raise TypeError(f"split: fractions must be a list of numbers, got {fractions!r}")
     shares = [_share(value) for value in fractions]
     if not shares or sum(shares) > 1.0 + 1e-9:
-        raise ValueError(f"split: fractions must be at most 1 together, got {list(fractions)}")
+        wanted = "at most 1 together" if shares else "at least one"
+        raise ValueError(f"split: fractions must be {wanted}, got {list(fractions)}")
     ends = np.minimum(np.cumsum(shares), 1.0)
     return _divide("split", dataset, ends, [(i,) for i in range(len(shares))], seed)
 

@@ -25,6 +25,7 @@ class Pool(Generic[T]):
 
     def __init__(self, objects: list[T]) -> None:
         self._free: queue.SimpleQueue[T] = queue.SimpleQueue()
+        self._waiting = False
         self.closed = False
         for item in objects:
             self._free.put(item)
@@ -36,11 +37,18 @@ class Pool(Generic[T]):
             Closed: Nobody will give one back.
         """
         found: list[T] = []
+        self._waiting = True
         while not found:
             if self.closed:
                 raise Closed
             found = _get(self._free)
+        self._waiting = False
         return found[0]
+
+    @property
+    def starved(self) -> bool:
+        """Somebody waits for one, and there is none."""
+        return self._waiting and self._free.empty()
 
     def give_back(self, item: T) -> None:
         self._free.put(item)
@@ -102,6 +110,11 @@ class Prefetch(Generic[T]):
         while not found:
             found = _get(self._found)
         return found[0]
+
+    @property
+    def alive(self) -> bool:
+        """The thread has not ended yet."""
+        return self._thread.is_alive()
 
     def close(self) -> None:
         """End the thread; waits until it has finished the piece that it reads."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprop import _core
+from fastprop.checks import check_takes
 from fastprop.random import SAMPLE, SHUFFLE, fill
 
 Rows = NDArray[np.int64]
@@ -179,6 +180,7 @@ class SampledOrder:
                 f"{where}: sampler must be a function (epoch, rows, seed) -> rows, such as "
                 f"data.WeightedSampler, got {sampler!r}"
             )
+        check_takes(where, "sampler", sampler, ("epoch", "rows", "seed"))
         self._where = where
         self._sampler = sampler
         self._rows = rows

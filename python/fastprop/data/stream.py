@@ -119,8 +119,11 @@ class StreamDataset(BaseDataset):
 
     def _first_rows(self) -> Batch:
         for block in range(len(self.block_rows)):
-            for piece in self._pieces_of(block, 1):
+            pieces = self._pieces_of(block, 1)
+            for piece in pieces:
                 if len(piece.arrays[0]):
+                    if len(piece.arrays[0]) == self.block_rows[block]:
+                        next(pieces, None)  # it is whole: let it be kept, where blocks are
                     return piece.slice(0, _HEAD_ROWS).copy()
         first = f": nothing in {self.block_name(0)}" if len(self.block_rows) else ""
         raise ValueError(f"{self!r} has no rows{first}")

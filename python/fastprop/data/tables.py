@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastprop import _core
 from fastprop.data.array_dataset import ArrayDataset
 from fastprop.data.batch import Batch
 from fastprop.data.columns import Column
@@ -117,6 +118,20 @@ class Layout:
                 raise ValueError(f"{self.where}: {place} has several columns called {name!r}")
         return wanted
 
+    def check_other(self, there: Sequence[str], place: str, wanted: list[str], first: str) -> None:
+        """A further file, which needs the columns that are read of the first one.
+
+        Raises:
+            ValueError: One is not there.
+        """
+        self.wanted(there, place)
+        for name in wanted:
+            if name not in there:
+                raise ValueError(
+                    f"{self.where}: {place} has no column {name!r}, which {first} has. There are: "
+                    f"{listed(there)}"
+                )
+
     def policy(self, name: str) -> Any:
         """What to do with missing values of a column."""
         if name in self.missing:
@@ -155,6 +170,7 @@ class TableReader:
         self._weights = [self._column(name, schema, False) for name in layout.weight]
         self._all = [*self._inputs, *self._targets, *self._weights]
         self._plain = all(column.is_plain for column in self._inputs)
+        self._order: tuple[list[str], list[int]] = [], []  # columns of a piece, those of the inputs
 
     def _column(self, name: str, schema: Any, is_input: bool) -> Column:
         layout = self._layout
@@ -221,20 +237,39 @@ class TableReader:
         """
         if not self._plain:
             return None
-        columns = [_whole(self._pa, table.column(column.name)) for column in self._inputs]
-        if any(column.null_count for column in columns):
-            return None
         dtype = self._layout.dtype
         if dtype is None:
             dtype = np.result_type(*{column.dtype for column in self._inputs})
         floats = any(column.dtype.kind == "f" for column in self._inputs)
         if floats and dtype.kind != "f":  # which cannot hold NaN
             return None
-        made = np.empty((len(table), len(columns)), dtype)
-        for i, column in enumerate(columns):
-            made[:, i] = column.to_numpy()
+        made = np.empty((len(table), len(self._inputs)), dtype)
+        if not self._interleave(table, made):
+            columns = [_whole(self._pa, table.column(column.name)) for column in self._inputs]
+            if any(column.null_count for column in columns):
+                return None
+            for i, column in enumerate(columns):
+                made[:, i] = column.to_numpy()
         # NaN is a missing value as well, and the smallest number where there is one.
         return None if floats and made.size and np.isnan(made.min()) else made
+
+    def _interleave(self, table: Any, made: Array) -> bool:
+        """Write the inputs side by side, unless one has another dtype than `made`, or a null.
+
+        By blocks, as many columns at a time as stay in cache: NumPy writes one after the other.
+        """
+        batches = table.to_batches() if isinstance(table, self._pa.Table) else [table]
+        names = table.schema.names
+        if names != self._order[0]:
+            places = {name: i for i, name in enumerate(names)}
+            self._order = names, [places[column.name] for column in self._inputs]
+        at = 0
+        for batch in batches:
+            part = made[at : at + len(batch)]
+            if not _core.interleave_columns(batch.__arrow_c_array__(), self._order[1], part):
+                return False
+            at += len(batch)
+        return True
 
     def refuse_text(self, table: Any, place: str) -> None:
         """Name the first text of a whole table that is no number."""
@@ -324,6 +359,9 @@ def find_categories(layout: Layout, tables: Iterable[Any]) -> None:
                 column = column.dictionary_decode()
             found[name].update(pc.unique(column).drop_null().to_pylist())
     for name, values in found.items():
+        other = layout.policy(name)  # what stands for a missing value is a category as well
+        if other not in ("error", "drop") and all(type(other) is type(value) for value in values):
+            values.add(other)
         layout.categories[name] = tuple(sorted(values))
 
 

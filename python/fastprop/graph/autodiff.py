@@ -18,8 +18,9 @@ from fastprop.graph.hooks import call_hooks
 from fastprop.graph.op import Op, grad_mode
 from fastprop.graph.ops_elementwise import copy
 from fastprop.graph.ops_reduction import broadcast_to
+from fastprop.graph.ops_shape import cast
 from fastprop.graph.scope import current_scope, differentiate, scoped
-from fastprop.graph.tensor import Tensor
+from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 from fastprop.graph.trace import current_trace, no_value
 
 
@@ -27,7 +28,7 @@ from fastprop.graph.trace import current_trace, no_value
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor,
-    grad_outputs: Tensor | Sequence[Tensor | None] | None = ...,
+    grad_outputs: TensorLike | Sequence[TensorLike | None] | None = ...,
     *,
     create_graph: bool = ...,
     retain_graph: bool = ...,
@@ -39,7 +40,7 @@ def grad(
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Sequence[Tensor],
-    grad_outputs: Tensor | Sequence[Tensor | None] | None = ...,
+    grad_outputs: TensorLike | Sequence[TensorLike | None] | None = ...,
     *,
     create_graph: bool = ...,
     retain_graph: bool = ...,
@@ -50,7 +51,7 @@ def grad(
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
-    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    grad_outputs: TensorLike | Sequence[TensorLike | None] | None = None,
     *,
     create_graph: bool = False,
     retain_graph: bool = True,
@@ -72,17 +73,19 @@ def grad(
         ValueError: An output is not a scalar and has no gradient; a gradient has another shape.
         RuntimeError: The outputs do not depend on an input, a part of the graph was freed by
             ``backward``, or data that it needs was changed since.
-        TypeError: An output is an integer Tensor.
+        TypeError: An output is an integer Tensor, or a gradient has another dtype than its output.
     """
     outs, targets = _tensors("outputs", outputs), _tensors("inputs", inputs)
-    if grad_outputs is None or isinstance(grad_outputs, Tensor):
-        seeds: list[Tensor | None] = [grad_outputs] + [None] * (len(outs) - 1)
+    if isinstance(grad_outputs, list | tuple):
+        seeds: list[Any] = list(grad_outputs)
     else:
-        seeds = list(grad_outputs)
+        seeds = [grad_outputs] if outs else []
+        seeds += [None] * (len(outs) - 1)
     if len(seeds) != len(outs):
         raise ValueError(f"grad: {len(outs)} outputs but {len(seeds)} grad_outputs")
     with grad_mode(create_graph), scoped(current_scope()):
-        start = [_seed("grad", o, g) for o, g in zip(outs, seeds, strict=True)]
+        given = [None if g is None else as_tensor(g, o) for o, g in zip(outs, seeds, strict=True)]
+        start = [_seed("grad", o, g) for o, g in zip(outs, given, strict=True)]
         found = _accumulate("grad", outs, start, targets, free=not retain_graph)
         results: list[Tensor | None] = [_result(found, t) for t in targets]
     if not allow_unused:
@@ -144,6 +147,13 @@ def _seed(name: str, output: Tensor, gradient: Tensor | None) -> Tensor:
         raise ValueError(
             f"{name}: gradient has shape {gradient.shape}, the output has {output.shape}"
         )
+    if gradient.dtype != output.dtype:
+        if gradient.dtype.kind == "f":
+            raise TypeError(
+                f"{name}: the gradient is {gradient.dtype}, the output {output.dtype}; convert one "
+                "with astype"
+            )
+        gradient = cast(gradient, output.dtype)
     return gradient
 
 

@@ -7,60 +7,31 @@ into the axes they stand for, which `take` picks; a mask counts as the integers 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop import _core
 from fastprop.graph.op import apply
-from fastprop.graph.ops_index import _SLICE, _TAKE, as_index, part, part_attributes, take
+from fastprop.graph.ops_index import _SLICE, _TAKE, as_index, part, part_attributes
 from fastprop.graph.ops_shape import _RESHAPE, reshape, transpose
 from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import is_tracing
 
 
-def getitem(x: Tensor, key: Any) -> Tensor:
-    """``x[key]`` for every key that NumPy takes; see :class:`Tensor`."""
-    if (type(key) is np.ndarray or type(key) is Tensor) and key.dtype.kind == "i" and x.shape:
-        return take(x, key, 0)  # without the looks at what else it may be
-    if type(key) is np.ndarray and key.dtype.kind == "b" and key.shape == x.shape[:1] != ():
-        return take(x, key.nonzero()[0], 0)
-    keys = key if type(key) is tuple else (key,)
-    if len(keys) > 1 and len(keys) <= len(x.shape) and all(map(_is_index, keys)):
-        points = [as_index("Tensor[…]", i, n) for i, n in zip(keys, x.shape, strict=False)]
-        return _points(x, *points)
-    if not _is_index(keys[-1] if keys else None):
-        basic = _flat(keys)
-        if basic is not None:
-            return _part(x, *basic)
-    if _is_index(keys[-1]) and len(keys) <= len(x.shape) and _is_all(keys[:-1]):
-        return take(x, keys[-1], len(keys) - 1)  # the usual case
-    items = _expanded(x.shape, keys)
+def _other(x: Tensor, key: Any) -> Tensor:
+    """``x[key]`` for the keys that :func:`getitem` has no shorter way for."""
+    items = _expanded(x.shape, key if type(key) is tuple else (key,))
     start, step, extent, shape, layout = _basic(x.shape, items)
     y = part(x, start, step, extent)
     if y.shape != shape:
         y = reshape(y, shape)
     arrays = [(i, item) for i, item in enumerate(layout) if item is not None]
     return _advanced(y, arrays, _separated(items)) if arrays else y
-
-
-def _flat(keys: tuple[Any, ...]) -> list[Any] | None:
-    """A key of integers, slices, ``None`` and ``...`` as arguments; a slice is four."""
-    found: list[Any] = []
-    for item in keys:
-        if type(item) is int or item is None or item is Ellipsis:
-            found.append(item)
-        elif type(item) is slice:
-            bounds = (item.start, item.stop, item.step)
-            for bound in bounds:
-                if bound is not None and type(bound) is not int:
-                    return None
-            found += (slice, *bounds)
-        else:
-            return None
-    return found
 
 
 @composed
@@ -82,20 +53,6 @@ def _basic_plan(
     start, step, extent, out = _basic(shape, _expanded(shape, keys))[:4]
     whole = extent == shape and all(s == 1 for s in step)
     return None if whole else part_attributes(start, step, extent), None if out == extent else out
-
-
-def _is_all(keys: tuple[Any, ...]) -> bool:
-    for item in keys:  # noqa: SIM110 - a generator takes longer than the rest
-        if type(item) is not slice or item != _ALL:
-            return False
-    return True
-
-
-_ALL = slice(None)
-
-
-def _is_index(item: Any) -> bool:
-    return isinstance(item, np.ndarray | Tensor) and item.dtype.kind == "i"
 
 
 def _expanded(shape: tuple[int, ...], key: tuple[Any, ...]) -> list[Any]:
@@ -264,3 +221,9 @@ def _combined(indices: list[Tensor], extents: list[int]) -> Tensor:
         shapes = " and ".join(str(index.shape) for index in indices)
         raise IndexError(f"Tensor[…]: index arrays {shapes} do not broadcast") from None
     return Tensor(np.asarray(flat))
+
+
+_core.bind_index(apply, _TAKE, _part, _points, _other)
+getitem: Callable[[Tensor, Any], Tensor] = _core.getitem
+"""``x[key]`` for every key that NumPy takes; see :class:`Tensor`. The usual ones are looked at in
+C++ (csrc/bindings/bind_index.cpp): they become one call of `_part`, `_points` or `take`."""

@@ -20,8 +20,11 @@ from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
 
 def _rows(op: Op, pred: TensorLike, target: TensorLike, *aux: Tensor, **attrs: Any) -> Tensor:
-    pred = as_tensor(pred)
-    return apply(op, pred, as_tensor(target, like=pred), *aux, **attrs)
+    if not isinstance(pred, Tensor):
+        pred = as_tensor(pred)
+    if not isinstance(target, Tensor):
+        target = as_tensor(target, like=pred)
+    return apply(op, pred, target, *aux, **attrs)
 
 
 def mse_rows(pred: TensorLike, target: TensorLike, mean: bool = True) -> Tensor:
@@ -207,10 +210,12 @@ def binary_cross_entropy_rows(
     Raises:
         RuntimeError: A derivative by `pos_weight` is asked for.
     """
+    if pos_weight is None:
+        return _rows(ops.BCE, logits, target, mean=mean)
     logits = as_tensor(logits)
-    aux = [] if pos_weight is None else [as_tensor(pos_weight, like=logits)]
-    aux = [reshape(w, 1) if w.ndim == 0 else w for w in aux]
-    return _rows(ops.BCE, logits, target, *aux, mean=mean)
+    weight = as_tensor(pos_weight, like=logits)
+    weight = reshape(weight, 1) if weight.ndim == 0 else weight
+    return _rows(ops.BCE, logits, target, weight, mean=mean)
 
 
 def binary_focal_rows(
@@ -311,26 +316,23 @@ def cross_entropy_rows(
         ValueError: The shapes do not fit, a label or `label_smoothing` is out of range.
         RuntimeError: A derivative by `class_weight` is asked for.
     """
-    logits = as_tensor(logits)
+    if not isinstance(logits, Tensor):
+        logits = as_tensor(logits)
     target = _class_target(logits, target)
     real_number("cross_entropy", "label_smoothing", label_smoothing, 0.0, 1.0, up_to=True)
     aux = [] if class_weight is None else [as_tensor(class_weight, like=logits)]
     attrs = {"label_smoothing": float(label_smoothing)}
     if target.dtype.kind == "f":
         return _rows(ops.CROSS_ENTROPY_PROBS, logits, target, *aux, **attrs)
-    if not target.symbolic and logits.ndim == 2:
+    if target._data is not None and len(logits.shape) == 2:
         check_index("cross_entropy", target, logits.shape[1], what="labels")
     return _rows(ops.CROSS_ENTROPY, logits, target, *aux, **attrs)
 
 
 def _class_target(logits: TensorLike, target: TensorLike) -> Tensor:
     """Labels as they are, probabilities in the dtype of the logits."""
-    if _holds_integers(target):
+    if isinstance(target, Tensor):
+        return target
+    if np.asarray(target).dtype.kind in "iub":
         return as_tensor(target)
     return as_tensor(target, like=as_tensor(logits))
-
-
-def _holds_integers(value: TensorLike) -> bool:
-    if not isinstance(value, Tensor):
-        value = np.asarray(value)
-    return value.dtype.kind in "iub"

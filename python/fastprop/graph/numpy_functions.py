@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 
 from fastprop import functional as F
 from fastprop.graph import infer
-from fastprop.graph.ops_shape import exchange
 from fastprop.graph.tensor import Axis, Tensor, TensorLike, as_tensor
 
 
@@ -50,10 +49,6 @@ def split(ary: TensorLike, indices_or_sections: Any, axis: int = 0) -> list[Tens
     return F.split(x, np.maximum(np.diff(bounds), 0).tolist(), along)
 
 
-def swapaxes(a: TensorLike, axis1: int, axis2: int) -> Tensor:
-    return exchange("np.swapaxes", as_tensor(a), axis1, axis2)
-
-
 def dot(a: TensorLike, b: TensorLike) -> Tensor:
     x, y = as_tensor(a), as_tensor(b)
     if 0 in (x.ndim, y.ndim):
@@ -67,11 +62,26 @@ def outer(a: TensorLike, b: TensorLike) -> Tensor:
     return F.outer(ravel(a), ravel(b))
 
 
-def moveaxis(a: TensorLike, source: Axis, destination: Axis) -> Tensor:
-    x = as_tensor(a)
-    # NumPy works the order out on an array without elements.
-    shape = np.moveaxis(np.empty([0, *range(1, x.ndim)]), source, destination).shape  # type: ignore[arg-type]
-    return F.transpose(x, shape)
+def diagonal(a: TensorLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    return F.diagonal(F.moveaxis(a, (axis1, axis2), (-2, -1)), offset)
+
+
+def trace(a: TensorLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    return F.sum(diagonal(a, offset, axis1, axis2), -1)
+
+
+def cumprod(a: TensorLike, axis: int | None = None) -> Tensor:
+    return F.cumprod(ravel(a), 0) if axis is None else F.cumprod(a, axis)
+
+
+def percentile(a: TensorLike, q: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    return F.quantile(a, np.divide(q, 100), axis, keepdims)
+
+
+def nan_to_num(
+    x: TensorLike, *, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    return F.nan_to_num(x, nan, posinf, neginf)
 
 
 def vstack(tup: Sequence[ArrayLike]) -> Tensor:
@@ -110,13 +120,16 @@ def norm(x: TensorLike, ord: Any = None, axis: Axis = None, keepdims: bool = Fal
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.all: F.all, np.any: F.any, np.argmax: F.argmax, np.argmin: F.argmin, np.argsort: F.argsort,
     np.broadcast_to: broadcast_to, np.clip: clip, np.concatenate: F.concatenate,
-    np.cumsum: cumsum, np.dot: dot, np.einsum: F.einsum, np.expand_dims: F.unsqueeze,
-    np.flip: F.flip, np.hstack: hstack, np.linalg.norm: norm, np.max: F.max, np.mean: F.mean,
-    np.min: F.min, np.moveaxis: moveaxis, np.outer: outer, np.pad: pad, np.prod: F.prod,
-    np.ravel: ravel, np.reshape: F.reshape, np.sort: sort, np.split: split,
-    np.squeeze: F.squeeze, np.stack: F.stack, np.std: F.std, np.sum: F.sum,
-    np.swapaxes: swapaxes, np.take: F.take, np.take_along_axis: take_along_axis,
-    np.transpose: F.transpose, np.tril: F.tril, np.triu: F.triu, np.var: F.var,
-    np.vstack: vstack, np.where: F.where,
+    np.cumprod: cumprod, np.cumsum: cumsum, np.diag: F.diag, np.diagonal: diagonal, np.diff: F.diff,
+    np.dot: dot, np.einsum: F.einsum, np.expand_dims: F.unsqueeze, np.flip: F.flip,
+    np.full_like: F.full_like, np.hstack: hstack, np.linalg.norm: norm, np.max: F.max,
+    np.mean: F.mean, np.median: F.median, np.min: F.min, np.moveaxis: F.moveaxis,
+    np.nan_to_num: nan_to_num, np.ones_like: F.ones_like, np.outer: outer, np.pad: pad,
+    np.percentile: percentile, np.prod: F.prod, np.quantile: F.quantile, np.ravel: ravel,
+    np.repeat: F.repeat, np.reshape: F.reshape, np.roll: F.roll, np.round: F.round, np.sort: sort,
+    np.split: split, np.squeeze: F.squeeze, np.stack: F.stack, np.std: F.std, np.sum: F.sum,
+    np.swapaxes: F.swapaxes, np.take: F.take, np.take_along_axis: take_along_axis, np.tile: F.tile,
+    np.trace: trace, np.transpose: F.transpose, np.tril: F.tril, np.triu: F.triu, np.var: F.var,
+    np.vstack: vstack, np.where: F.where, np.zeros_like: F.zeros_like,
 }  # fmt: skip
 """What takes the place of each; those of ours have NumPy's leading arguments."""

@@ -15,22 +15,25 @@ from fastprop.graph.tensor import Tensor
 
 _UFUNCS = {
     "absolute": "abs", "add": "add", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin",
-    "arcsinh": "asinh", "arctan": "atan", "arctanh": "atanh", "cos": "cos", "cosh": "cosh",
-    "divide": "div", "equal": "equal", "exp": "exp", "expm1": "expm1", "fabs": "abs",
-    "greater": "greater", "greater_equal": "greater_equal", "isfinite": "isfinite",
-    "isinf": "isinf", "isnan": "isnan", "less": "less", "less_equal": "less_equal", "log": "log",
-    "log1p": "log1p", "logical_and": "logical_and", "logical_not": "logical_not",
-    "logical_or": "logical_or", "logical_xor": "logical_xor", "matmul": "matmul",
-    "maximum": "maximum", "minimum": "minimum", "multiply": "mul", "negative": "neg",
-    "not_equal": "not_equal", "power": "pow", "float_power": "pow", "reciprocal": "reciprocal",
-    "sign": "sign", "sin": "sin", "sinh": "sinh", "sqrt": "sqrt", "square": "square",
-    "subtract": "sub", "tan": "tan", "tanh": "tanh",
+    "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2", "arctanh": "atanh", "ceil": "ceil",
+    "cos": "cos", "cosh": "cosh", "divide": "div", "equal": "equal", "exp": "exp", "exp2": "exp2",
+    "expm1": "expm1", "fabs": "abs", "float_power": "pow", "floor": "floor",
+    "floor_divide": "floor_divide", "fmod": "fmod", "greater": "greater",
+    "greater_equal": "greater_equal", "hypot": "hypot", "isfinite": "isfinite", "isinf": "isinf",
+    "isnan": "isnan", "less": "less", "less_equal": "less_equal", "log": "log", "log10": "log10",
+    "log1p": "log1p", "log2": "log2", "logaddexp": "logaddexp", "logical_and": "logical_and",
+    "logical_not": "logical_not", "logical_or": "logical_or", "logical_xor": "logical_xor",
+    "matmul": "matmul", "maximum": "maximum", "minimum": "minimum", "multiply": "mul",
+    "negative": "neg", "not_equal": "not_equal", "power": "pow", "reciprocal": "reciprocal",
+    "remainder": "remainder", "rint": "round", "sign": "sign", "sin": "sin", "sinh": "sinh",
+    "sqrt": "sqrt", "square": "square", "subtract": "sub", "tan": "tan", "tanh": "tanh",
+    "trunc": "trunc",
 }  # fmt: skip
 
 _MASKS = {"bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "xor", "invert": "invert"}
 """Operators on masks: NumPy's array on the left hands them to us."""
 
-_REDUCTIONS = {"all", "any", "max", "mean", "min", "prod", "std", "sum", "var"}
+_REDUCTIONS = {"all", "any", "max", "mean", "median", "min", "prod", "std", "sum", "var"}
 """What follows their axis differs, so it must be named."""
 
 
@@ -91,7 +94,7 @@ def _constants(name: str, value: Any) -> Any:
 
 # What they give has no derivative anyway.
 _VALUES_ONLY = {
-    "shape", "ndim", "size", "result_type", "array_repr", "array_str", "zeros_like", "ones_like",
-    "empty_like", "full_like", "allclose", "array_equal", "isclose", "isin", "nonzero", "argwhere",
+    "shape", "ndim", "size", "result_type", "array_repr", "array_str",
+    "empty_like", "allclose", "array_equal", "isclose", "isin", "nonzero", "argwhere",
     "count_nonzero", "iscomplexobj", "isrealobj",
 }  # fmt: skip

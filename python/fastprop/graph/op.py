@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ContextDecorator
 from contextvars import ContextVar, Token
+from functools import wraps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -140,7 +141,10 @@ GRAD_ENABLED: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 
 
 class grad_mode(ContextDecorator):
-    """Record derivatives inside the block (or the function that it decorates), or do not."""
+    """Record derivatives inside the block (or the function that it decorates), or do not.
+
+    Of a generator it is every step, and not what its caller does in between.
+    """
 
     __slots__ = ("_enabled", "_tokens")
 
@@ -153,6 +157,41 @@ class grad_mode(ContextDecorator):
 
     def __exit__(self, *error: object) -> None:
         GRAD_ENABLED.reset(self._tokens.pop())
+
+    def __call__(self, function: Any) -> Any:
+        import inspect  # which a program that only trains has no use for
+
+        if not callable(function):
+            raise TypeError(f"no_grad: decorates functions, got {type(function).__name__}")
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError("no_grad: cannot decorate an async function; use a block inside it")
+        if inspect.isgeneratorfunction(function):
+            return _stepwise(function, self._enabled)
+        return super().__call__(function)
+
+
+def _stepwise(function: Callable[..., Any], enabled: bool) -> Callable[..., Any]:
+    """A generator function whose steps each run in the mode; what its caller does does not."""
+
+    @wraps(function)
+    def generate(*args: Any, **options: Any) -> Any:
+        generator = function(*args, **options)
+        step, value = generator.send, None
+        while True:
+            try:
+                with grad_mode(enabled):
+                    found = step(value)
+            except StopIteration as end:
+                return end.value
+            try:
+                step, value = generator.send, (yield found)
+            except GeneratorExit:
+                generator.close()
+                raise
+            except BaseException as error:
+                step, value = generator.throw, error
+
+    return generate
 
 
 def is_grad_enabled() -> bool:

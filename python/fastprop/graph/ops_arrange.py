@@ -1,18 +1,18 @@
-"""Arrangements made of the primitives: axes added and dropped, parts, joints, padding, masks."""
+"""Arrangements made of the primitives: axes added and dropped, parts, joints, padding."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastprop import _core
 from fastprop.graph import infer
 from fastprop.graph.op import apply
-from fastprop.graph.ops_elementwise import equal, where
+from fastprop.graph.ops_elementwise import equal
 from fastprop.graph.ops_index import (
     _PLACE,
     _SLICE,
@@ -45,7 +45,7 @@ def _sequence(values: tuple[Any, ...]) -> tuple[int, ...]:
     """Arguments given one by one, or as one sequence."""
     if len(values) == 1 and isinstance(values[0], Sequence | np.ndarray):
         values = tuple(values[0])
-    return tuple(int(v) for v in values)
+    return tuple(map(int, values))
 
 
 def squeeze(x: TensorLike, axis: int | Sequence[int] | None = None) -> Tensor:
@@ -88,12 +88,12 @@ def expand(x: TensorLike, *shape: int | Sequence[int]) -> Tensor:
     Raises:
         ValueError: The shape does not fit.
     """
-    x = as_tensor(x)
     return _expanded(x, *_sequence(shape))
 
 
 @composed
-def _expanded(x: Tensor, *shape: int) -> Tensor:
+def _expanded(x: TensorLike, *shape: int) -> Tensor:
+    x = as_tensor(x)
     return broadcast_to(x, _expanded_shape(x.shape, shape))
 
 
@@ -141,19 +141,18 @@ def split(x: TensorLike, size: int | Sequence[int], axis: int = 0) -> list[Tenso
     Raises:
         ValueError: The extents are negative or do not add up to the axis's.
     """
-    x = as_tensor(x)
-    along = single_axis("split", axis, x.ndim)
-    n = x.shape[along]
-    if isinstance(size, int | np.integer):
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    along = single_axis("split", axis, len(x.shape))
+    if type(size) is int or isinstance(size, int | np.integer):
         if size < 1:
             raise ValueError(f"split: size must be positive, got {size}")
-        sizes = [min(int(size), n - i) for i in range(0, n, int(size))] or [0]
-    else:
-        sizes = [int(s) for s in size]
-        if any(s < 0 for s in sizes) or sum(sizes) != n:
-            raise ValueError(f"split: sizes {sizes} do not add up to the {n} of axis {along}")
-    starts = [0, *accumulate(sizes)]
-    return [narrow(x, along, b, s) for b, s in zip(starts, sizes, strict=False)]
+        return _core.pieces(narrow, x, along, int(size))
+    sizes = [int(s) for s in size]
+    n = x.shape[along]
+    if any(s < 0 for s in sizes) or sum(sizes) != n:
+        raise ValueError(f"split: sizes {sizes} do not add up to the {n} of axis {along}")
+    return _core.pieces(narrow, x, along, sizes)
 
 
 def flip(x: TensorLike, axis: int | Sequence[int] | None = None) -> Tensor:
@@ -162,6 +161,11 @@ def flip(x: TensorLike, axis: int | Sequence[int] | None = None) -> Tensor:
     Raises:
         ValueError: An axis is out of range or repeated.
     """
+    return _flipped(x, axis)
+
+
+@composed
+def _flipped(x: TensorLike, axis: int | Sequence[int] | None) -> Tensor:
     x = as_tensor(x)
     axes = infer.normalize_axes("flip", axis, len(x.shape))
     return apply(_SLICE, x, **_flip_attributes(x.shape, axes)) if axes else x
@@ -184,6 +188,11 @@ def pad(x: TensorLike, widths: int | Sequence[Any], value: float = 0.0) -> Tenso
     Raises:
         ValueError: The widths are negative, or not as many as axes.
     """
+    return _padded(x, widths, value)
+
+
+@composed
+def _padded(x: TensorLike, widths: int | Sequence[Any], value: float) -> Tensor:
     x = as_tensor(x)
     key = int(widths) if isinstance(widths, int | np.integer) else tuple(map(_frozen, widths))
     attrs = _pad_attributes(x.shape, key)
@@ -209,57 +218,6 @@ def _pad_attributes(shape: tuple[int, ...], widths: Any) -> dict[str, Any] | Non
         return None
     wanted = tuple(int(n + b + a) for n, (b, a) in zip(shape, pairs, strict=True))
     return part_attributes(tuple(pairs[:, 0].tolist()), (1,) * len(shape), wanted)
-
-
-def tril(x: TensorLike, diagonal: int = 0) -> Tensor:
-    """The lower triangles of matrices ``[..., m, n]``: zero above the given diagonal."""
-    return _triangle("tril", x, diagonal, np.tril)
-
-
-def triu(x: TensorLike, diagonal: int = 0) -> Tensor:
-    """The upper triangles of matrices ``[..., m, n]``: zero below the given diagonal."""
-    return _triangle("triu", x, diagonal, np.triu)
-
-
-def _triangle(name: str, x: TensorLike, diagonal: int, keep: Any) -> Tensor:
-    return _kept_triangle(name, x, diagonal, keep)
-
-
-@composed
-def _kept_triangle(name: str, x: TensorLike, diagonal: int, keep: Any) -> Tensor:
-    x = as_tensor(x)
-    if x.ndim < 2:
-        raise ValueError(f"{name}: expects matrices [..., m, n], got shape {x.shape}")
-    return where(_triangle_mask(keep, *x.shape[-2:], x.dtype, diagonal), x, 0)
-
-
-@lru_cache(maxsize=64)
-def _triangle_mask(keep: Any, m: int, n: int, dtype: np.dtype[Any], diagonal: int) -> Tensor:
-    return Tensor(keep(np.ones((m, n), dtype), diagonal))
-
-
-def diagonal(x: TensorLike) -> Tensor:
-    """The diagonals of square matrices ``[..., n, n]``, ``[..., n]``.
-
-    Raises:
-        ValueError: The last two extents differ.
-    """
-    return _diagonal(x)
-
-
-@composed
-def _diagonal(x: TensorLike) -> Tensor:
-    x = as_tensor(x)
-    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
-        raise ValueError(f"diagonal: expects matrices [..., n, n], got shape {x.shape}")
-    lead, n = x.shape[:-2], x.shape[-1]
-    rows = apply(_RESHAPE, x, shape=(*lead, n * n))
-    return rows if n <= 1 else apply(_SLICE, rows, **_diagonal_attributes(lead, n))
-
-
-@lru_cache(maxsize=4096)
-def _diagonal_attributes(lead: tuple[int, ...], n: int) -> dict[str, Any]:
-    return part_attributes([0] * (len(lead) + 1), [1] * len(lead) + [n + 1], (*lead, n))
 
 
 def one_hot(labels: TensorLike, classes: int, dtype: DTypeLike = np.float32) -> Tensor:

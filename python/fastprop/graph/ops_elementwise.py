@@ -70,10 +70,14 @@ _OF_INTEGERS = {"neg", "abs", "sign", "square", "copy"}
 
 
 def binary(
-    name: str, summary: str, *vjps: Vjp, note: str = ""
+    name: str, summary: str, *vjps: Vjp | None, note: str = "", integers: bool = True
 ) -> Callable[[TensorLike, TensorLike], Tensor]:
-    """Register an op of two operands; its rules need not care for broadcasting."""
-    shapes = infer.elementwise if name == "div" else infer.arithmetic
+    """Register an op of two operands; its rules need not care for broadcasting.
+
+    Without any rule it is a comparison. Where it has fractions as values of integers, these count
+    as float32 (`integers` is False).
+    """
+    shapes = infer.arithmetic if integers else infer.elementwise
     op = register(name, shapes, *_summed(vjps), rowwise=True, inplace=True)
 
     def function(x: TensorLike, y: TensorLike) -> Tensor:
@@ -88,7 +92,7 @@ def binary(
         elif isinstance(y, Tensor) and (type(x) is float or type(x) is int) and y.dtype in _FLOATS:
             return apply(op, constant(x, y.dtype), y)
         operands = as_operands(x, y)
-        if name == "div" and operands[0].dtype.kind == "i":
+        if not integers and operands[0].dtype.kind == "i":
             operands = [cast(t, _F32) for t in operands]
         z = apply(op, *operands)
         # A comparison is a mask, and masks are floats, so that integers can be indices.
@@ -103,7 +107,7 @@ def binary(
     return function
 
 
-def _summed(vjps: Sequence[Vjp]) -> list[Vjp]:
+def _summed(vjps: Sequence[Vjp | None]) -> list[Vjp | None]:
     """The rules, each followed by the sum over the axes along which its operand was broadcast."""
 
     def wrap(position: int, vjp: Vjp) -> Vjp:
@@ -114,7 +118,7 @@ def _summed(vjps: Sequence[Vjp]) -> list[Vjp]:
 
         return rule
 
-    return [wrap(i, vjp) for i, vjp in enumerate(vjps)]
+    return [None if vjp is None else wrap(i, vjp) for i, vjp in enumerate(vjps)]
 
 
 def as_operands(*values: TensorLike) -> list[Tensor]:
@@ -226,7 +230,13 @@ copy = unary("copy", "A copy of x", lambda dy, y, x: dy)
 add = binary("add", "x + y", lambda dy, z, x, y: dy, lambda dy, z, x, y: dy)
 sub = binary("sub", "x - y", lambda dy, z, x, y: dy, lambda dy, z, x, y: -dy)
 mul = binary("mul", "x * y", lambda dy, z, x, y: dy * y, lambda dy, z, x, y: dy * x)
-div = binary("div", "x / y", lambda dy, z, x, y: dy / y, lambda dy, z, x, y: -dy * (z / y))
+div = binary(
+    "div",
+    "x / y",
+    lambda dy, z, x, y: dy / y,
+    lambda dy, z, x, y: -dy * (z / y),
+    integers=False,
+)
 _pow = binary("pow", "x to the power of y", _pow_base, _pow_exponent)
 OPS["pow"].derivations = None  # the rule looks at an exponent that is one number
 maximum = binary(
@@ -280,14 +290,14 @@ def pow(x: TensorLike, y: TensorLike) -> Tensor:
         TypeError: One is float32, the other float64.
         ValueError: The shapes do not broadcast, or integers have a negative power.
     """
-    if isinstance(y, int | float) and y == 2 and not (type(y) is float and _is_integer(x)):
+    if isinstance(y, int | float) and y == 2 and not (type(y) is float and is_integer(x)):
         return square(x)
     if isinstance(x, Tensor) and x.dtype in _FLOATS:
         if type(y) is float or type(y) is int:
             return _power(x, y)
         if isinstance(y, Tensor) and (y.requires_grad or y.size != 1):
             return _power(x, y)
-    if _is_integer(x) and _is_integer(y) and np.any(np.less(_values(y), 0)):
+    if is_integer(x) and is_integer(y) and np.any(np.less(known_values(y, 0), 0)):
         raise ValueError("pow: integers have no negative powers; convert x with astype")
     return _pow(x, y)
 
@@ -298,14 +308,16 @@ def _power(x: Tensor, y: TensorLike) -> Tensor:
     return _pow(x, y)
 
 
-def _is_integer(x: TensorLike) -> bool:
+def is_integer(x: TensorLike) -> bool:
+    """Whether it is an integer, or holds integers."""
     return isinstance(x, int | np.integer) or (
         isinstance(x, Tensor | np.ndarray) and x.dtype.kind in "iu"
     )
 
 
-def _values(x: TensorLike) -> Any:
-    return 0 if isinstance(x, Tensor) and x.symbolic else np.asarray(x)
+def known_values(x: TensorLike, unknown: int) -> Any:
+    """Its numbers, to be looked at; those of a symbolic Tensor are unknown."""
+    return unknown if isinstance(x, Tensor) and x.symbolic else np.asarray(x)
 
 
 def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:

@@ -17,7 +17,7 @@ from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, Vjp, apply, register
 from fastprop.graph.ops_shape import MAX_AXES, reshape
 from fastprop.graph.recipe import composed
-from fastprop.graph.tensor import Tensor, TensorLike, as_tensor, constant_array
+from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 from fastprop.registry import type_name
 
 MAX_PARTS = 32
@@ -206,9 +206,9 @@ _SCATTER: Op = register(
 
 def check_index(name: str, index: Tensor, count: int, what: str = "index") -> None:
     """Refuses indices that are out of range."""
-    values = index.data
-    if _core.wrapped_index(values, count) is values:
+    if _core.index_tensor(index, count) is index:
         return
+    values = index.data
     if values.size and not (values.min() >= 0 and values.max() < count):
         found = f"{values.min()} to {values.max()}"
         raise ValueError(f"{name}: {what} must be from 0 to {count - 1}, got {found}")
@@ -216,15 +216,10 @@ def check_index(name: str, index: Tensor, count: int, what: str = "index") -> No
 
 def as_index(name: str, index: TensorLike | Sequence[int], count: int) -> Tensor:
     """Indices into `count` places as a Tensor int64, negative ones counted from the end."""
-    if isinstance(index, Tensor):
-        if index._data is None:
-            return index
-        values = index._data
-    else:
-        values = np.asarray(index)
-    wrapped = _core.wrapped_index(values, count)
-    if wrapped is not None:
-        return index if wrapped is values and isinstance(index, Tensor) else constant_array(wrapped)
+    found: Tensor | None = _core.index_tensor(index, count)
+    if found is not None:
+        return found
+    values = np.asarray(index)
     if values.size == 0 and values.dtype.kind == "f" and not isinstance(index, np.ndarray | Tensor):
         values = values.astype(np.int64)  # an empty list
     if values.dtype.kind not in "iu":
@@ -288,6 +283,11 @@ def concatenate(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
         TypeError: The dtypes differ.
         ValueError: There is none, or the shapes differ.
     """
+    return _joined(axis, *tensors)
+
+
+@composed
+def _joined(axis: int, *tensors: TensorLike) -> Tensor:
     parts = [t if isinstance(t, Tensor) else as_tensor(t) for t in tensors]
     if not parts:
         raise ValueError("concatenate: expects one Tensor or more, got none")
@@ -349,8 +349,9 @@ def gather(x: TensorLike, axis: int, index: TensorLike) -> Tensor:
         TypeError: `index` is not of an integer dtype.
         ValueError: The shapes differ outside of the axis.
     """
-    x = as_tensor(x)
-    along = single_axis("gather", axis, x.ndim)
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    along = single_axis("gather", axis, len(x.shape))
     return apply(_GATHER, x, as_index("gather", index, x.shape[along]), axis=along)
 
 
@@ -372,10 +373,11 @@ def scatter_add(x: TensorLike, axis: int, index: TensorLike, source: TensorLike)
         IndexError: An index is out of range.
         ValueError: The shapes do not fit.
     """
-    x = as_tensor(x)
-    along = single_axis("scatter_add", axis, x.ndim)
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    along = single_axis("scatter_add", axis, len(x.shape))
     chosen = as_index("scatter_add", index, x.shape[along])
-    added = as_tensor(source, like=x)
+    added = source if isinstance(source, Tensor) else as_tensor(source, like=x)
     return _with_added(x, added, chosen, along)
 
 

@@ -160,7 +160,12 @@ def dense(x: TensorLike, W: TensorLike, b: TensorLike | None = None) -> Tensor:
         TypeError: The dtypes differ or are not floating ones.
         ValueError: The shapes do not fit.
     """
-    operands = as_operands(x, W) if b is None else as_operands(x, W, b)
+    return _dense(x, W) if b is None else _dense(x, W, b)
+
+
+@composed
+def _dense(*values: TensorLike) -> Tensor:
+    operands = as_operands(*values)
     if len(operands[0].shape) != 1:
         return apply(_DENSE, *operands, activation=0, p0=0.0, p1=0.0)
     operands[0] = reshape(operands[0], (1, *operands[0].shape))

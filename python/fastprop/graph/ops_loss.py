@@ -109,7 +109,7 @@ def _scale(pred: Tensor, attrs: Attrs) -> float:
 def _own(x: Tensor) -> Tensor:
     """`x` as a Tensor of its own that a derivative can be taken by."""
     own = alias(x)
-    own.requires_grad = x.dtype.kind == "f"
+    own._requires_grad = x.dtype.kind == "f"
     return own
 
 

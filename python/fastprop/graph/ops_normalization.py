@@ -59,7 +59,7 @@ Definition = Callable[..., Tensor]
 def _own(x: Tensor) -> Tensor:
     """`x` as a Tensor of its own that a derivative can be taken by."""
     own = alias(x)
-    own.requires_grad = True
+    own._requires_grad = True
     return own
 
 

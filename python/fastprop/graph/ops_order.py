@@ -1,13 +1,17 @@
-"""Running sums and orders along an axis."""
+"""Running sums, running products and orders along an axis."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
+from fastprop.graph.ops_arrange import pad
+from fastprop.graph.ops_elementwise import mul
 from fastprop.graph.ops_index import _GATHER, narrow, other_axis, single_axis
-from fastprop.graph.ops_shape import reshape, swapped
+from fastprop.graph.ops_pairs import logaddexp
+from fastprop.graph.ops_shape import as_floating, reshape, swapped
 from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 
@@ -45,6 +49,76 @@ def cumsum(x: TensorLike, axis: int) -> Tensor:
     return apply(_CUMSUM, x, axis=single_axis("cumsum", axis, x.ndim), reverse=False)
 
 
+def _running(
+    name: str, x: TensorLike, axis: int, combine: Callable[[Tensor, Tensor], Tensor], nothing: float
+) -> Tensor:
+    """Each element combined with all before it: with the one before, then two before, then four …
+
+    So n elements take log2 n passes; nothing is divided, and derivatives are right at zeros, too.
+    """
+    y = as_tensor(x)
+    along = single_axis(name, axis, y.ndim)
+    n, distance = y.shape[along], 1
+    if y.batched and along == 0:
+        raise ValueError(f"{name}: the batch axis of {y.shape} cannot be combined along")
+    while distance < n:
+        widths = [(distance * (i == along), 0) for i in range(y.ndim)]
+        y = combine(y, pad(narrow(y, along, 0, n - distance), widths, nothing))
+        distance *= 2
+    return y
+
+
+def cumprod(x: TensorLike, axis: int) -> Tensor:
+    r"""Running product along an axis, :math:`y_k = x_0 \cdots x_k`, multiplied in pairs of pairs.
+
+    The derivatives are right where factors are zero, too, since nothing is divided.
+
+    Raises:
+        ValueError: `axis` is out of range, or the batch axis of a Program.
+    """
+    return _cumprod(x, axis)
+
+
+@composed
+def _cumprod(x: TensorLike, axis: int) -> Tensor:
+    return _running("cumprod", x, axis, mul, 1.0)
+
+
+def logcumsumexp(x: TensorLike, axis: int) -> Tensor:
+    r"""Logarithms of running sums of exponentials, :math:`y_k = \log \sum_{i \le k} e^{x_i}`.
+
+    Raises:
+        ValueError: `axis` is out of range, or the batch axis of a Program.
+    """
+    return _logcumsumexp(x, axis)
+
+
+@composed
+def _logcumsumexp(x: TensorLike, axis: int) -> Tensor:
+    return _running("logcumsumexp", as_floating(x), axis, logaddexp, -math.inf)
+
+
+def diff(x: TensorLike, n: int = 1, axis: int = -1) -> Tensor:
+    """Differences of neighbours along an axis, ``x[1:] - x[:-1]``, taken `n` times.
+
+    Raises:
+        ValueError: `axis` is out of range or the batch axis of a Program, or `n` is negative.
+    """
+    if n < 0:
+        raise ValueError(f"diff: n must not be negative, got {n}")
+    return _diff(x, n, axis)
+
+
+@composed
+def _diff(x: TensorLike, n: int, axis: int) -> Tensor:
+    x = as_tensor(x)
+    along = single_axis("diff", axis, x.ndim)
+    for _ in range(n):
+        m = max(x.shape[along] - 1, 0)
+        x = narrow(x, along, x.shape[along] - m, m) - narrow(x, along, 0, m)
+    return x
+
+
 def argsort(x: TensorLike, axis: int = -1, descending: bool = False) -> Tensor:
     """Indices that sort `x` along an axis, int64. Equal elements stay in order, NaN is the largest.
 
@@ -67,13 +141,11 @@ def _argsort(x: TensorLike, axis: int, descending: bool) -> Tensor:
 
 def sort(x: TensorLike, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
     """Sorted elements along an axis, and the indices that they had; see :func:`argsort`."""
-    x = as_tensor(x)
-    order = argsort(x, axis, descending)
-    return _in_order(x, axis, order), order
-
-
-def _in_order(x: Tensor, axis: int, order: Tensor) -> Tensor:
-    return apply(_GATHER, x, order, axis=single_axis("sort", axis, len(x.shape)))
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    along = single_axis("argsort", axis, len(x.shape))
+    order = _argsort(x, along, descending)
+    return apply(_GATHER, x, order, axis=along), order
 
 
 @composed
@@ -87,9 +159,10 @@ def topk(x: TensorLike, k: int, axis: int = -1, largest: bool = True) -> tuple[T
     Raises:
         ValueError: `axis` is out of range, or `k` is not from 0 to the axis's extent.
     """
-    x = as_tensor(x)
-    along = single_axis("topk", axis, x.ndim)
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    along = single_axis("topk", axis, len(x.shape))
     if not 0 <= k <= x.shape[along]:
         raise ValueError(f"topk: k must be from 0 to {x.shape[along]}, got {k}")
     chosen = _top(x, int(k), along, largest)
-    return _in_order(x, along, chosen), chosen
+    return apply(_GATHER, x, chosen, axis=along), chosen

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastprop.graph.op import apply
-from fastprop.graph.ops_arrange import diagonal
+from fastprop.graph.ops_diagonal import diagonal
 from fastprop.graph.ops_elementwise import as_operands, mul
 from fastprop.graph.ops_linear import matmul, transposed_matmul
 from fastprop.graph.ops_reduction import broadcast_to

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from fastprop import _core
 from fastprop.graph import infer
 from fastprop.graph.op import Op, Spec, apply, register
 from fastprop.graph.recipe import composed
-from fastprop.graph.tensor import Tensor, TensorLike, as_tensor, constant_array
+from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 from fastprop.graph.trace import current_trace
 from fastprop.random import DROPOUT, NOISE, current_step, default_generator
 
@@ -60,8 +61,8 @@ def _stream(where: str, x: Tensor, purpose: int) -> tuple[list[Tensor], dict[str
         else:
             seed, stream, number = step.seed, purpose + step.next_stream(), step.number
         # An operand, as other attributes in every call would be planned anew in every call.
-        key = np.array([seed & 0xFFFFFFFF, seed >> 32, stream, number & 0xFFFFFFFF], np.int64)
-        return [constant_array(key)], _OF_KEY
+        low, high = seed & 0xFFFFFFFF, seed >> 32
+        return [_core.integers(low, high, stream, number & 0xFFFFFFFF)], _OF_KEY
     if not (x.symbolic or x.requires_grad):
         raise ValueError(
             f"{where}: the input of shape {x.shape} is a constant, which a traced function would "
@@ -93,7 +94,9 @@ def dropout(x: TensorLike, p: float = 0.5, training: bool = True) -> Tensor:
     Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
     JMLR 2014.
     """
-    x, p = as_tensor(x), _probability("dropout", p)
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    p = _probability("dropout", p)
     if not training or p == 0:
         return x
     infer.float_dtype("dropout", [x.spec])

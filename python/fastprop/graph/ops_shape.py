@@ -130,10 +130,16 @@ def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
 
 def exchange(name: str, x: Tensor, axis: int, other: int) -> Tensor:
     """Two axes in each other's place; errors name the function."""
-    order = [*range(x.ndim)]
-    (i,), (j,) = (infer.normalize_axes(name, a, x.ndim) for a in (axis, other))
+    attrs = _exchange_attributes(name, axis, other, len(x.shape))
+    return x if attrs is None else apply(_TRANSPOSE, x, **attrs)
+
+
+@lru_cache(maxsize=4096)
+def _exchange_attributes(name: str, axis: int, other: int, ndim: int) -> dict[str, Any] | None:
+    order = [*range(ndim)]
+    (i,), (j,) = (infer.normalize_axes(name, a, ndim) for a in (axis, other))
     order[i], order[j] = order[j], order[i]
-    return transpose(x, order)
+    return _transpose_attributes(tuple(order), ndim)
 
 
 def swapped(x: Tensor, axis: int) -> Tensor:

@@ -12,9 +12,6 @@ from fastprop.graph.effects import assign
 from fastprop.graph.op import Spec, is_grad_enabled
 from fastprop.graph.tensor import Tensor, TensorLike
 
-_RECORDED: Any = Tensor.__dict__["requires_grad"]
-"""The slot itself, which Parameters watch."""
-
 
 class Parameter(Tensor):
     """A Tensor that training changes. Its data is a view that never moves once a Trainer has it.
@@ -35,13 +32,16 @@ class Parameter(Tensor):
     @property
     def requires_grad(self) -> bool:
         """False freezes it: training leaves it as it is."""
-        recorded: bool = _RECORDED.__get__(self)
-        return recorded
+        return self._requires_grad
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        _RECORDED.__set__(self, value)
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Freeze it (False), or train it again."""
         changed()
+        return super().requires_grad_(requires_grad)
 
     # Without these, `p -= step` would give the name p to another Tensor: nothing would be trained.
 

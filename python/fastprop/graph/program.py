@@ -23,7 +23,8 @@ from fastprop.graph.trace import Effect
 _STOPS: tuple[Literal["done", "nonfinite", "interrupt"], ...] = ("done", "nonfinite", "interrupt")
 _NONFINITE = 1
 
-Outcome = tuple[NDArray[np.float64], list[Any], int, int, Any]
+Outcome = tuple[NDArray[np.float64], list[Any], int, int, Any, float]
+Copies = Sequence[tuple[NDArray[Any], NDArray[Any]]]
 
 
 class RunResult(NamedTuple):
@@ -37,6 +38,9 @@ class RunResult(NamedTuple):
         stopped: Why it ended.
         error: The exception that a signal handler raised, if it was interrupted.
         seconds: Wall time.
+        copy_seconds: That the copies took; ``None`` if they were not made.
+        began_well: The step that its loss broke off had a finite one first. Only steps that ask for
+            their loss several times can.
     """
 
     values: NDArray[np.float64]
@@ -45,14 +49,17 @@ class RunResult(NamedTuple):
     stopped: Literal["done", "nonfinite", "interrupt"]
     error: BaseException | None = None
     seconds: float = 0.0
+    copy_seconds: float | None = None
+    began_well: bool = False
 
     @classmethod
     def of(cls, outcome: Outcome, seconds: float) -> RunResult:
         """What the C++ Program returned."""
-        values, rows, steps, stop, error = outcome
+        values, rows, steps, stop, error, copying = outcome
         if stop:
             values = values[: steps + (stop == _NONFINITE)]
-        return cls(values, rows, steps, _STOPS[stop], error, seconds)
+        copy_seconds = None if copying < 0 else copying
+        return cls(values, rows, steps, _STOPS[stop], error, seconds, copy_seconds)
 
 
 class Program:
@@ -250,6 +257,7 @@ class Program:
         seed: int = 0,
         profile: NDArray[np.float64] | None = None,
         epoch_rows: int = 0,
+        copies: Copies | None = None,
     ) -> RunResult:
         """Run ``ceil(rows / batch_size)`` steps; the GIL is released meanwhile.
 
@@ -265,6 +273,8 @@ class Program:
             profile: An :meth:`empty_profile`, to which nanoseconds are added.
             epoch_rows: If not 0, `order` is several epochs of so many rows, each of which ends
                 with a batch of its own, short or not.
+            copies: Pairs (from, to) of arrays of equal size, copied in the first step, behind the
+                look at its loss and before its updates; not if that loss is not finite.
 
         Raises:
             ValueError: Something does not fit; raised before any work.
@@ -273,7 +283,7 @@ class Program:
         started = time.perf_counter()
         outcome = self._program.run(
             sources, order, batch_size, step_scalars, first_step, seed, self.threads, profile,
-            epoch_rows,
+            epoch_rows, copies,
         )  # fmt: skip
         return RunResult.of(outcome, time.perf_counter() - started)
 
@@ -288,6 +298,7 @@ class Program:
         first_step: int = 0,
         seed: int = 0,
         epoch_rows: int = 0,
+        copies: Copies | None = None,
     ) -> None:
         """Let a pool do what :meth:`run` does, on one of its threads.
 
@@ -296,7 +307,7 @@ class Program:
         self._check_run(order, epoch_rows, batch_size, step_scalars)
         pool.submit(
             self._program, sources, order, batch_size, step_scalars, first_step, seed, epoch_rows,
-            tag,
+            tag, copies,
         )  # fmt: skip
 
     def latest(self) -> tuple[int, int]:

@@ -43,6 +43,7 @@ def _list(
 ) -> _List | None:
     """The ops between symbolic Tensors; ``None`` if they are no matter for a recipe."""
     numbers = {id(t): i for i, t in enumerate(operands)}
+    own = kept | {id(_memory(t)) for t in outputs}
     values: list[tuple[Any, ...]] = []
     same: dict[Any, int] = {}
     elements = 0
@@ -56,11 +57,14 @@ def _list(
             plan = make_plan(t.op, [x.spec for x in t.inputs], t.attrs)
             if plan.threads > 1:
                 return None
-            attributes = struct.unpack(f"{len(plan.attributes) // 8}d", plan.attributes)
-            inputs = t.inputs[:1] if plan.view else t.inputs
+            begin = None if id(t) in own else _begin(t)
+            code = plan.code if begin is None else -1
+            encoded = plan.attributes if begin is None else struct.pack("d", begin)
+            attributes = struct.unpack(f"{len(encoded) // 8}d", encoded)
+            inputs = t.inputs if begin is None else t.inputs[:1]
             sources = tuple(numbers[id(x)] for x in inputs)
-            key = (plan.code, sources, plan.attributes, t.spec, id(t) in kept)
-            value = (plan.code, sources, attributes, t.spec, None, id(t) in kept)
+            key = (code, sources, encoded, t.spec, id(t) in kept)
+            value = (code, sources, attributes, t.spec, None, id(t) in kept)
             elements += t.size
         if key not in same:
             same[key] = len(operands) + len(values)
@@ -76,9 +80,34 @@ def _list(
     return _List(recipe, found, numbers)
 
 
+def _memory(t: Tensor) -> Tensor:
+    """The Tensor whose memory it is, under whatever shapes."""
+    while t.op is not None and t.op.view:
+        t = t.inputs[0]
+    return t
+
+
+def _begin(t: Tensor) -> int | None:
+    """Where in its input's memory a result lies, in bytes: a view, or a slice that is contiguous;
+    ``None``: it has memory of its own."""
+    op = t.op
+    if op is None or op.name != "slice":
+        return 0 if op is not None and op.view else None
+    begin, count = 0, 1
+    whole = True  # all of the axes so far, from the last one on
+    (x,) = t.inputs
+    for i in reversed(range(len(t.shape))):
+        if t.shape[i] != 1 and (t.attrs["step"][i] != 1 or not whole):
+            return None
+        whole = whole and t.shape[i] == x.shape[i]
+        begin += t.attrs["start"][i] * count
+        count *= x.shape[i]
+    return begin * t.dtype.itemsize
+
+
 def _place(spec: Spec, requires_grad: bool = False) -> Tensor:
     place = Tensor.placeholder(spec.shape, spec.dtype)
-    place.requires_grad = requires_grad
+    place._requires_grad = requires_grad
     return place
 
 

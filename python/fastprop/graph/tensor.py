@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastprop import _core
-from fastprop.graph.hooks import RETAIN, Hook, HookHandle, keep_gradient
 from fastprop.graph.op import Op, Spec, grad_mode, now
 from fastprop.graph.plan import bind_tensor
 from fastprop.graph.scope import Scope, current_scope
+from fastprop.graph.tensor_gradients import TensorGradients
 from fastprop.graph.tensor_methods import TensorMethods
 from fastprop.graph.trace import no_value
 
@@ -22,7 +22,7 @@ Axis = int | Sequence[int] | None
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64))
 
 
-class Tensor(TensorMethods):
+class Tensor(TensorMethods, TensorGradients):
     """An array of float32, float64 or int64, and the op and inputs that it came from.
 
     A *symbolic* Tensor has a shape and a dtype but no data: it stands for a value inside a Program
@@ -40,12 +40,9 @@ class Tensor(TensorMethods):
         "_data",
         "attrs",
         "dtype",
-        "grad",
-        "hooks",
         "inputs",
         "name",
         "op",
-        "requires_grad",
         "saved",
         "scope",
         "shape",
@@ -56,14 +53,11 @@ class Tensor(TensorMethods):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     spec: Spec
-    requires_grad: bool
-    grad: Tensor | None
     op: Op | None
     inputs: tuple[Tensor, ...]
     attrs: dict[str, Any]
     name: str
     """Of inputs of a Program and of Parameters; results of ops have none."""
-    hooks: dict[int, Hook] | None
     time: int
     """When a result was made; when the data of any other Tensor was last assigned."""
     scope: Scope | None  # of a symbolic Tensor: what it was recorded for
@@ -75,16 +69,16 @@ class Tensor(TensorMethods):
     ) -> None:
         array = as_supported_array("Tensor", data, dtype)
         self._set(array, Spec(array.shape, array.dtype), requires_grad)
-        if requires_grad and array.dtype.kind != "f":
-            raise TypeError(f"Tensor: only float Tensors can require a gradient, got {array.dtype}")
+        if requires_grad:
+            self._check_can_require_grad()
 
     def _set(self, data: NDArray[Any] | None, spec: Spec, requires_grad: bool) -> None:
         """A Tensor that no op made."""
         self._data, self.spec = data, spec
         self.shape, self.dtype, _ = spec
         self.op, self.inputs, self.attrs = None, (), {}
-        self.requires_grad = requires_grad
-        self.grad = self.hooks = None
+        self._requires_grad = requires_grad
+        self._grad = self.hooks = None
         self.time = 0
         self.scope = current_scope() if data is None else None
 
@@ -246,48 +240,12 @@ class Tensor(TensorMethods):
         Raises:
             RuntimeError: This Tensor does not depend on anything that requires a gradient, its
                 graph was freed by an earlier pass, or data that it needs was changed since.
-            TypeError: It is an integer Tensor.
+            TypeError: It is an integer Tensor, or the gradient has another dtype.
             ValueError: It is no scalar and no gradient was given, or the gradient's shape differs.
         """
         free = not (create_graph if retain_graph is None else retain_graph)
         seed = None if gradient is None else as_tensor(gradient, like=self)
         _core.accumulate_gradients(self, seed, free, bool(create_graph))
-
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
-        """Call ``hook(gradient)`` when the derivative by this Tensor is complete.
-
-        What the hook returns, unless ``None``, takes the place of the gradient, here and further
-        back. ``remove()`` of the handle ends that.
-
-        Raises:
-            RuntimeError: This Tensor does not require a gradient.
-        """
-        if not self.requires_grad:
-            raise RuntimeError("Tensor.register_hook: this Tensor does not require a gradient")
-        if self.hooks is None:
-            self.hooks = {}
-        return HookHandle(self.hooks, lambda _, gradient: hook(gradient))
-
-    def retain_grad(self) -> None:
-        """Have :meth:`backward` fill ``grad`` although this Tensor is the result of an op."""
-        if not self.requires_grad:
-            raise RuntimeError("Tensor.retain_grad: this Tensor does not require a gradient")
-        if self.op is not None:
-            self.hooks = {**(self.hooks or {}), RETAIN: keep_gradient}
-
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Start or stop to record derivatives by this leaf.
-
-        Raises:
-            RuntimeError: It is the result of an op.
-            TypeError: It is an integer Tensor.
-        """
-        if self.op is not None:
-            raise RuntimeError("Tensor.requires_grad_: only leaves can be changed; use detach()")
-        if requires_grad and self.dtype.kind != "f":
-            raise TypeError(f"Tensor: only float Tensors can require a gradient, got {self.dtype}")
-        self.requires_grad = requires_grad
-        return self
 
     def detach(self) -> Tensor:
         """The same data, without its history."""
@@ -330,9 +288,17 @@ def tensor(data: ArrayLike, requires_grad: bool = False, dtype: DTypeLike | None
     return Tensor(data, requires_grad, dtype)
 
 
-def no_grad() -> grad_mode:
-    """A block in which no derivative is recorded: ``with fp.no_grad(): …``; also a decorator."""
-    return grad_mode(False)
+def no_grad(function: Callable[..., Any] | None = None) -> Any:
+    """A block in which no derivative is recorded: ``with fp.no_grad(): …``.
+
+    A decorator as well, ``@fp.no_grad()`` or ``@fp.no_grad``, of functions and generators.
+    """
+    return grad_mode(False) if function is None else grad_mode(False)(function)
+
+
+def enable_grad(function: Callable[..., Any] | None = None) -> Any:
+    """A block inside of :func:`no_grad` in which derivatives are recorded; also a decorator."""
+    return grad_mode(True) if function is None else grad_mode(True)(function)
 
 
 def as_supported_array(name: str, data: Any, dtype: DTypeLike | None = None) -> NDArray[Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
 
 from fastprop import functional
+from fastprop.graph.tensor_arrangement import ArrangementMethods
 
 if TYPE_CHECKING:
     from fastprop.graph.tensor import Axis, Tensor, TensorLike
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _F: Any = functional  # what is asked of it is made of Tensors, and loaded when it is asked for
 
 
-class TensorMethods:
+class TensorMethods(ArrangementMethods):
     """What a Tensor can be asked to compute."""
 
     __slots__ = ()
@@ -59,6 +59,27 @@ class TensorMethods:
 
     def __rmatmul__(self, other: TensorLike) -> Tensor:
         return _F.matmul(other, self)
+
+    def __mod__(self, other: TensorLike) -> Tensor:
+        return _F.remainder(self, other)
+
+    def __rmod__(self, other: TensorLike) -> Tensor:
+        return _F.remainder(other, self)
+
+    def __floordiv__(self, other: TensorLike) -> Tensor:
+        return _F.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: TensorLike) -> Tensor:
+        return _F.floor_divide(other, self)
+
+    def __divmod__(self, other: TensorLike) -> tuple[Tensor, Tensor]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: TensorLike) -> tuple[Tensor, Tensor]:
+        return other // self, other % self
+
+    def __round__(self, decimals: int = 0) -> Tensor:
+        return _F.round(self, decimals)
 
     def __neg__(self) -> Tensor:
         return _F.neg(self)
@@ -118,6 +139,21 @@ class TensorMethods:
     def __invert__(self) -> Tensor:
         return _F.logical_not(_mask("~", self))
 
+    def isnan(self) -> Tensor:
+        return _F.isnan(self)
+
+    def isinf(self) -> Tensor:
+        return _F.isinf(self)
+
+    def isfinite(self) -> Tensor:
+        return _F.isfinite(self)
+
+    def allclose(
+        self, other: TensorLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    ) -> bool:
+        result: bool = _F.allclose(self, other, rtol, atol, equal_nan)
+        return result
+
     def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return _F.any(self, axis, keepdims)
 
@@ -174,6 +210,15 @@ class TensorMethods:
     def rsqrt(self) -> Tensor:
         return _F.rsqrt(self)
 
+    def log2(self) -> Tensor:
+        return _F.log2(self)
+
+    def log10(self) -> Tensor:
+        return _F.log10(self)
+
+    def exp2(self) -> Tensor:
+        return _F.exp2(self)
+
     def reciprocal(self) -> Tensor:
         return _F.reciprocal(self)
 
@@ -225,6 +270,18 @@ class TensorMethods:
     def log_softmax(self, axis: int = -1) -> Tensor:
         return _F.log_softmax(self, axis)
 
+    def floor(self) -> Tensor:
+        return _F.floor(self)
+
+    def ceil(self) -> Tensor:
+        return _F.ceil(self)
+
+    def trunc(self) -> Tensor:
+        return _F.trunc(self)
+
+    def round(self, decimals: int = 0) -> Tensor:
+        return _F.round(self, decimals)
+
     def pow(self, exponent: TensorLike) -> Tensor:
         return _F.pow(self, exponent)
 
@@ -236,6 +293,27 @@ class TensorMethods:
 
     def minimum(self, other: TensorLike) -> Tensor:
         return _F.minimum(self, other)
+
+    def remainder(self, other: TensorLike) -> Tensor:
+        return _F.remainder(self, other)
+
+    def fmod(self, other: TensorLike) -> Tensor:
+        return _F.fmod(self, other)
+
+    def atan2(self, other: TensorLike) -> Tensor:
+        """The angle of the point ``(other, self)``."""
+        return _F.atan2(self, other)
+
+    def hypot(self, other: TensorLike) -> Tensor:
+        return _F.hypot(self, other)
+
+    def logaddexp(self, other: TensorLike) -> Tensor:
+        return _F.logaddexp(self, other)
+
+    def nan_to_num(
+        self, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+    ) -> Tensor:
+        return _F.nan_to_num(self, nan, posinf, neginf)
 
     def matmul(self, other: TensorLike) -> Tensor:
         return _F.matmul(self, other)
@@ -281,74 +359,6 @@ class TensorMethods:
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         return _F.argmin(self, axis, keepdims)
 
-    def cumsum(self, axis: int) -> Tensor:
-        return _F.cumsum(self, axis)
-
-    # -- shapes -----------------------------------------------------------------------------------
-
-    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
-        return _F.reshape(self, shape[0] if len(shape) == 1 else shape)
-
-    def transpose(self, *axes: int | Sequence[int]) -> Tensor:
-        """Two axes exchanged, or all of them in the order that is given; without any, reversed."""
-        if len(axes) == 2:
-            from fastprop.graph.ops_shape import exchange  # which is made of Tensors
-
-            return exchange("transpose", self, *axes)  # type: ignore[arg-type]
-        return _F.permute(self, *axes) if axes else _F.transpose(self)
-
-    def permute(self, *axes: int | Sequence[int]) -> Tensor:
-        return _F.permute(self, *axes)
-
-    def squeeze(self, axis: int | Sequence[int] | None = None) -> Tensor:
-        return _F.squeeze(self, axis)
-
-    def unsqueeze(self, axis: int) -> Tensor:
-        return _F.unsqueeze(self, axis)
-
-    def expand(self, *shape: int | Sequence[int]) -> Tensor:
-        return _F.expand(self, *shape)
-
-    def split(self, size: int | Sequence[int], axis: int = 0) -> list[Tensor]:
-        return _F.split(self, size, axis)
-
-    def flip(self, axis: int | Sequence[int] | None = None) -> Tensor:
-        return _F.flip(self, axis)
-
-    def tril(self, diagonal: int = 0) -> Tensor:
-        return _F.tril(self, diagonal)
-
-    def triu(self, diagonal: int = 0) -> Tensor:
-        return _F.triu(self, diagonal)
-
-    @property
-    def T(self) -> Tensor:
-        """Axes in reverse order."""
-        return _F.transpose(self)
-
-    def astype(self, dtype: DTypeLike) -> Tensor:
-        return _F.cast(self, dtype)
-
-    # -- elements by index -------------------------------------------------------------------------
-
-    def take(self, index: ArrayLike, axis: int | None = None) -> Tensor:
-        return _F.take(self, index, axis)
-
-    def gather(self, axis: int, index: TensorLike) -> Tensor:
-        return _F.gather(self, axis, index)
-
-    def scatter_add(self, axis: int, index: TensorLike, source: TensorLike) -> Tensor:
-        return _F.scatter_add(self, axis, index, source)
-
-    def sort(self, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
-        return _F.sort(self, axis, descending)
-
-    def argsort(self, axis: int = -1, descending: bool = False) -> Tensor:
-        return _F.argsort(self, axis, descending)
-
-    def topk(self, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
-        return _F.topk(self, k, axis, largest)
-
     # -- NumPy's functions on Tensors --------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
@@ -380,7 +390,7 @@ def _mask(operator: str, value: Any) -> Any:
     return value
 
 
-for _method in vars(TensorMethods).values():
+for _method in [*vars(ArrangementMethods).values(), *vars(TensorMethods).values()]:
     if isinstance(_method, FunctionType):  # what messages about wrong arguments call it
         _method.__qualname__ = f"Tensor.{_method.__name__}"
 

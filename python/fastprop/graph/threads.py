@@ -8,8 +8,11 @@ number of threads, so it may change from run to run.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
+
+from fastprop import _core
 
 if TYPE_CHECKING:
     from fastprop.graph.program import Program, RunResult
@@ -21,6 +24,8 @@ _COST_SHARE = 50.0  # trying takes at most a fiftieth of the time
 _LONG_STEP_SECONDS = 0.005
 # What more threads must gain: a short comparison errs by some percent, one thread never waits.
 _LEAST_GAIN = 0.05
+# A run beside a thread that reads: so long at most, as the reading may end any time.
+_BESIDE_SECONDS = 0.02
 
 
 class ThreadChooser:
@@ -34,6 +39,9 @@ class ThreadChooser:
         best: The number of threads that is fastest as far as is known.
         step_seconds: Time of a step on them, or ``None`` before the first run.
         choosing: True while there is something to choose.
+        beside: Threads of ours that are busy with something else, such as decoding a file. While a
+            thread of a step shares its core all others wait for it, so the next run leaves those
+            a core of their own.
     """
 
     def __init__(self, planned: int, *, fixed: bool) -> None:
@@ -41,6 +49,8 @@ class ThreadChooser:
         self.step_seconds: float | None = None
         self._planned = planned
         self.choosing = planned > 1 and not fixed
+        self.beside = 0
+        self._beside_seconds: float | None = None
         self._warm = False
         self._seconds: dict[int, float] = {}
         self._next_look = 0.0
@@ -51,6 +61,8 @@ class ThreadChooser:
 
         ``timed`` learns the time of a step even where there is nothing to choose.
         """
+        if self.makes_room:
+            return self._run_beside(program, *args, **options)
         if not (timed or self.choosing):
             return program.run(*args, **options)
         threads, _ = self.next()
@@ -59,6 +71,26 @@ class ThreadChooser:
         self.took(threads, result.steps_done, result.seconds)
         program.threads = self.best
         return result
+
+    @property
+    def makes_room(self) -> bool:
+        """The next run leaves cores to other threads of ours."""
+        return self.beside > 0 and self.best > max(1, _cpus() - self.beside)
+
+    def _run_beside(self, program: Program, *args: Any, **options: Any) -> RunResult:
+        program.threads = max(1, _cpus() - self.beside)
+        try:
+            result = program.run(*args, **options)
+        finally:
+            program.threads = self.best
+        if result.steps_done:
+            self._beside_seconds = result.seconds / result.steps_done
+        return result
+
+    def steps_beside(self) -> int:
+        """Steps of a run that leaves cores to others."""
+        seconds = self._beside_seconds
+        return 1 if seconds is None else max(1, int(_BESIDE_SECONDS / seconds))
 
     def next(self) -> tuple[int, bool]:
         """Threads of the next run, and whether it should be short, for comparison."""
@@ -123,3 +155,11 @@ class ThreadChooser:
         if compared:
             wait = max(_SOONEST_SECONDS, _COST_SHARE * seconds)
             self._next_look = time.perf_counter() + wait
+
+
+def _cpus() -> int:
+    """CPUs that this process may use, also where it was told to compute on fewer."""
+    told = any(os.environ.get(name) for name in ("FASTPROP_NUM_THREADS", "OMP_NUM_THREADS"))
+    if told and hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return _core.available_threads()

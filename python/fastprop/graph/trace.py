@@ -65,6 +65,11 @@ class StepNumbers(Protocol):
         """What a trace takes for constant; compared to notice a change."""
         ...
 
+    @property
+    def slots(self) -> Any:
+        """Who reads which of a step's numbers; likewise."""
+        ...
+
 
 class Gradient:
     """What becomes of a Tensor's gradient in a traced function.
@@ -190,7 +195,7 @@ def forget_gradient(tensor: Tensor) -> None:
     trace = TRACE.get()
     if trace is not None:
         trace.watch_gradient(tensor, cleared=True)
-    tensor.grad = None
+    tensor._grad = None  # None needs no check, and a step clears all parameters
 
 
 @contextmanager

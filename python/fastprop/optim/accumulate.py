@@ -15,8 +15,9 @@ from fastprop.graph.storage import flat_views
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Trace
 from fastprop.optim.around import Around
-from fastprop.optim.hyper import Count, HasHyper
+from fastprop.optim.hyper import Count, HasHyper, LearningRate
 from fastprop.optim.optimizer import Control, Optimizer
+from fastprop.optim.rates import Tempo
 from fastprop.optim.state import checked_arrays
 from fastprop.registry import type_name
 
@@ -54,6 +55,7 @@ class Accumulate(Around):
         super().__init__(optimizer, "gradients are added up by the compiled step")
         HasHyper.__init__(self, count=count)
         self._done = optimizer.steps * self.count
+        self._given: set[int] = set()  # parameters that had a gradient since the latest update
         if optimizer.parameters:
             self._add_state()
 
@@ -78,42 +80,57 @@ class Accumulate(Around):
         self.optimizer.steps = value // self.count
 
     def learning_rates(self, first_step: int, count: int) -> NDArray[np.float64]:
-        updates = self._updates(first_step, count)
+        updates = self.updates(first_step, count)
         rates = self.optimizer.learning_rates(int(updates[0]), int(updates[-1] - updates[0]) + 1)
         return rates[updates - updates[0]]
 
-    def _updates(self, first_step: int, count: int) -> NDArray[np.int64]:
-        """The update that each step is for."""
+    def updates(self, first_step: int, count: int) -> NDArray[np.int64]:
         return np.arange(first_step, first_step + max(count, 1), dtype=np.int64) // self.count
 
     def step_scalars(
-        self, first_step: int, count: int, learning_rates: NDArray[np.float64] | None = None
+        self,
+        first_step: int,
+        count: int,
+        learning_rates: NDArray[np.float64] | Tempo | None = None,
     ) -> NDArray[np.float64]:
-        updates = self._updates(first_step, count)
+        updates = self.updates(first_step, count)
         first, number = int(updates[0]), int(updates[-1] - updates[0]) + 1
-        rates = None
-        if learning_rates is not None:  # of an update that of its last step
+
+        def of_updates(given: NDArray[np.float64]) -> NDArray[np.float64]:
             rates = np.empty(number)
-            rates[updates - first] = learning_rates
+            rates[updates - first] = given  # of an update that of its last step
+            return rates
+
+        def tempo(lr: LearningRate, *_: int) -> NDArray[np.float64] | None:
+            assert callable(learning_rates)
+            given = learning_rates(lr, first_step, len(updates))
+            return None if given is None else of_updates(given)
+
+        rates: NDArray[np.float64] | Tempo | None = learning_rates
+        if rates is not None:
+            rates = tempo if callable(rates) else of_updates(rates)
         rows = self.optimizer.step_scalars(first, number, rates)[updates - first]
         place = np.arange(first_step, first_step + len(updates)) % self.count
-        own = np.stack([place > 0, np.full(len(place), 1.0 / self.count), place == self.count - 1])
-        both = np.concatenate([rows, own.T], axis=1)[:count]
+        own = [place > 0, np.full(len(place), 1.0 / self.count), place == self.count - 1]
+        # concatenate makes columns of columns, and a Program reads rows.
+        both = np.ascontiguousarray(np.concatenate([rows, np.stack(own, axis=1)], axis=1)[:count])
         both.flags.writeable = False
         return both
 
     def _step_now(self) -> None:
         self._add_state()
-        place = self._done % self.count
-        own = [float(place > 0), 1.0 / self.count]
+        place, sums = self._done % self.count, self.state["gradient_sum"]
+        if place == 0:
+            self._given.clear()
         before = [p.grad for p in self.parameters]
-        for gradient, total in zip(before, self.state["gradient_sum"], strict=True):
-            if gradient is not None:
-                effect(self.op, [gradient], [total], {}, own)
+        for i, gradient in enumerate(before):
+            if gradient is not None:  # the first one of an update takes the place of the old sum
+                own = [float(i in self._given), 1.0 / self.count]
+                effect(self.op, [gradient], [sums[i]], {}, own)
+                self._given.add(i)
         if place == self.count - 1:
-            sums = self.state["gradient_sum"]
-            for parameter, gradient, total in zip(self.parameters, before, sums, strict=True):
-                parameter.grad = None if gradient is None else Tensor(total)
+            for i, parameter in enumerate(self.parameters):
+                parameter.grad = Tensor(sums[i]) if i in self._given else None
             self.optimizer.step()
             for parameter, gradient in zip(self.parameters, before, strict=True):
                 parameter.grad = gradient
@@ -126,6 +143,7 @@ class Accumulate(Around):
         control: Control | None = None,
         after: Any = None,
     ) -> None:
+        self.look_at_frozen()
         start = trace.step_numbers(self)
         own = trace.width - 3
         totals: list[Tensor | None] = []
@@ -174,6 +192,7 @@ class Accumulate(Around):
         for mine, value in zip(self.state["gradient_sum"], arrays["gradient_sum"], strict=True):
             mine[...] = value
         self._done = int(steps)
+        self._given = {i for i, a in enumerate(self.state["gradient_sum"]) if a.any()}
 
     def __repr__(self) -> str:
         return f"{type_name(self)}({self.optimizer!r}, {self.count})"

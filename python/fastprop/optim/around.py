@@ -89,5 +89,12 @@ class Around(Optimizer):
     def attributes(self) -> tuple[dict[str, float], ...]:
         return self.optimizer.attributes()
 
+    def look_at_frozen(self) -> None:
+        self.optimizer.look_at_frozen()
+
+    @property
+    def slots(self) -> list[int]:
+        return self.optimizer.slots
+
     def learning_rates(self, first_step: int, count: int) -> NDArray[np.float64]:
         return self.optimizer.learning_rates(first_step, count)

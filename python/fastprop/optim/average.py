@@ -15,6 +15,7 @@ from fastprop.graph.tensor import Tensor
 from fastprop.optim.around import Around
 from fastprop.optim.hyper import Count, HasHyper, Number
 from fastprop.optim.optimizer import Optimizer
+from fastprop.optim.rates import Tempo
 from fastprop.optim.state import checked_arrays
 from fastprop.registry import type_name
 
@@ -117,7 +118,10 @@ class Averaged(Around):
             self.state["average"] = flat_views([p.data for p in self.parameters])
 
     def step_scalars(
-        self, first_step: int, count: int, learning_rates: NDArray[np.float64] | None = None
+        self,
+        first_step: int,
+        count: int,
+        learning_rates: NDArray[np.float64] | Tempo | None = None,
     ) -> NDArray[np.float64]:
         self._check_not_swapped()
         rows = self.optimizer.step_scalars(first_step, count, learning_rates)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop.checks import check_takes
 from fastprop.graph.custom import update_slot
 from fastprop.graph.effects import Numbers, effect
 from fastprop.graph.tensor import Tensor
@@ -62,7 +62,7 @@ class Custom(Optimizer):
             raise TypeError(
                 f"Custom: rule must be a function of (w, g, state, lr, step), got {rule!r}"
             )
-        _check_arguments(rule)
+        check_takes("Custom", "rule", rule, ("w", "g", "state", "lr", "step"))
         names = (state,) if isinstance(state, str) else tuple(state)
         for name in names:
             if not isinstance(name, str):
@@ -103,19 +103,6 @@ class Custom(Optimizer):
     def __repr__(self) -> str:
         name = getattr(self.rule, "__name__", repr(self.rule))
         return f"Custom({name}, lr={self.lr!r}, state={list(self._names)})"
-
-
-def _check_arguments(rule: Rule) -> None:
-    try:
-        signature = inspect.signature(rule)
-    except ValueError:  # some functions in C have none
-        return
-    try:
-        signature.bind(*"wgsrt")
-    except TypeError:
-        raise TypeError(
-            f"Custom: rule must take (w, g, state, lr, step), but takes {signature}"
-        ) from None
 
 
 def _apply(

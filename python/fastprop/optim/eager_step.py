@@ -44,6 +44,9 @@ def step_now(optimizer: Optimizer, one_op: bool) -> None:
     """Update the parameters that have a gradient; `one_op`: each by the optimizer's op alone."""
     due = [i for i, p in enumerate(optimizer.parameters) if p.grad is not None]
     gradients = [_gradient(optimizer, i) for i in due]
+    if not due:
+        return
+    optimizer._train(due)
     parts = optimizer._parts_now()
     numbers = _numbers(optimizer, due)
     if one_op:
@@ -52,7 +55,7 @@ def step_now(optimizer: Optimizer, one_op: bool) -> None:
     else:
         for i, gradient, row in zip(due, gradients, numbers, strict=True):
             optimizer._update(i, gradient, parts[i].attributes, row)
-    optimizer._count(due)
+    optimizer._counts.latest += 1
 
 
 def _gradient(optimizer: Optimizer, i: int) -> Tensor:
@@ -70,18 +73,11 @@ def _gradient(optimizer: Optimizer, i: int) -> Tensor:
 
 def _numbers(optimizer: Optimizer, due: list[int]) -> list[list[float]]:
     """For each parameter the numbers of its step and group, which most parameters share."""
-    rate = optimizer._rate_now()
-    steps = {*map(optimizer._steps.__getitem__, due)}
-    if len(optimizer.param_groups) == 1 and len(steps) == 1:
-        (step,) = steps
-        return [optimizer.step_scalars(step, 1, rate)[0].tolist()] * len(due)
-    rows: dict[tuple[int, int], list[float]] = {}
-    found = []
-    for i in due:
-        step, group = key = optimizer._steps[i], optimizer._group_of[i]
-        if key not in rows:
-            every = optimizer.step_scalars(step, 1, rate)[0].tolist()
-            width = len(every) // len(optimizer.param_groups)
-            rows[key] = every[width * group : width * (group + 1)]
-        found.append(rows[key])
-    return found
+    rows = optimizer.step_scalars(optimizer._counts.latest, 1, optimizer._rate_now())
+    numbers: list[float] = rows[0].tolist()
+    count = len(optimizer._counts.slots)
+    if count == 1:
+        return [numbers] * len(due)
+    width = len(numbers) // count
+    slots = optimizer._counts.slot_of
+    return [numbers[width * slots[i] : width * (slots[i] + 1)] for i in due]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from fastprop.checks import integer, real_number
+from fastprop.checks import integer, positive_int, real_number
 from fastprop.optim.schedules import Schedule
 from fastprop.registry import lookup, type_name
 
@@ -135,12 +135,15 @@ class Pair(Hyper[tuple[float, float]]):
 
 
 class Count(Hyper[int]):
-    """An integer of at least `least`."""
+    """An integer of at least `least`; one that says how much memory is taken has a `size`."""
 
-    def __init__(self, least: int = 1) -> None:
+    def __init__(self, least: int = 1, *, size: bool = False) -> None:
         self.least = least
+        self.size = size
 
     def check(self, where: str, value: Any) -> int:
+        if self.size:
+            return positive_int(where, self.name, value)
         return integer(where, self.name, value, self.least)
 
 

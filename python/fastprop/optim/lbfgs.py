@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop.checks import integer
 from fastprop.graph.op import grad_mode
 from fastprop.graph.tensor import Tensor
 from fastprop.optim.groups import Parameters, ParamGroup
@@ -61,7 +62,7 @@ class LBFGS(PythonOptimizer):
     max_eval = Count(1)
     tolerance_grad = Number()
     tolerance_change = Number()
-    history_size = Count(1)
+    history_size = Count(size=True)
     line_search_fn = Choice(None, "strong_wolfe")
 
     def __init__(
@@ -75,8 +76,8 @@ class LBFGS(PythonOptimizer):
         history_size: int = 100,
         line_search_fn: str | None = None,
     ) -> None:
-        if max_eval is None and isinstance(max_iter, int):
-            max_eval = max(1, max_iter * 5 // 4)
+        if max_eval is None:
+            max_eval = max(1, integer("LBFGS", "max_iter", max_iter, 1) * 5 // 4)
         super().__init__(
             params,
             lr=lr,
@@ -141,17 +142,16 @@ class LBFGS(PythonOptimizer):
             self.gradients = [p.grad for p in self.parameters]
             return float(loss.item())
 
-        self.advance(evaluate)
+        self.advance(evaluate, float(self.learning_rates(self.steps, 1)[0]))
         self.steps += 1
         return losses[0]
 
-    def advance(self, evaluate: Callable[[], float]) -> None:
+    def advance(self, evaluate: Callable[[], float], rate: float) -> None:
         loss = evaluate()
         if not np.isfinite(loss):
             raise NonFiniteLoss(f"LBFGS: the loss is {loss}")
         memory = _Memory(self.state, self.history_size)
         memory.evaluations += 1
-        rate = float(self.learning_rates(self.steps, 1)[0])
         point = Point(0.0, loss, 0.0, self._flat_gradient())
         evaluations = 1
         for iteration in range(1, self.max_iter + 1):

@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprop.checks import real_number
 from fastprop.graph.effects import Numbers, effect
 from fastprop.graph.storage import flat_views
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Trace, current_trace, forget_gradient
+from fastprop.optim.counts import Counts
 from fastprop.optim.eager_step import Part, make_part, step_now
 from fastprop.optim.groups import Parameters, ParamGroup, split_groups
-from fastprop.optim.hyper import HasHyper, LearningRate, Rate
-from fastprop.optim.schedules import Schedule
+from fastprop.optim.hyper import HasHyper, Rate
+from fastprop.optim.rates import Tempo, known, rates_of
 from fastprop.optim.state import checked_state, saved_state
 from fastprop.registry import type_name
 
@@ -54,8 +54,7 @@ class Optimizer(HasHyper):
         self.parameters: list[Tensor] = []
         self.state: dict[str, list[NDArray[Any]]] = {}
         self._group_of: list[int] = []
-        self._steps: list[int] = []
-        self._most_steps = 0
+        self._counts = Counts()
         self._attributes: tuple[int, tuple[dict[str, float], ...]] = (-1, ())
         self._parts: tuple[int, list[Part]] = (-1, [])
         self._block: tuple[int, int, NDArray[np.float64]] = (-1, 0, np.empty((0, 0)))
@@ -138,47 +137,51 @@ class Optimizer(HasHyper):
         Raises:
             ValueError: The Schedule or function of the step gives a negative or non-finite rate.
         """
-        return self._rates(self.lr, first_step, count)
+        return rates_of(type_name(self), self.lr, first_step, count)
 
-    def _rates(self, lr: LearningRate, first_step: int, count: int) -> NDArray[np.float64]:
-        if isinstance(lr, Schedule):
-            return lr.rates(np.arange(first_step, first_step + count, dtype=np.int64))
-        if not callable(lr):
-            return np.full(count, lr)
-        steps = range(first_step, first_step + count)
-        where = type_name(self)
-        return np.array([real_number(where, f"lr({t})", lr(t)) for t in steps], dtype=np.float64)
+    def updates(self, first_step: int, count: int) -> NDArray[np.int64]:
+        """The update that each of some steps is for, which is what a Schedule counts."""
+        return np.arange(first_step, first_step + count, dtype=np.int64)
 
     def step_scalars(
-        self, first_step: int, count: int, learning_rates: NDArray[np.float64] | None = None
+        self,
+        first_step: int,
+        count: int,
+        learning_rates: NDArray[np.float64] | Tempo | None = None,
     ) -> NDArray[np.float64]:
         """The numbers that the op reads anew in every step.
 
         Args:
             first_step: Number of the first step, from 0.
             count: How many steps.
-            learning_rates: Their learning rates; :meth:`learning_rates` if left out.
+            learning_rates: Their learning rates, of the groups without a rate of their own; or a
+                function that gives those of all; :meth:`learning_rates` if left out.
 
         Returns:
-            Array float64 ``[count, k]``, the groups' numbers one behind the other; read-only.
+            Array float64 ``[count, k]``, read-only: the numbers of each group one behind the other,
+            and more than once for a group whose parameters have not all had as many updates.
         """
+        where = type_name(self)
         if learning_rates is None:
             own_rates = type(self).learning_rates is not Optimizer.learning_rates
-            if not own_rates and all(_known(group["lr"]) for group in self.param_groups):
+            if not own_rates and all(known(group["lr"]) for group in self.param_groups):
                 return self._from_block(first_step, count)
             learning_rates = self.learning_rates(first_step, count)
+        tempo = learning_rates if callable(learning_rates) else None
+        if tempo is not None:
+            learning_rates = rates_of(where, self.lr, first_step, count, tempo)
         rates = np.asarray(learning_rates, dtype=np.float64)
         if rates.shape != (count,):
             raise ValueError(
-                f"{type_name(self)}.step_scalars: {count} steps but learning rates of shape "
-                f"{rates.shape}"
+                f"{where}.step_scalars: {count} steps but learning rates of shape {rates.shape}"
             )
         steps = np.arange(first_step, first_step + count, dtype=np.int64)
         parts = []
-        for group in self.param_groups:
-            own = group.own.get("lr")
-            its = rates if own is None else self._rates(own, first_step, count)
-            parts.append(self._scalars(group, steps, its))
+        for group, left_out in self._counts.slots or [(0, 0)]:
+            own = self.param_groups[group].own.get("lr")
+            its = rates if own is None else rates_of(where, own, first_step, count, tempo)
+            its_steps = np.maximum(steps - left_out, 0) if left_out else steps
+            parts.append(self._scalars(self.param_groups[group], its_steps, its))
         scalars = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         scalars.flags.writeable = False
         return scalars
@@ -219,13 +222,12 @@ class Optimizer(HasHyper):
         self._check_groups(checked)
         self.parameters = new
         self._set_groups(checked)
-        self._steps = [0] * len(new)
-        self._most_steps = 0
         self._add_state()
 
     def _set_groups(self, groups: list[ParamGroup]) -> None:
         self.param_groups = groups
         self._group_of = [k for k, group in enumerate(groups) for _ in group.params]
+        self._counts = Counts(self._group_of)
         self._revision += 1
 
     @property
@@ -265,13 +267,26 @@ class Optimizer(HasHyper):
 
     @property
     def steps(self) -> int:
-        """Updates done so far. (A parameter that never had a gradient was left out of them.)"""
-        return self._most_steps
+        """Updates done so far. (Parameters that had no gradient then were left out of them.)"""
+        return self._counts.latest
 
     @steps.setter
     def steps(self, value: int) -> None:
-        self._most_steps = int(value) if self.parameters else 0
-        self._steps = [self._most_steps] * len(self.parameters)
+        self._counts.latest = int(value) if self.parameters else 0
+
+    def look_at_frozen(self) -> None:
+        """Count no steps of parameters that are frozen now, and again those of others."""
+        self._train([i for i, p in enumerate(self.parameters) if p.requires_grad])
+
+    def _train(self, these: list[int]) -> None:
+        """From now on, only these parameters are updated."""
+        if self._counts.train(these):
+            self._revision += 1
+
+    @property
+    def slots(self) -> list[int]:
+        """Which of the numbers that :meth:`step_scalars` gives are for each parameter."""
+        return self._counts.slot_of
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -311,12 +326,7 @@ class Optimizer(HasHyper):
 
     def _rate_now(self) -> NDArray[np.float64] | None:
         """The rate of now, where more than the step decides."""
-        return None if _known(self.lr) else self.learning_rates(self.steps, 1)
-
-    def _count(self, updated: list[int]) -> None:
-        for i in updated:
-            self._steps[i] += 1
-        self._most_steps = max(self._steps)
+        return None if known(self.lr) else self.learning_rates(self.steps, 1)
 
     def record(
         self,
@@ -326,6 +336,7 @@ class Optimizer(HasHyper):
         after: Callable[[], None] | None = None,
     ) -> None:
         """Have the traced step update all with a gradient, which `control` may change first."""
+        self.look_at_frozen()
         start = trace.step_numbers(self)
         width = trace.width - start
         self._record(gradients if control is None else control(gradients), start, width)
@@ -335,7 +346,7 @@ class Optimizer(HasHyper):
     def _record(self, gradients: Sequence[Tensor | None], start: int, width: int) -> None:
         for i, gradient in enumerate(gradients):
             if gradient is not None:
-                first = width // len(self.param_groups) * self._group_of[i]
+                first = width // len(self._counts.slots) * self.slots[i]
                 self._update(i, gradient, self._parts_now()[i].attributes, start + first)
 
     # -- saving ---
@@ -375,8 +386,3 @@ class Optimizer(HasHyper):
         if len(self.param_groups) > 1:
             settings.append(f"groups=[{'; '.join(map(repr, self.param_groups))}]")
         return f"{type_name(self)}({', '.join(settings)})"
-
-
-def _known(lr: LearningRate) -> bool:
-    """Whether the step alone decides: a function other than a Schedule may look at the clock."""
-    return isinstance(lr, Schedule) or not callable(lr)

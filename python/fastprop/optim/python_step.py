@@ -34,12 +34,13 @@ class PythonOptimizer(Optimizer):
     gradients: list[Tensor | None]
 
     @abstractmethod
-    def advance(self, evaluate: Callable[[], float]) -> None:
+    def advance(self, evaluate: Callable[[], float], rate: float) -> None:
         """One step.
 
         Args:
             evaluate: Computes the loss of the parameters as they are, and :attr:`gradients`; these
                 stay as they were if the loss is not finite.
+            rate: The learning rate.
 
         Raises:
             NonFiniteLoss: The loss is not finite; the parameters are as they were before that.

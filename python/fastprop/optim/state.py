@@ -28,7 +28,7 @@ def saved_state(optimizer: Optimizer, copy: bool) -> dict[str, Any]:
             {"params": [next(positions) for _ in group.params], **_without_functions(group.own)}
             for group in optimizer.param_groups
         ],
-        "steps": list(optimizer._steps),
+        "steps": optimizer._counts.of_each,
         "state": {n: [a.copy() if copy else a for a in optimizer.state[n]] for n in names},
     }
 
@@ -66,8 +66,7 @@ def checked_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> Callable[[]
         for name, values in arrays.items():
             for mine, value in zip(optimizer.state[name], values, strict=True):
                 mine[...] = value
-        optimizer._steps = [int(n) for n in steps]
-        optimizer._most_steps = max(optimizer._steps)
+        optimizer._counts.of_each = [int(n) for n in steps]
 
     return put
 

@@ -105,8 +105,8 @@ def read_header(where: str, metadata: Mapping[str, str]) -> dict[str, Any]:
             "fastprop.load(path, model=model)"
         )
     version = metadata.get("format_version", "")
-    if not (version.isascii() and version.isdigit()):
-        raise SavedFileError(f"{where}: damaged, the format version is {version!r}")
+    if not (version.isascii() and version.isdigit() and len(version) < 10):
+        raise SavedFileError(f"{where}: damaged, the format version is {version[:20]!r}")
     if int(version) > FORMAT_VERSION:
         raise SavedFileError(
             f"{where}: was written by fastprop {metadata['fastprop']} and needs fastprop "
@@ -165,14 +165,15 @@ def rebuild_model(
         if model is None:
             decoder = Decoder(where, arrays, classes)
             advice = "pass model=, a model of the same structure"
-            numbers = sum(array.size for array in arrays.values())
-            with _bounded(max(numbers, _LEAST_NUMBERS)):
+            with bounded_by(arrays):
                 model = decoder.make(described["module"], "the model", advice)
             if not isinstance(model, Module):
                 raise SavedFileError(f"{where}: describes {type_name(model)} instead of a model")
             _share(model, described["shared"])
         frozen, evaluating = set(described["frozen"]), set(described["evaluating"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except SavedFileError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise SavedFileError(f"{where}: damaged, the description is wrong: {error!r}") from error
     _with_state(where, model, state)
     for name, parameter in model.named_parameters():
@@ -183,8 +184,12 @@ def rebuild_model(
 
 
 @contextmanager
-def _bounded(numbers: int) -> Iterator[None]:
-    """What is made inside the block draws from a generator of its own, and no more than so many."""
+def bounded_by(arrays: Mapping[str, NDArray[Any]]) -> Iterator[None]:
+    """What is made inside the block is no larger than a file of these arrays accounts for.
+
+    It draws from a generator of its own, too.
+    """
+    numbers = max(sum(array.size for array in arrays.values()), _LEAST_NUMBERS)
     token = most_allowed.set(numbers)
     try:
         with drawing_from(BoundedGenerator(numbers)):

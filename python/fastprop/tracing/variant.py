@@ -54,7 +54,8 @@ class Variant:
     def _look(self) -> None:
         """Remember what has to be the same in a call."""
         trace = self._capture.trace
-        settings = [(source, source.attributes()) for source in dict.fromkeys(trace.numbers)]
+        numbers = dict.fromkeys(trace.numbers)
+        settings = [(source, source.attributes(), source.slots) for source in numbers]
         self._looks = (list(trace.modes.values()), settings)
 
     def serves(self, rows: int) -> bool:

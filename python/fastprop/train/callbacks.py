@@ -36,6 +36,16 @@ class Callback:
     training that goes on from a checkpoint finds it as it was.
     """
 
+    def check(self, trainer: Trainer, validates: bool) -> None:
+        """Called before anything is done, to raise what is wrong.
+
+        ``fit_many`` asks the callbacks of all its trainers before the first of them trains.
+
+        Args:
+            trainer: Who is going to train.
+            validates: True if epochs will be followed by a validation.
+        """
+
     def on_train_begin(self, trainer: Trainer) -> bool | None:
         """Called by ``fit`` when everything is checked, before the first step."""
         return None
@@ -115,6 +125,8 @@ class CallbackList:
     def __init__(self, trainer: Trainer, callbacks: Sequence[Any]) -> None:
         self._trainer = trainer
         self._hooks = {hook: _defining(callbacks, hook) for hook in _HOOKS}
+        # Other objects may mean something else by a method of this name.
+        self._checking = [c for c in callbacks if isinstance(c, Callback)]
 
     @property
     def watches(self) -> bool:
@@ -129,6 +141,11 @@ class CallbackList:
     @property
     def watches_epochs(self) -> bool:
         return bool(self._hooks["on_epoch_end"])
+
+    def check(self, validates: bool) -> None:
+        """Raise what is wrong with one of them."""
+        for callback in self._checking:
+            callback.check(self._trainer, validates)
 
     def train_begin(self) -> None:
         self._tell("on_train_begin")

@@ -19,7 +19,13 @@ from fastprop.saving import format as safetensors
 from fastprop.saving.atomic import replacing
 from fastprop.saving.describe import Decoder, Encoder
 from fastprop.saving.errors import SavedFileError
-from fastprop.saving.models import describe_model, header_strings, read_header, rebuild_model
+from fastprop.saving.models import (
+    bounded_by,
+    describe_model,
+    header_strings,
+    read_header,
+    rebuild_model,
+)
 
 if TYPE_CHECKING:
     from fastprop.data import Dataset
@@ -159,7 +165,8 @@ def resume(
     decoder = Decoder(where, arrays, classes)
     try:
         model = rebuild_model(where, described, arrays, classes, model)
-        optimizer = _optimizer(where, described, decoder, model, optimizer)
+        with bounded_by(arrays):
+            optimizer = _optimizer(where, described, decoder, model, optimizer)
         given = {
             name: decoder.make(described[name], f"the {name}", f"pass {name}=")
             if value is None
@@ -168,10 +175,11 @@ def resume(
         }
         own = {"seed": described["seed"], "checkpoint": described.get("checkpoint")}
         trainer = cls(model, optimizer=optimizer, threads=threads, **own, **given)
-        _restore(where, trainer, described, decoder)
+        with bounded_by(arrays):
+            _restore(where, trainer, described, decoder)
     except SavedFileError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise SavedFileError(f"{where}: cannot be resumed: {error}") from error
     return trainer
 

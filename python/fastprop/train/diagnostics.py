@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from fastprop.train.inputs import Reader, check_batch_size, check_steps
+from fastprop.train.inputs import Reader, check_batch_size, check_full_batch, check_steps
 from fastprop.train.programs import Programs
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Diagnostics:
         where = "Trainer.find_lr"
         data = self._reader.dataset(where, x, y, sample_weight, True, [])
         batch = check_batch_size(where, batch_size, len(data))
+        trainer = cast("Trainer", self)
+        check_full_batch(where, trainer.optimizer, batch, len(data))
         traced = self._programs.training(where, data, batch, several=True)
-        return range_test(
-            where, cast("Trainer", self), traced, data, batch, (min_lr, max_lr), steps
-        )
+        return range_test(where, trainer, traced, data, batch, (min_lr, max_lr), steps)

@@ -40,12 +40,12 @@ class BestWeights(Callback):
         self.best_epoch = 0
         self._weights: dict[str, NDArray[Any]] = {}
 
-    def on_train_begin(self, trainer: Trainer) -> None:
-        self._begin_monitor(trainer)
-        self.best, self.best_epoch, self._weights = math.nan, 0, {}
+    def check(self, trainer: Trainer, validates: bool) -> None:
+        self._monitor.check(trainer, validates)
 
-    def _begin_monitor(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: Trainer) -> None:
         self._monitor.begin(trainer)
+        self.best, self.best_epoch, self._weights = math.nan, 0, {}
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> bool | None:
         value = self._monitor.value(logs)
@@ -120,16 +120,16 @@ class EarlyStopping(BestWeights):
         self.stopped_epoch = 0
         self._waited = 0
 
-    def on_train_begin(self, trainer: Trainer) -> None:
-        super().on_train_begin(trainer)
-        self.stopped_epoch, self._waited = 0, 0
-
-    def _begin_monitor(self, trainer: Trainer) -> None:
-        self._monitor.begin(trainer, validated=self._validation is not None)
+    def check(self, trainer: Trainer, validates: bool) -> None:
+        super().check(trainer, validates or self._validation is not None)
         if self._validation is not None:  # does it fit the model? Now, not after an epoch
             where = f"{type(self).__name__}: validation_data"
             x, y, weight = self._validation
             trainer._reader.source(where, x, y, weight, True)
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        super().on_train_begin(trainer)
+        self.stopped_epoch, self._waited = 0, 0
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> bool | None:
         if self._validation is not None:

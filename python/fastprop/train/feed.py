@@ -49,6 +49,10 @@ class Feed(Protocol):
     def steps(self) -> int | None:
         """Steps of an epoch, alike."""
 
+    @property
+    def reading(self) -> bool:
+        """A thread is at work on rows of later steps."""
+
     def at(self, epoch: int, step: int) -> Chunk | None:
         """The chunk that `step` of `epoch` is in; ``None`` past the last step of the epoch.
 
@@ -81,6 +85,8 @@ class ArrayFeed:
     Attributes:
         sources: The arrays in the order of the Program's placeholders.
     """
+
+    reading = False
 
     def __init__(self, data: Dataset, reading: Reading) -> None:
         count, batch = len(data), reading.batch

@@ -152,13 +152,20 @@ class Fit:
         """End after the run that is going on."""
         self._runner.stop_requested = True
 
+    def check(self) -> None:
+        """Raise what the callbacks find wrong, and that a checkpoint is of another ``fit``."""
+        self._called.check(self.validates)
+        if self.trainer.resume_point is not None:
+            self._check_same(self.trainer.resume_point)
+
     def runs(self) -> Runs[History]:
         """All that it takes."""
         trainer = self.trainer
+        self.check()
         adapt_layers(self._where, trainer.model, self.data)
         point = trainer.resume_point
         if point is not None:
-            self._check_same(point)
+            self._check_data(point)
         trainer.fitting, trainer.history, trainer.program = self, self.history, self._traced.program
         try:
             self._called.train_begin()
@@ -232,6 +239,8 @@ class Fit:
                 f"{', '.join(other)}. For a new fit from where that was, set "
                 "trainer.resume_point = None"
             )
+
+    def _check_data(self, point: ResumePoint) -> None:
         if point.state["fingerprint"] != self._fingerprint():
             warnings.warn(
                 f"Trainer.fit: goes on with the fit in {point.path}, but with other data than "
@@ -254,10 +263,12 @@ class Fit:
 
     def _begin_pace(self, used: float) -> None:
         if self._max_seconds is not None:
-            steps = self._runner.steps
+            runner = self._runner
+            steps = runner.steps
             planned = None if self.epochs is None or steps is None else self.epochs * steps
-            self._pace = Pace(self._max_seconds, self.trainer.optimizer, planned, used)
-            self._runner.pace = self._pace
+            done = self.epochs_done * (steps or 0) + runner.done
+            self._pace = Pace(self._max_seconds, self.trainer.optimizer, planned, used, done)
+            runner.pace = self._pace
 
     def _epochs(self) -> Runs[None]:
         trainer, runner = self.trainer, self._runner
@@ -327,13 +338,13 @@ def _state_of(callback: Any) -> dict[str, Any]:
 
 def _load_states(callbacks: Sequence[Any], saved: Sequence[Mapping[str, Any]]) -> None:
     """Give callbacks the state of those of the same class, in their order."""
-    left = [item for item in saved if item["state"]]
+    left = [*saved]
     for callback in callbacks:
-        found = next((item for item in left if item["type"] == type_name(callback)), None)
-        if found is not None:
-            left.remove(found)
-            callback.load_state_dict(found["state"])
-    for item in left:
+        at = next((i for i, s in enumerate(left) if s["type"] == type_name(callback)), None)
+        state = {} if at is None else left.pop(at)["state"]
+        if state:
+            callback.load_state_dict(state)
+    for item in (item for item in left if item["state"]):
         warnings.warn(
             f"Trainer.fit: goes on without the {item['type']} that the fit had",
             UserWarning,

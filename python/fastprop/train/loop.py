@@ -109,6 +109,7 @@ class EpochRunner:
     def close(self) -> None:
         """Nothing more will be run."""
         self._feed.close()
+        self._traced.chooser.beside = 0
 
     def run(self, epoch: int, epochs_done: int) -> Runs[NDArray[np.float64] | None]:
         """Train one epoch, or what is left of it after the first :attr:`done` steps.
@@ -234,6 +235,9 @@ class EpochRunner:
         due = self._callbacks.steps_until_due()
         if due is not None:
             remaining = min(remaining, due)
+        chooser.beside = 1 if self._feed.reading else 0
+        if chooser.makes_room:
+            return min(remaining, chooser.steps_beside())
         _, look = chooser.next()
         if look or chooser.step_seconds is None:
             return min(remaining, chooser.look_steps())
@@ -249,7 +253,7 @@ class EpochRunner:
         step = optimizer.steps
         rates = None
         if self.pace is not None:
-            rates = self.pace.rates(step, count, self._traced.chooser.step_seconds)
+            rates = self.pace.tempo(self._traced.chooser.step_seconds)
         segment = Segment(epoch, first, count, step, optimizer.step_scalars(step, count, rates))
         result = yield from self._perform(segment, chunk)
         if result.steps_done:
@@ -266,8 +270,11 @@ class EpochRunner:
         program = self._traced.program
         runs_before, _ = program.latest()
         try:
-            result = yield self._request(segment, segment.steps, chunk)
+            request = self._request(segment, segment.steps, chunk)
+            result = yield request._replace(copies=self._recovery.wanted())
             self._optimizer.steps = segment.step + result.steps_done
+            if result.copy_seconds is not None:
+                self._recovery.copied(segment.step, result.copy_seconds)
         except BaseException:  # Ctrl-C in Python, between the end of the run and the line above
             runs, steps = program.latest()
             if runs > runs_before and self._traced.in_one_call:
@@ -321,7 +328,8 @@ class EpochRunner:
             raise result.error or KeyboardInterrupt
         self._recovery.add(segment)
         bad = result.steps_done
-        yield from self._non_finite.stop(segment, bad, float(result.values[bad, 0]))
+        loss = float(result.values[bad, 0])
+        yield from self._non_finite.stop(segment, bad, loss, began_well=result.began_well)
 
     def _tell(self, values: NDArray[np.float64], epochs_done: int) -> None:
         if self._callbacks.watches_steps:

@@ -110,8 +110,11 @@ def fit_many(
     )
     count = check_threads(where, threads) or _core.available_threads()
     plans: Plans[Planned] = Plans()
+    # What is wrong with one of them is found out before any work: one of each kind tells.
     for training in {t.kind: t for t in trainings}.values():
-        training.fit(plans)  # what does not fit one kind of model is found out before any work
+        training.fit(plans).check()
+    for training in trainings:
+        training.check()
     bar = _Bar(trainings) if trainings and Progress.wanted(verbose) else None
     try:
         _Crew((_runs(t, plans, bar) for t in trainings), min(count, max(1, len(trainings)))).work()

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from fastprop.data import Dataset
 from fastprop.data.base import BaseDataset
 from fastprop.graph.forms import Planned, Plans
+from fastprop.optim.accumulate import check_epoch
 from fastprop.registry import type_name
 from fastprop.train.balance import sample_rows, weigh_classes
-from fastprop.train.callbacks import check_callbacks
+from fastprop.train.callbacks import CallbackList, check_callbacks
 from fastprop.train.fitting import Fit
 from fastprop.train.history import History
 from fastprop.train.inputs import (
@@ -51,10 +52,27 @@ class Training:
 
     @property
     def kind(self) -> tuple[object, ...]:
-        trainer = self.trainer
-        shapes = tuple((a.shape[1:], a.dtype.str) for a in self._data.sources)
-        kinds = (type(item) for item in (trainer.model, trainer.optimizer, *trainer.metrics))
-        return (trainer.loss.function, *kinds, *shapes)
+        trainer, added = self.trainer, self.trainer.regularization
+        shapes = ((a.shape[1:], a.dtype.str) for a in self._data.sources)
+        inner = getattr(trainer.optimizer, "optimizer", None)
+        parts = (*trainer.model.modules(), trainer.optimizer, inner, *trainer.metrics)
+        rules = (*added.penalties, *added.rules, *added.constraints)
+        return (
+            trainer.loss.function,
+            trainer.resume_point and trainer,
+            any(p.requires_grad for p in trainer.optimizer.parameters),
+            len(self._data) % self._options["batch_size"] == 1,  # too few for some layers
+            *(
+                type(item) if type(item).__module__.startswith("fastprop.") else item
+                for item in rules
+            ),
+            *map(type, parts),
+            *shapes,
+        )
+
+    def check(self) -> None:
+        """Raise what its callbacks find wrong."""
+        CallbackList(self.trainer, self._options["callbacks"]).check(self._held_out is not None)
 
     def fit(self, plans: Plans[Planned], progress: Watcher | None = None) -> Fit:
         """A ``fit`` on one thread, traced and not begun."""
@@ -179,6 +197,8 @@ class ManyInputs:
         data = sample_rows(where, data, own.sampler, trainer.seed)
         batch = check_batch_size(where, own.batch_size, len(data), drop_last)
         check_full_batch(where, trainer.optimizer, batch, len(data))
+        used = len(data) - len(data) % batch if drop_last else len(data)
+        check_epoch(where, trainer.optimizer, used, batch)
         training = Training(
             where,
             trainer,

@@ -80,12 +80,16 @@ class ModelCheckpoint(Callback):
         self._photographer: Photographer | None = None
         self._writer: BackgroundWriter | None = None
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def check(self, trainer: Trainer, validates: bool) -> None:
         folder = self.path.parent
         if not folder.is_dir():
             raise FileNotFoundError(f"ModelCheckpoint: the folder {folder} does not exist")
         if self.path.is_dir():
             raise IsADirectoryError(f"ModelCheckpoint: {self.path} is a folder")
+        if self._monitor is not None:
+            self._monitor.check(trainer, validates)
+
+    def on_train_begin(self, trainer: Trainer) -> None:
         if self._monitor is not None:
             self._monitor.begin(trainer)
         self._best, self._due, self._saved_at, self._warned = math.nan, False, -1, ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastprop.train.trainer import Trainer
@@ -33,24 +33,29 @@ class Monitor:
         self._where = where
         self._sign = 1.0 if mode == "max" else -1.0
 
-    def begin(self, trainer: Trainer, *, validated: bool = False) -> None:
-        """Look at what the epochs of this ``fit`` will record.
+    def begin(self, trainer: Trainer) -> None:
+        """Look at what the epochs of this ``fit`` will record."""
+        if self.mode == "auto":
+            found = self._metrics(trainer)
+            higher = bool(found) and getattr(found[0], "higher_is_better", False)
+            self._sign = 1.0 if higher else -1.0
+
+    def _metrics(self, trainer: Trainer) -> list[Any]:
+        name = self.name.removeprefix("val_")
+        return [m for m in trainer.metrics if m.name == name]
+
+    def check(self, trainer: Trainer, validated: bool) -> None:
+        """Refuse a number that will not be recorded.
 
         Args:
-            trainer: Who trains.
-            validated: True if there is a validation besides that of ``fit``.
+            trainer: Who is going to train.
+            validated: True if there will be a validation.
 
         Raises:
             ValueError: The number is one of a validation, and there is none.
         """
         name = self.name.removeprefix("val_")
-        found = [m for m in trainer.metrics if m.name == name]
-        if self.mode == "auto":
-            higher = bool(found) and getattr(found[0], "higher_is_better", False)
-            self._sign = 1.0 if higher else -1.0
-        fitting = trainer.fitting
-        known = bool(found) or name == "loss"
-        validated = validated or fitting is None or fitting.validates
+        known = bool(self._metrics(trainer)) or name == "loss"
         if name != self.name and known and not validated:
             raise ValueError(
                 f"{self._where}: {self.name!r} is not recorded without a validation; give fit "

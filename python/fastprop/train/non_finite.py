@@ -43,18 +43,23 @@ class NonFinite:
         self._explain = explain
         self._first_step = optimizer.steps
 
-    def stop(self, segment: Segment, bad: int, loss: float) -> Runs[None]:
+    def stop(
+        self, segment: Segment, bad: int, loss: float, *, began_well: bool = False
+    ) -> Runs[None]:
         """Go back to the last good parameters and raise.
 
         Args:
             segment: What was run.
             bad: The step of it whose loss is not finite.
             loss: That loss.
+            began_well: The first loss of that step was finite, so the parameters before it are
+                good; else those before its predecessor are.
         """
-        yield from self._recovery.roll_back(segment.step + bad - 1)
+        good = segment.step + bad - (0 if began_well else 1)
+        yield from self._recovery.roll_back(good)
         epoch, step = self._place(segment, bad)
         step += 1
-        known_good = segment.step + bad > self._first_step
+        known_good = good >= self._first_step
         kept = "the last good parameters" if known_good else "the parameters from before this call"
         cause = yield from self._cause(segment, bad)
         advice = _ADVICE if cause is None else str(cause)

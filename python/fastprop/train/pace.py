@@ -14,6 +14,8 @@ from fastprop.train.inputs import check_epochs
 
 if TYPE_CHECKING:
     from fastprop.optim import Optimizer
+    from fastprop.optim.hyper import LearningRate
+    from fastprop.optim.rates import Tempo
 
 
 class Pace:
@@ -26,19 +28,27 @@ class Pace:
 
     Args:
         seconds: :math:`T`.
-        optimizer: Whose learning rate it is.
+        optimizer: Whose learning rates they are, also those of groups.
         steps: :math:`L`, or ``None`` if any number will do: then it is the schedule's own length,
             and schedules without an end are left as they are.
         used: Seconds that are gone already, of a run that goes on.
+        done: Steps of it that are done already.
     """
 
     def __init__(
-        self, seconds: float, optimizer: Optimizer, steps: int | None, used: float = 0.0
+        self,
+        seconds: float,
+        optimizer: Optimizer,
+        steps: int | None,
+        used: float = 0.0,
+        done: int = 0,
     ) -> None:
         self.seconds = seconds
         self._optimizer = optimizer
-        self._steps = steps
-        self._first_step = optimizer.steps
+        self._first_step = optimizer.steps - done
+        first = optimizer.updates(self._first_step, 1)
+        # Schedules count updates, of which one may be for several steps.
+        self._updates = steps and int((optimizer.updates(self._first_step + steps, 1) - first)[0])
         self._started = perf_counter() - used
         self._reserved = 0.0
 
@@ -60,29 +70,24 @@ class Pace:
         """Keep some time for what follows the last step: evaluation takes that long."""
         self._reserved = min(seconds, 0.5 * self.seconds)
 
-    def rates(
-        self, first_step: int, count: int, step_seconds: float | None
-    ) -> NDArray[np.float64] | None:
-        """Learning rates of the next steps; ``None`` where the optimizer's own will do.
+    def tempo(self, step_seconds: float | None) -> Tempo:
+        """What gives the learning rates of the next steps, if one takes `step_seconds`."""
+        used = self.used
 
-        Args:
-            first_step: Number of the first of them.
-            count: How many.
-            step_seconds: What one takes, as far as is known.
-        """
-        schedule = self._optimizer.lr
-        if not isinstance(schedule, Schedule):
-            return None
-        length = self._steps or schedule.length
-        if length is None:
-            return None
-        times = self.used + (step_seconds or 0.0) * np.arange(count)
-        progress = np.minimum(times / max(self.seconds - self._reserved, 1e-9), 1.0)
-        steps = (progress * length).astype(np.int64)
-        if self._steps is not None:
-            done = first_step - self._first_step
-            steps = np.maximum(steps, np.arange(done, done + count))
-        return schedule.rates(steps)
+        def rates(lr: LearningRate, first_step: int, count: int) -> NDArray[np.float64] | None:
+            length = (self._updates or lr.length) if isinstance(lr, Schedule) else None
+            if length is None or not isinstance(lr, Schedule):
+                return None
+            times = used + (step_seconds or 0.0) * np.arange(count)
+            progress = np.minimum(times / max(self.seconds - self._reserved, 1e-9), 1.0)
+            steps = (progress * length).astype(np.int64)
+            if self._updates is not None:
+                updates = self._optimizer.updates
+                done = updates(first_step, count) - updates(self._first_step, 1)
+                steps = np.maximum(steps, done)
+            return lr.rates(steps)
+
+        return rates
 
 
 def check_length(

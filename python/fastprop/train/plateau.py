@@ -78,9 +78,8 @@ class ReduceLROnPlateau(Callback):
         self._bad = 0
         self._cooling = 0
 
-    def on_train_begin(self, trainer: Trainer) -> None:
-        self._monitor.begin(trainer)
-        self._begin()
+    def check(self, trainer: Trainer, validates: bool) -> None:
+        self._monitor.check(trainer, validates)
         for group in trainer.optimizer.param_groups:
             rate = group["lr"]
             if callable(rate) and not isinstance(rate, Schedule):
@@ -88,6 +87,10 @@ class ReduceLROnPlateau(Callback):
                     "ReduceLROnPlateau: the optimizer's lr is a function of the step; give it a "
                     "number or a schedule"
                 )
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self._monitor.begin(trainer)
+        self._begin()
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
         value = self._monitor.value(logs)
@@ -109,10 +112,11 @@ class ReduceLROnPlateau(Callback):
         return self._monitor.better(value, self.best, by)
 
     def _reduce(self, optimizer: Optimizer) -> None:
-        optimizer.lr = self._reduced(optimizer.lr, optimizer.steps)
+        update = int(optimizer.updates(optimizer.steps, 1)[0])
+        optimizer.lr = self._reduced(optimizer.lr, update)
         for group in optimizer.param_groups:
             if "lr" in group.own:
-                group["lr"] = self._reduced(group["lr"], optimizer.steps)
+                group["lr"] = self._reduced(group["lr"], update)
         self.reductions += 1
 
     def _reduced(self, rate: LearningRate, step: int) -> LearningRate:

@@ -93,7 +93,7 @@ class Programs:
         self._kept: OrderedDict[tuple[Any, ...], TracedProgram] = OrderedDict()
         self._signatures: dict[Look, int] = {}
         self._specs: dict[int, list[Spec]] = {}
-        self._attributes: tuple[dict[str, float], ...] = ()
+        self._attributes: tuple[tuple[dict[str, float], ...], list[int]] = (), []
         # What the model is made of, and how many models it has been so far.
         self._structure: list[Any] = []
         self.generation = 0
@@ -121,6 +121,7 @@ class Programs:
                 self._kept.clear()
                 self._specs.clear()
                 self._dtype = self._model.parameter_dtype()
+                self._optimizer.look_at_frozen()
             self._seen = latest
         return self.generation
 
@@ -175,7 +176,7 @@ class Programs:
             making: How it is made, if not as usual.
         """
         making = making or self._making
-        attributes = self._optimizer.attributes()
+        attributes = self._optimizer.attributes(), self._optimizer.slots
         if attributes != self._attributes:
             self._attributes = attributes
             for key in [key for key in self._kept if key[0] == "training"]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fastprop import _core
 from fastprop.data.base import RowsGone
+from fastprop.graph.program import Copies
 from fastprop.train.runs import Runs
 
 if TYPE_CHECKING:
@@ -36,37 +37,11 @@ class Segment(NamedTuple):
     scalars: NDArray[np.float64]
 
 
-class _Copy:
-    """Parameters and optimizer state as they were."""
-
-    def __init__(self, arrays: Sequence[NDArray[Any]], step: int) -> None:
-        # State that is zero still, as in the first copy of a fit, takes no memory.
-        self.saved = [a.copy() if _any_bit(a) else None for a in arrays]
-        self.step = step
-        self.segments: list[Segment] = []
-
-    def renew(self, arrays: Sequence[NDArray[Any]], step: int) -> None:
-        for i, array in enumerate(arrays):
-            saved = self.saved[i]
-            if saved is None:
-                self.saved[i] = array.copy()
-            else:
-                np.copyto(saved, array)
-        self.step = step
-        self.segments = []
-
-    def restore(self, arrays: Sequence[NDArray[Any]]) -> None:
-        for saved, array in zip(self.saved, arrays, strict=True):
-            np.copyto(array, 0 if saved is None else saved)
-
-
-def _any_bit(array: NDArray[Any]) -> bool:
-    """Minus zero has one."""
-    return bool(array.reshape(-1).view(f"u{array.itemsize}").any())
-
-
 class Recovery:
-    """Keeps the two latest copies, so that there always is one before the last finite loss.
+    """Keeps the latest copy of what the runs change, taken where the loss was finite.
+
+    The run makes it, in its first step: behind the look at the loss and before the updates. So one
+    copy is enough: the loss of what it holds is known to be finite.
 
     Args:
         arrays: All that a run changes, as :meth:`Program.changed_arrays` tells.
@@ -84,52 +59,71 @@ class Recovery:
         self._arrays = arrays
         self._optimizer = optimizer
         self._replay = replay
-        self._copies: list[_Copy] = []
+        # State that is zero still, as at the start of a training, takes no memory: None.
+        self._saved: list[NDArray[Any] | None] = [None] * len(arrays)
+        self._next = self._saved  # what the run at hand copies to
+        self._step: int | None = None  # of the copy
+        self._segments: list[Segment] = []  # since then
         self._due = 0.0
+        self._asked = False
 
     def before_run(self, *, always: bool = False) -> None:
-        """Take a copy if the last one is old, or if `always`: the user's code has been at it."""
-        if self._copies and not always:
-            recent = time.perf_counter() < self._due
-            if recent and len(self._copies[-1].segments) < _MOST_SEGMENTS:
-                return
-        started = time.perf_counter()
-        arrays, step = self._arrays, self._optimizer.steps
-        if len(self._copies) == 2:
-            oldest = self._copies.pop(0)
-            oldest.renew(arrays, step)
-            self._copies.append(oldest)
-        else:
-            self._copies.append(_Copy(arrays, step))
-        now = time.perf_counter()
-        self._due = now + max(_LEAST_SECONDS, _COST_SHARE * (now - started))
+        """Have a copy made if the last one is old, or if `always`: the user's code has been at
+        it."""
+        recent = time.perf_counter() < self._due and len(self._segments) < _MOST_SEGMENTS
+        self._asked = always or self._step is None or not recent
+
+    def wanted(self) -> Copies | None:
+        """What the next run is to copy, if that was asked for; :meth:`copied` tells that it did."""
+        if not self._asked:
+            return None
+        self._asked = False
+        self._next = [
+            np.empty_like(array) if saved is None and _any_bit(array) else saved
+            for saved, array in zip(self._saved, self._arrays, strict=True)
+        ]
+        pairs = zip(self._arrays, self._next, strict=True)
+        return [(array, saved) for array, saved in pairs if saved is not None]
+
+    def copied(self, step: int, seconds: float) -> None:
+        """The run that began at this step has made the copy, in so much time."""
+        self._saved, self._step, self._segments = self._next, step, []
+        self._due = time.perf_counter() + max(_LEAST_SECONDS, _COST_SHARE * seconds)
 
     def add(self, segment: Segment) -> None:
         """Remember a run that has been done."""
-        self._copies[-1].segments.append(segment)
+        self._segments.append(segment)
 
     def parameters_finite(self) -> bool:
         return all(_core.all_finite(p.data) for p in self._optimizer.parameters)
 
     def roll_back(self, step: int) -> Runs[None]:
-        """Make all as it was when ``optimizer.steps`` was `step`, or at the first copy if later.
+        """Make all as it was when ``optimizer.steps`` was `step`, or at the copy if that is later.
 
-        Where rows cannot be read again, such as those of an iterator, it goes back to a copy.
+        Where rows cannot be read again, such as those of an iterator, it goes back to the copy.
+        Without a copy no loss was finite yet, and nothing has changed.
         """
-        segments = [s for copy in self._copies for s in copy.segments]
-        copy = next((c for c in reversed(self._copies) if c.step <= step), self._copies[0])
-        self._return_to(copy)
-        for segment in segments:
+        if self._step is None:
+            return
+        self._return_to_copy()
+        for segment in self._segments:
             count = min(segment.steps, step - segment.step)
-            if segment.step >= copy.step and count > 0:
+            if count > 0:
                 try:
                     yield from self._replay(segment, count)
                 except RowsGone:
                     break
                 self._optimizer.steps = segment.step + count
         if not self.parameters_finite():
-            self._return_to(copy)
+            self._return_to_copy()
 
-    def _return_to(self, copy: _Copy) -> None:
-        copy.restore(self._arrays)
-        self._optimizer.steps = copy.step
+    def _return_to_copy(self) -> None:
+        assert self._step is not None
+        for saved, array in zip(self._saved, self._arrays, strict=True):
+            np.copyto(array, 0 if saved is None else saved)
+        self._optimizer.steps = self._step
+
+
+def _any_bit(array: NDArray[Any]) -> bool:
+    """Minus zero has one."""
+    return bool(array.reshape(-1).view(f"u{array.itemsize}").any())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastprop import _core
 from fastprop.graph.forms import Planned, Plans
-from fastprop.graph.program import Program, RunResult
+from fastprop.graph.program import Copies, Program, RunResult
 from fastprop.graph.threads import ThreadChooser
 from fastprop.train.objective import Columns
 
@@ -70,11 +70,14 @@ class TracedProgram:
         seed: int,
         *,
         epoch_rows: int = 0,
+        copies: Copies | None = None,
         timed: bool = False,
     ) -> RunResult:
         """:meth:`ThreadChooser.run` of the Program."""
         args = (sources, order, batch_size, step_scalars, first_step, seed)
-        return self.chooser.run(self.program, *args, timed=timed, epoch_rows=epoch_rows)
+        return self.chooser.run(
+            self.program, *args, timed=timed, epoch_rows=epoch_rows, copies=copies
+        )
 
 
 class Run(NamedTuple):
@@ -88,6 +91,7 @@ class Run(NamedTuple):
     first_step: int
     seed: int
     epoch_rows: int = 0
+    copies: Copies | None = None
     timed: bool = True
 
     def execute(self) -> RunResult:
@@ -100,6 +104,7 @@ class Run(NamedTuple):
             self.first_step,
             self.seed,
             epoch_rows=self.epoch_rows,
+            copies=self.copies,
             timed=self.timed,
         )
 
@@ -115,6 +120,7 @@ class Run(NamedTuple):
             self.first_step,
             self.seed,
             self.epoch_rows,
+            self.copies,
         )
 
     def ended(self, outcome: Any, seconds: float) -> RunResult:

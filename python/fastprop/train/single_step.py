@@ -77,11 +77,11 @@ class SingleSteps:
         counted = self._programs.counted and traced.in_one_call
         if forms is None or not counted or traced.chooser.choosing:
             return
-        attributes = self._optimizer.attributes()
-        begun = (forms, CHANGES.latest, attributes)
+        look = self._optimizer.attributes(), self._optimizer.slots
+        begun = (forms, CHANGES.latest, look)
         if begun != self._begun:
             self._stepper.begin(*forms)
-            self._stepper.steps_of(self._optimizer, attributes)
+            self._stepper.steps_of(self._optimizer, *look)
             self._begun = begun
         self._stepper.add(rows, rows, traced.program)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprop.graph.program import Program, RunResult
+from fastprop.graph.program import Copies, Program, RunResult
 from fastprop.optim.python_step import NonFiniteLoss, PythonOptimizer
 from fastprop.train.objective import Columns
 from fastprop.train.runs import TracedProgram
@@ -55,13 +55,16 @@ class StepwiseProgram(TracedProgram):
         seed: int,
         *,
         epoch_rows: int = 0,
+        copies: Copies | None = None,
         timed: bool = False,
     ) -> RunResult:
         """Steps of one epoch, one by one; recorded is what each first evaluation gave."""
+        assert step_scalars is not None  # the learning rates
         rows = np.arange(order) if isinstance(order, int) else order
         optimizer = self._optimizer
         optimizer.gradients = self._gradients
         values: list[NDArray[np.float64]] = []
+        copying: list[float | None] = [None]  # of the first evaluation, before anything changes
         for begin in range(0, len(rows), batch_size):
             results: list[RunResult] = []
             batch = rows[begin : begin + batch_size]
@@ -72,20 +75,28 @@ class StepwiseProgram(TracedProgram):
                 batch: NDArray[np.int64] = batch,
                 step: int = step,
             ) -> float:
+                first = step == first_step and not results
                 result = super(StepwiseProgram, self).run(
-                    sources, batch, batch_size, None, step, seed, timed=timed
-                )
+                    sources, batch, batch_size, None, step, seed, timed=timed,
+                    copies=copies if first else None,
+                )  # fmt: skip
+                if first:
+                    copying[0] = result.copy_seconds
                 results.append(result)
                 if result.stopped == "interrupt":
                     raise _Interrupted
                 return float(result.values[0, 0])
 
             try:
-                optimizer.advance(evaluate)
+                optimizer.advance(evaluate, float(step_scalars[len(values), 0]))
             except _Interrupted:
-                return RunResult(np.array(values), [], len(values), "interrupt", results[-1].error)
+                error = results[-1].error
+                return RunResult(np.array(values), [], len(values), "interrupt", error)
             except NonFiniteLoss:
                 values.append(results[-1].values[0])
-                return RunResult(np.array(values), [], len(values) - 1, "nonfinite")
+                return RunResult(
+                    np.array(values), [], len(values) - 1, "nonfinite",
+                    copy_seconds=copying[0], began_well=len(results) > 1,
+                )  # fmt: skip
             values.append(results[0].values[0])
-        return RunResult(np.array(values), [], len(values), "done")
+        return RunResult(np.array(values), [], len(values), "done", copy_seconds=copying[0])

@@ -163,6 +163,11 @@ class StreamFeed:
     def steps(self) -> int | None:
         return None if self._rows is None else -(-self._rows // self._reading.batch)
 
+    @property
+    def reading(self) -> bool:
+        ahead, pool = self._ahead, self._pool
+        return ahead is not None and pool is not None and ahead.alive and not pool.starved
+
     def at(self, epoch: int, step: int) -> Chunk | None:
         chunk = self._chunk
         if chunk is not None and self._epoch == epoch and 0 <= step - chunk.first < chunk.steps:

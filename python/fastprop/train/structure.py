@@ -35,7 +35,7 @@ from fastprop.optim.python_step import PythonOptimizer
 _UNSEEN_OF_MODULES = frozenset({"_made_with", "training"})
 # Of an optimizer: how many steps were done, and what is worked out from all the rest.
 _UNSEEN_OF_OPTIMIZERS = frozenset(
-    {"_steps", "_most_steps", "_done", "_revision", "_attributes", "_parts", "_block"}
+    {"_counts", "_done", "_given", "_revision", "_attributes", "_parts", "_block"}
 )
 _UNSEEN_OF_HYPER = frozenset({"lr"})  # a number of the step, not of its instructions
 
@@ -167,6 +167,7 @@ class Structure:
         outside, self._state = self._state, True
         self._mapping(value.__dict__, _UNSEEN_OF_OPTIMIZERS | {"defaults"})
         self._mapping(value.__dict__.get("defaults", {}), _UNSEEN_OF_HYPER)
+        self._items.append(tuple(value.slots))
         self._state = outside
 
     def _group(self, value: ParamGroup) -> None:
