@@ -16,7 +16,7 @@ from training import network
 
 import fastprop as fp
 from fastprop import functional as F
-from fastprop import nn
+from fastprop import nn, optim
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(40, 4)).astype(np.float32)
@@ -181,6 +181,83 @@ def test_calls_with_arrays_alone_notice_what_differs() -> None:
     for _ in range(3):
         assert half(X.astype(np.float16)).dtype == np.float32
         assert half(X > 0).dtype == np.float32
+
+
+def test_calls_like_the_latest_take_no_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network(4, 9, 1)
+    compiled = fp.compile(model, threads=1)
+    parameters = list(model.parameters())
+
+    def gradients(rows: int) -> list[np.ndarray]:
+        found = fp.grad((compiled(X[:rows]) ** 2).mean(), parameters)
+        return [g.data for g in found]
+
+    for _ in range(3):  # traced, differentiated, with what derivatives need
+        gradients(40), gradients(7)
+    found = [gradients(40), gradients(7)]
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("Python was asked")
+
+    monkeypatch.setattr("fastprop.tracing.compile.take_apart", refuse)
+    monkeypatch.setattr("fastprop.tracing.history.is_tracing", refuse)
+    for again, known in zip([gradients(40), gradients(7)], found, strict=True):
+        for a, b in zip(again, known, strict=True):
+            np.testing.assert_array_equal(a, b)
+    wanted = fp.grad((model(X) ** 2).mean(), parameters)
+    for a, eager in zip(found[0], wanted, strict=True):
+        np.testing.assert_allclose(a, eager.data, rtol=1e-4, atol=1e-6)
+    with pytest.raises(AssertionError, match="Python was asked"):
+        compiled(X[:11])  # a number of rows that nobody has seen
+
+
+def test_rows_that_meet_another_extent_are_a_batch() -> None:
+    """An argument that is no batch, but has as many rows as one, is one in that call."""
+    compiled = fp.compile(lambda x, y: x.sum() * y, threads=1)
+    y = rng.normal(size=(5, 2)).astype(np.float32)
+    for rows in (3, 5, 3, 5, 4, 5):
+        result = compiled(X[:rows], y)
+        assert result.shape == (5, 2)
+        np.testing.assert_allclose(result.data, X[:rows].sum() * y, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_in_two_modes_keeps_both_programs() -> None:
+    model = nn.Sequential(nn.Dense(4, 6), nn.Dropout(0.5), nn.Dense(6, 1))
+    compiled = fp.compile(model, threads=1)
+    for _ in range(3):
+        model.train()
+        trained = compiled(X)
+        model.eval()
+        np.testing.assert_array_equal(compiled(X).data, compiled(X).data)
+        assert not np.array_equal(trained.data, compiled(X).data)
+    assert len(compiled.programs) == 2
+
+
+def test_steps_of_several_optimizers_in_one_call() -> None:
+    """Numbers of steps are counted for each optimizer, those that step twice included."""
+    model = network(4, 5, 1)
+    first = optim.Adam(model[0].parameters(), lr=0.01)
+    second = optim.SGD(model[-1].parameters(), lr=0.1)
+
+    def step(x):
+        for optimizer in (first, second, first):
+            loss = (model(x) ** 2).mean()
+            first.zero_grad()
+            second.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return loss
+
+    start = model.state_dict()
+    compiled = fp.compile(step, threads=1)
+    fast = [compiled(X).item() for _ in range(4)]
+    assert (first.steps, second.steps) == (8, 4)
+    model.load_state_dict(start)
+    first, second = (
+        optim.Adam(model[0].parameters(), lr=0.01),
+        optim.SGD(model[-1].parameters(), lr=0.1),
+    )
+    np.testing.assert_allclose(fast, [step(X).item() for _ in range(4)], rtol=1e-5)
 
 
 def test_copies_trace_by_themselves() -> None:

@@ -97,7 +97,7 @@ def test_a_derivative_does_not_repeat_what_was_saved(checkpointed: bool) -> None
     compiled(x).sum().backward()
     (variant,) = (v for known in compiled._variants.values() for v in known)
     (derivative,) = variant._history._derivatives.values()
-    repeated = derivative._executable.program.describe().count("dense(")
+    repeated = derivative.program.describe().count("dense(")
     assert repeated == (2 if checkpointed else 0)
     saved = {t.shape for t in variant._history.saved}
     assert saved == (set() if checkpointed else {(40, 9), (40, 7)})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -384,3 +386,40 @@ def test_a_bad_loss_changes_nothing(threads: int, several_phases: bool) -> None:
         np.testing.assert_array_equal(array, saved)
     assert optimizer.steps == 1
     assert np.isfinite(trainer.train_step(x, np.ones((24, 2), np.float32)))
+
+
+def test_calls_like_the_latest_take_no_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trained(threads=1)
+    y = np.zeros((4, 2), np.float32)
+    row, many = trainer.predict(X[:1]), trainer.predict(X)
+    start = trainer.optimizer.steps
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("Python was asked")
+
+    monkeypatch.setattr("fastprop.graph.program.Program.run", refuse)
+    np.testing.assert_array_equal(trainer.predict(X[:1]), row)
+    np.testing.assert_array_equal(trainer.predict(X), many)
+    assert trainer.train_step(X[:4], y) > trainer.train_step(X[:4], y)
+    assert trainer.optimizer.steps == start + 2
+    assert not np.array_equal(trainer.predict(X), many)
+    for bad in (np.full((4, 3), np.nan, np.float32), X[:4, :2]):
+        with pytest.raises(ValueError, match="x"):
+            trainer.train_step(bad, y)
+        with pytest.raises(ValueError, match="x"):
+            trainer.predict(bad)
+    trainer.optimizer.lr = 0.5
+    for call in (lambda: trainer.train_step(X[:3], y[:3]), lambda: trainer.predict(X[:3].tolist())):
+        with pytest.raises(AssertionError, match="Python was asked"):
+            call()
+
+
+def test_a_trainer_goes_with_its_last_user() -> None:
+    trainer = trained(threads=1)
+    gone = weakref.ref(trainer)
+    gc.disable()
+    try:
+        del trainer
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -1,5 +1,8 @@
 """Eager mode in one thread: the overhead of single ops, with a gradient, and whole training steps.
 
+Steps come in three ways: eager; with a compiled forward pass, and loss and update outside; and
+compiled as a whole; ``Trainer.train_step`` beside them.
+
 python -m benchmarks.python.eager
 python -m benchmarks.python.eager --threads 2 --json eager.json
 
@@ -136,21 +139,28 @@ def steps(torch: Any, rounds: int) -> dict[str, dict[str, float]]:
         y: Any = rng.standard_normal((rows, 1), dtype=np.float32)
         if widths[-1] > 1:
             y = rng.integers(0, widths[-1], rows)
-        calls[f"step of {name}", "fastprop"] = _own_step(widths, x, y)
+        for how in ("", ", forward compiled", ", all compiled"):
+            calls[f"step of {name}{how}", "fastprop"] = _own_step(widths, x, y, how)
+        calls[f"step of {name}, train_step", "fastprop"] = _trainer_step(widths, x, y)
         if torch is not None:
             calls[f"step of {name}", "PyTorch"] = _torch_step(torch, widths, x, y)
     return _measured(calls, 20, rounds, statistics.median, " µs")
 
 
-def _own_step(widths: tuple[int, ...], x: np.ndarray, y: np.ndarray) -> Call:
+def _own_model(widths: tuple[int, ...]) -> nn.Sequential:
     layers = [nn.Dense(i, o, "relu") for i, o in pairwise(widths[:-1])]
-    model = nn.Sequential(*layers, nn.Dense(*widths[-2:]))
+    return nn.Sequential(*layers, nn.Dense(*widths[-2:]))
+
+
+def _own_step(widths: tuple[int, ...], x: np.ndarray, y: np.ndarray, how: str) -> Call:
+    model = _own_model(widths)
     optimizer = optim.Adam(model.parameters())
     rows, targets = fp.tensor(x), fp.tensor(y)
+    forward = fp.compile(model, threads=1) if "forward" in how else model
 
-    def step() -> float:
+    def step(rows: fp.Tensor, targets: fp.Tensor) -> fp.Tensor:
         optimizer.zero_grad()
-        out = model(rows)
+        out = forward(rows)
         loss = (
             F.cross_entropy_rows(out, targets).mean()
             if y.dtype.kind == "i"
@@ -158,9 +168,16 @@ def _own_step(widths: tuple[int, ...], x: np.ndarray, y: np.ndarray) -> Call:
         )
         loss.backward()
         optimizer.step()
-        return loss.item()
+        return loss  # type: ignore[no-any-return]
 
-    return step
+    whole = fp.compile(step, threads=1) if "all" in how else step
+    return lambda: whole(rows, targets).item()
+
+
+def _trainer_step(widths: tuple[int, ...], x: np.ndarray, y: np.ndarray) -> Call:
+    loss = "cross_entropy" if y.dtype.kind == "i" else "mse"
+    trainer = fp.Trainer(_own_model(widths), loss, optim.Adam(), threads=1)
+    return lambda: trainer.train_step(x, y)
 
 
 def _torch_step(torch: Any, widths: tuple[int, ...], x: np.ndarray, y: np.ndarray) -> Call:

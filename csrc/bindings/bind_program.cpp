@@ -13,6 +13,7 @@
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/program_run.h"
+#include "bindings/tensor_slots.h"
 #include "program/place_buffers.h"
 
 namespace py = pybind11;
@@ -71,16 +72,21 @@ std::vector<std::int64_t> first_numbers(std::size_t count) {
     return numbers;
 }
 
-/// The order of a run: an int64 array of rows, or how many of the first ones. A few of those are
-/// there already; more are written to `numbers`.
-void take_order(const py::object& order, std::vector<std::int64_t>& numbers, RunRequest& request) {
+/// The first rows as the order of a run. A few numbers are there already; more are written to
+/// `numbers`.
+void take_first(Index count, std::vector<std::int64_t>& numbers, RunRequest& request) {
     static const std::vector<std::int64_t> few = first_numbers(1024);
+    require(count >= 0, "Program.run: order is ", count);
+    const bool known = count <= static_cast<Index>(few.size());
+    if (!known) numbers = first_numbers(static_cast<std::size_t>(count));
+    request.count = count;
+    request.order = known ? few.data() : numbers.data();
+}
+
+/// The order of a run: an int64 array of rows, or how many of the first ones.
+void take_order(const py::object& order, std::vector<std::int64_t>& numbers, RunRequest& request) {
     if (py::isinstance<py::int_>(order)) {
-        request.count = order.cast<Index>();
-        require(request.count >= 0, "Program.run: order is ", request.count);
-        const bool known = request.count <= static_cast<Index>(few.size());
-        if (!known) numbers = first_numbers(static_cast<std::size_t>(request.count));
-        request.order = known ? few.data() : numbers.data();
+        take_first(order.cast<Index>(), numbers, request);
         return;
     }
     const TensorView view = view_of_array(order.cast<py::array>(), false, "Program.run");
@@ -108,6 +114,29 @@ struct RowOutput {
     std::vector<Index> shape;  ///< the first extent is that of the run
 };
 
+/// An array for such an output of a run of so many rows.
+py::object new_rows(const RowOutput& output, Index rows) {
+    const auto& numpy = py::detail::npy_api::get();
+    Py_intptr_t shape[kMaxRank] = {};
+    std::copy(output.shape.begin(), output.shape.end(), shape);
+    shape[0] = rows;
+    Py_INCREF(output.dtype.ptr());  // the call takes a reference
+    return owned(numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, output.dtype.ptr(),
+                                             static_cast<int>(output.shape.size()), shape, nullptr,
+                                             nullptr, 0, nullptr));
+}
+
+/// Asks whether the user has pressed Ctrl-C, and keeps what a signal handler has raised.
+std::function<bool()> watch_signals(py::object& error) {
+    return [&error] {
+        const py::gil_scoped_acquire acquire;
+        if (PyErr_CheckSignals() == 0) return false;
+        py::error_already_set raised;
+        error = raised.value();
+        return true;
+    };
+}
+
 /// A Program without its memory: from it Programs on other arrays of the same sizes are made.
 struct Template {
     Program::Parts parts;  ///< whose buffers lie nowhere
@@ -126,6 +155,8 @@ bool apart(std::vector<Buffer> buffers) {
     };
     return std::adjacent_find(buffers.begin(), buffers.end(), overlap) == buffers.end();
 }
+
+}  // namespace
 
 /// A Program and the arrays that its buffers are views of.
 class BoundProgram {
@@ -212,11 +243,10 @@ public:
             run.alive.push_back(*arguments.scalars);
         }
         if (arguments.copies) take_copies(*arguments.copies, run);
-        for (RowOutput& row : rows_) {
-            row.shape[0] = request.count;
-            py::array array(row.dtype, row.shape);
-            request.results.push_back(array.mutable_data());
-            run.results.append(std::move(array));
+        for (const RowOutput& row : rows_) {
+            const py::object array = new_rows(row, request.count);
+            request.results.push_back(py::detail::array_proxy(array.ptr())->data);
+            run.results.append(array);
         }
         run.values = py::array_t<double>({steps, num_scalars_});
         request.values = run.values.mutable_data();
@@ -241,33 +271,62 @@ public:
             run.request.profile = view.as<double>();
         }
         py::object error = py::none();
-        run.request.interrupted = [&error] {
-            const py::gil_scoped_acquire acquire;
-            if (PyErr_CheckSignals() == 0) return false;
-            py::error_already_set raised;
-            error = raised.value();
-            return true;
-        };
-        RunResult result;
-        {
-            const py::gil_scoped_release release;
-            result = program_->run(run.request);
-        }
-        // A signal that nobody has asked about yet would be raised in the place of the result.
-        if (result.stop == Stop::done && run.request.interrupted()) result.stop = Stop::interrupt;
+        run.request.interrupted = watch_signals(error);
+        const RunResult result = execute(run.request);
         return run.outcome(result, std::move(error));
+    }
+
+    void run_single_step(Index rows, SingleStep& step) {
+        RunRequest& request = step.request;
+        std::vector<std::int64_t> numbers;
+        take_first(rows, numbers, request);
+        request.batch_size = rows;
+        step.rows.reserve(rows_.size());
+        for (const RowOutput& row : rows_) {
+            step.rows.push_back(new_rows(row, rows));
+            request.results.push_back(py::detail::array_proxy(step.rows.back().ptr())->data);
+        }
+        step.values.resize(static_cast<std::size_t>(num_scalars_));
+        request.values = step.values.data();
+        request.interrupted = watch_signals(step.error);
+        step.result = execute(request);
+        if (step.result.error != nullptr) step.error = raised(step.result);
     }
 
     std::tuple<Index, Index> latest() const { return {program_->runs(), program_->latest_steps()}; }
 
 private:
+    RunResult execute(const RunRequest& request) {
+        RunResult result;
+        {
+            const py::gil_scoped_release release;
+            result = program_->run(request);
+        }
+        // A signal that nobody has asked about yet would be raised in the place of the result.
+        if (result.stop == Stop::done && request.interrupted()) result.stop = Stop::interrupt;
+        return result;
+    }
+
     std::vector<py::array> buffers_;
     std::unique_ptr<Program> program_;
     std::vector<RowOutput> rows_;
     Index num_scalars_ = 0;
 };
 
-}  // namespace
+void SingleStep::raise_interrupt() const {
+    if (error.is_none()) {
+        PyErr_SetNone(PyExc_KeyboardInterrupt);
+    } else {
+        PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
+    }
+    throw py::error_already_set();
+}
+
+BoundProgram& bound_program(const py::handle& program) { return program.cast<BoundProgram&>(); }
+
+void run_single_step(BoundProgram& program, Index rows, SingleStep& step) {
+    program.run_single_step(rows, step);
+}
 
 void prepare_run(const py::object& program, const RunArguments& arguments, ProgramRun& run) {
     program.cast<BoundProgram&>().prepare(arguments, run);

@@ -7,6 +7,7 @@
 namespace fastprop {
 
 void bind_config(pybind11::module_& m);
+void bind_compiled(pybind11::module_& m);
 void bind_ops(pybind11::module_& m);
 void bind_host(pybind11::module_& m);
 void bind_eager(pybind11::module_& m);
@@ -19,5 +20,6 @@ void bind_form(pybind11::module_& m);
 void bind_arrow(pybind11::module_& m);
 void bind_program(pybind11::module_& m);
 void bind_run_many(pybind11::module_& m);
+void bind_single(pybind11::module_& m);
 
 }  // namespace fastprop

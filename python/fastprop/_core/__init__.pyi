@@ -153,6 +153,217 @@ class RunPool:
         Ask for what `Program.run` does with these arguments.
         """
 
+class Executable:
+    """
+    A Program whose results are Tensors.
+    """
+    def __init__(
+        self,
+        program: typing.Any,
+        chooser: typing.Any,
+        specs: collections.abc.Sequence[typing.Any],
+        numbers: typing.SupportsInt | typing.SupportsIndex,
+        rows: typing.SupportsInt | typing.SupportsIndex,
+        given: typing.SupportsInt | typing.SupportsIndex,
+        wanted: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        saved: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        changed: collections.abc.Sequence[typing.Any],
+    ) -> None:
+        """
+        Specs of recorded numbers, of rows and of arrays, of which a run takes `given`; which of them are wanted and saved; Tensors that a run changes.
+        """
+    def saved(self, call: tuple) -> tuple:
+        """
+        Repeats a call for what its derivatives need.
+        """
+
+class Connection:
+    """
+    How results remember the call that they came from.
+    """
+    def __init__(
+        self,
+        op: typing.Any,
+        refusal: typing.Any,
+        result_op: typing.Any,
+        no_history: typing.Any,
+        results: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        freed: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        late: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        sources: list,
+    ) -> None:
+        """
+        Ops of a call and of one of its results, and positions of results. Sources are positions of leaves, or Tensors.
+        """
+
+class TracedCall:
+    """
+    What a call of a compiled function does.
+    """
+    def __init__(
+        self,
+        executable: typing.Any,
+        connection: typing.Any,
+        numbers: list,
+        gradients: list,
+        leaf_gradients: list,
+        results: typing.Any,
+        put_together: typing.Any,
+        gradient_error: typing.Any,
+    ) -> None:
+        """
+        Gradients are (tensor, cleared, used, left), those of leaves (position, left); what is left, and results, are positions of what is wanted, or Tensors. One result alone, or a list for put_together.
+        """
+    def add_size(self, rows: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Let it serve so many rows, too.
+        """
+    def look(self, modules: list, settings: list, same: typing.Any) -> None:
+        """
+        What has to be the same in a call: (module, mode), (optimizer, attributes, slots), and the models as they are now.
+        """
+    def serves(self, rows: typing.SupportsInt | typing.SupportsIndex) -> bool:
+        """
+        Whether it does what the function would do now with so many rows.
+        """
+    @property
+    def valid(self) -> bool:
+        """
+        False if another one has taken its place.
+        """
+    @valid.setter
+    def valid(self, arg0: bool) -> None: ...
+
+class TracedDerivative:
+    """
+    Derivatives by what the results of a call came from.
+    """
+    def __init__(
+        self,
+        executable: typing.Any,
+        connection: typing.Any,
+        reads: list,
+        dtypes: list,
+        gradients: list,
+        resumes: bool,
+        changed_error: typing.Any,
+        dtype_error: typing.Any,
+    ) -> None:
+        """
+        Gradients are positions of what is wanted, or what stands for zero.
+        """
+    def run(self, y: typing.Any, call: tuple, saved: tuple, given: list) -> list:
+        """
+        The derivatives, from those by the results of the call that made `y`.
+        """
+
+class CallTable:
+    """
+    The calls of one compiled function that take arrays alone.
+    """
+    def __init__(self, seed: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def add(self, args: tuple, batched: collections.abc.Sequence[bool], traced: typing.Any) -> None:
+        """
+        Have calls with arrays like `args` find `traced`.
+        """
+    def clear(self) -> None:
+        """
+        Forget all.
+        """
+    def function(self) -> typing.Any:
+        """
+        A function of a tuple of arguments: the result of the call, NotImplemented where Python has to look.
+        """
+    def run(
+        self,
+        traced: typing.Any,
+        leaves: tuple,
+        arrays: tuple,
+        rows: typing.SupportsInt | typing.SupportsIndex,
+    ) -> typing.Any:
+        """
+        Do a call that was found otherwise.
+        """
+    @property
+    def calls(self) -> int:
+        """
+        How many there were, which draws new numbers.
+        """
+    @calls.setter
+    def calls(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+
+class Pull:
+    """
+    The rule of a call of a compiled function.
+    """
+    def __init__(self, by_python: typing.Any) -> None: ...
+    def add(self, wanted: tuple, derivative: typing.Any) -> None:
+        """
+        Take derivatives by what is wanted like that, where nobody records them.
+        """
+    def clear(self) -> None:
+        """
+        Forget all.
+        """
+    def function(self) -> typing.Any:
+        """
+        The rule: a function of dy, y, inputs and wanted.
+        """
+
+class Predictor:
+    """
+    Predictions of arrays that look like the latest ones.
+    """
+    def __init__(
+        self, changes: typing.Any, seed: typing.SupportsInt | typing.SupportsIndex
+    ) -> None: ...
+    def add(
+        self,
+        least: typing.SupportsInt | typing.SupportsIndex,
+        most: typing.SupportsInt | typing.SupportsIndex,
+        program: typing.Any,
+    ) -> None:
+        """
+        The Program for so many rows.
+        """
+    def begin(self, x: typing.Any, y: typing.Any) -> None:
+        """
+        Calls with arrays of these forms may use Programs from now on, until a model changes; forgets those before.
+        """
+    def predict(self, x: typing.Any, finite: bool) -> typing.Any:
+        """
+        The outputs; None where Python has to look.
+        """
+
+class Stepper:
+    """
+    Steps on arrays that look like the latest ones.
+    """
+    def __init__(
+        self, changes: typing.Any, seed: typing.SupportsInt | typing.SupportsIndex
+    ) -> None: ...
+    def add(
+        self,
+        least: typing.SupportsInt | typing.SupportsIndex,
+        most: typing.SupportsInt | typing.SupportsIndex,
+        program: typing.Any,
+    ) -> None:
+        """
+        The Program for so many rows.
+        """
+    def begin(self, x: typing.Any, y: typing.Any) -> None:
+        """
+        Calls with arrays of these forms may use Programs from now on, until a model changes; forgets those before.
+        """
+    def step(self, trainer: typing.Any, x: typing.Any, y: typing.Any) -> typing.Any:
+        """
+        The loss, taken before an update, which is not done if the loss is not finite; None where Python has to look. Sets trainer.program.
+        """
+    def steps_of(self, optimizer: typing.Any, attributes: typing.Any, slots: typing.Any) -> None:
+        """
+        Whose steps they are, while the optimizer's attributes and slots are these. Comes after begin.
+        """
+
 def accumulate(
     name: str, outputs: list, seeds: list, targets: typing.Any, free: bool, within: bool
 ) -> tuple:
@@ -199,6 +410,11 @@ def bind_backward(
 ) -> None:
     """
     Tell `accumulate` the op of a freed node, and the functions of Python that it calls.
+    """
+
+def bind_compiled(call: type, suppressed: typing.Any, changes: typing.Any) -> None:
+    """
+    Tell compiled functions the class of calls, the context variable that leaves out effects, and what counts changes of models.
     """
 
 def bind_index(

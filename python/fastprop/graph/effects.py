@@ -16,22 +16,22 @@ from fastprop.graph.scope import current_scope
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect, current_trace
 
-_suppressed: ContextVar[bool] = ContextVar("suppressed", default=False)
+SUPPRESSED: ContextVar[bool] = ContextVar("suppressed", default=False)
 
 
 @contextmanager
 def without_effects() -> Iterator[None]:
     """Inside the block nothing is overwritten: it repeats what was done before."""
-    token = _suppressed.set(True)
+    token = SUPPRESSED.set(True)
     try:
         yield
     finally:
-        _suppressed.reset(token)
+        SUPPRESSED.reset(token)
 
 
 def effects_suppressed() -> bool:
     """Whether this is such a repetition."""
-    return _suppressed.get()
+    return SUPPRESSED.get()
 
 
 Numbers = Sequence[float] | int
@@ -57,7 +57,7 @@ def effect(
         attrs: The kernel's attributes; ``scalars`` is set here where the kernel has it.
         numbers: What it reads from the step's numbers.
     """
-    if _suppressed.get():
+    if SUPPRESSED.get():
         return
     trace = current_trace()
     if trace is not None:
@@ -92,7 +92,7 @@ def overwrite_each(
         attrs: Attributes of each, in the kernel's order.
         numbers: The step's numbers for each.
     """
-    if not _suppressed.get():
+    if not SUPPRESSED.get():
         _core.overwrite_each(kernel(name)[0], inputs, outputs, attrs, numbers)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
+from fastprop import _core
 from fastprop.graph import anomaly
 from fastprop.graph.effects import effects_suppressed
 from fastprop.graph.op import Spec, is_grad_enabled
@@ -21,13 +22,11 @@ from fastprop.graph.user_line import line_of
 from fastprop.random import Step, check_seed, counts_calls, current_step, drawing_as
 from fastprop.registry import type_name
 from fastprop.tracing.capture import Argument, Capture
-from fastprop.tracing.executable import Call
 from fastprop.tracing.structure import Structure, put_together, take_apart
 from fastprop.tracing.variant import Variant
 from fastprop.tracing.watched import Watched
 
 _KEPT = 32  # Programs of one function
-_NOT_SEEN: tuple[None, int] = (None, 0)
 Array = np.ndarray[Any, Any]
 
 
@@ -108,15 +107,24 @@ class CompiledFunction:
 
     def __init__(self, function: Callable[..., Any], threads: int | None, seed: int) -> None:
         self.function = function
-        self.calls = self.traces = 0
+        self.traces = 0
         self._threads = threads
         self._seed = seed
+        self._table = _core.CallTable(seed)
+        self._call = self._table.function()
         self._variants: dict[Signature, list[Variant]] = {}
         self._whole: dict[Signature, str] = {}  # that do not go by rows, and why
-        self._recent: dict[Any, tuple[Variant | None, int]] = {}  # by what `_look` gives
         self._warned = False
         functools.update_wrapper(self, function, updated=())
         counts_calls(self)
+
+    @property
+    def calls(self) -> int:
+        return self._table.calls
+
+    @calls.setter
+    def calls(self, value: int) -> None:
+        self._table.calls = value
 
     @property
     def programs(self) -> list[Program]:
@@ -130,13 +138,11 @@ class CompiledFunction:
         return [f"traced for each number of rows, as it does not go by rows: {r}" for r in reasons]
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        # Arrays alone, as most calls have them, need a look each: 10 µs less than what follows.
-        look = None if options or is_tracing() or anomaly.active() is not None else _look(args)
-        if look is not None:
-            variant, rows = self._recent.get(look, _NOT_SEEN)
-            if variant is not None and variant.serves(rows):
-                arrays = [a if type(a) is np.ndarray else a._data for a in args]
-                return self._run(variant, args, arrays, rows)
+        # Arrays alone, as most calls have them, go to their Program without more of Python.
+        if not options:
+            result = self._call(args)
+            if result is not NotImplemented:
+                return result
         leaves: list[Any] = []
         structure = take_apart((args, options), _is_array, leaves)
         # A part of something larger is traced with that; without numbers there is nothing to do.
@@ -160,16 +166,10 @@ class CompiledFunction:
                 signature, rows = _signature(structure, leaves, arrays, by_rows=False)
                 variant = self._find(signature, rows) or self._trace_whole(signature, rows, reason)
                 self._whole[by_rows] = f"{type_name(reason)}: {reason} ({line_of(reason)})"
-        if look is not None and all(a.dtype in DTYPES for a in args):  # none was converted
-            self._recent[look] = variant, rows
-        return self._run(variant, leaves, arrays, rows)
-
-    def _run(
-        self, variant: Variant, leaves: Sequence[Any], arrays: Sequence[Array], rows: int
-    ) -> Any:
-        result = variant.run(Call(leaves, arrays, rows, self._seed, self.calls))
-        self.calls += 1
-        return result
+        traced = variant.call
+        if not options and len(args) == len(leaves) and all(x.dtype in DTYPES for x in leaves):
+            self._table.add(args, [a.spec.batched for a in signature.arguments], traced)
+        return self._table.run(traced, tuple(leaves), tuple(arrays), rows)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """A function in a class is a method of its instances, compiled or not."""
@@ -185,7 +185,7 @@ class CompiledFunction:
         """Forget all Programs; the next call traces anew."""
         self._variants.clear()
         self._whole.clear()
-        self._recent.clear()
+        self._table.clear()
 
     def _as_written(self, structure: Structure, leaves: Sequence[Any]) -> Any:
         """The function itself, on Tensors as it gets them while it is traced."""
@@ -206,7 +206,7 @@ class CompiledFunction:
 
     def _trace(self, signature: Signature, rows: int) -> Variant:
         """A variant for these arguments: a known one if it turns out to do, else a new one."""
-        self._recent.clear()
+        self._table.clear()
         known = self._variants.get(signature, [])
         capture = self._capture(signature, rows)
         fingerprint = capture.fingerprint()
@@ -279,23 +279,6 @@ class CompiledFunction:
         instructions = ", ".join(str(p.num_instructions) for p in programs)
         about = f"{len(programs)} Programs of {instructions} instructions" if programs else "new"
         return f"<{'; '.join([f'{self._name}: {about}', *self.notes])}>"
-
-
-def _look(args: tuple[Any, ...]) -> Any:
-    """What decides about the Program of a call with arrays alone; ``None`` for any other call."""
-    looks: list[Any] = [is_grad_enabled(), effects_suppressed()]
-    for value in args:
-        kind = type(value)
-        if kind is Tensor:
-            array, differentiable = value._data, value.requires_grad
-        elif kind is np.ndarray:
-            array, differentiable = value, False
-        else:
-            return None
-        if array is None or not array.flags.c_contiguous:
-            return None
-        looks += (array.shape, array.dtype, differentiable)
-    return tuple(looks)
 
 
 def _is_array(value: Any) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
-from fastprop.graph.op import now
+from fastprop import _core
+from fastprop.graph.changes import CHANGES
+from fastprop.graph.effects import SUPPRESSED
+from fastprop.graph.op import Spec, now
 from fastprop.graph.program import Program
-from fastprop.graph.tensor import Tensor, constant_array
+from fastprop.graph.tensor import Tensor
 from fastprop.graph.threads import ThreadChooser
 from fastprop.graph.trace import Effect
 from fastprop.tracing.capture import Graph
@@ -19,7 +21,7 @@ Array = NDArray[Any]
 
 
 class Call(NamedTuple):
-    """What a run computes from, beside parameters and other state.
+    """What a run computes from, beside parameters and other state. C++ makes and reads these.
 
     Attributes:
         leaves: The arrays among the arguments, as they were given.
@@ -29,23 +31,14 @@ class Call(NamedTuple):
         number: Of the call, which makes random numbers new ones.
     """
 
-    leaves: Sequence[Any]
-    arrays: Sequence[Array]
+    leaves: tuple[Any, ...]
+    arrays: tuple[Array, ...]
     rows: int
     seed: int
     number: int
 
 
-class Values(NamedTuple):
-    """What a run has given.
-
-    Attributes:
-        wanted: By the id of the symbolic Tensor.
-        saved: Arrays for derivatives, if it was asked for them.
-    """
-
-    wanted: dict[int, Tensor]
-    saved: Sequence[Array] = ()
+_core.bind_compiled(Call, SUPPRESSED, CHANGES)
 
 
 class Executable:
@@ -59,6 +52,7 @@ class Executable:
 
     Attributes:
         program: The Program.
+        run: What C++ runs; a run gives the values of ``graph.wanted``, in that order.
     """
 
     def __init__(
@@ -79,12 +73,8 @@ class Executable:
         arrays.sort(key=lambda t: not t.size)  # those without memory come last: no run takes them
         given = [t for t in arrays if t.size]
         places = [Tensor.placeholder(t.shape, t.dtype) for t in given]
-        self._scalars = [t.dtype for t in scalars]
-        self._looks = [(t.shape, t.dtype) for t in arrays]
-        self._given = len(given)
-        positions = {id(t): i for i, t in enumerate([*scalars, *rows, *arrays])}
-        self._wanted = [(id(t), positions[id(t)]) for t in dict.fromkeys(graph.wanted)]
-        self._saved = [positions[id(t)] for t in saved]
+        outputs = [*scalars, *rows, *arrays]
+        positions = {id(t): i for i, t in enumerate(outputs)}
         overwritten = graph.trace.effects if effects else []
         self.program = Program(
             [*graph.placeholders, *places],
@@ -95,37 +85,19 @@ class Executable:
             threads=threads,
             packed=False,
         )
-        self._chooser = ThreadChooser(self.program.threads, fixed=threads is not None)
-        outputs = [o for e in overwritten for o in e.outputs]
-        self._changed = list({id(o): o for o in outputs if isinstance(o, Tensor)}.values())
-
-    def run(
-        self, call: Call, more: Sequence[Array] = (), numbers: NDArray[np.float64] | None = None
-    ) -> Values:
-        """What the Program computes.
-
-        Args:
-            call: What from.
-            more: Arrays that the graph takes beside those of the call.
-            numbers: Of the optimizers' steps.
-        """
-        program, chooser = self.program, self._chooser
-        arrays = [np.empty(shape, dtype) for shape, dtype in self._looks]
-        sources = [*call.arrays, *more, *arrays[: self._given]]
-        rows = call.rows
-        if chooser.choosing:
-            result = chooser.run(program, sources, rows, rows, numbers, call.number, call.seed)
-        else:
-            result = program.run(sources, rows, rows, numbers, call.number, call.seed)
-        if result.stopped == "interrupt":
-            raise result.error or KeyboardInterrupt
-        for tensor in self._changed:
-            tensor.mark_changed()
-        found = [np.asarray(result.values[0, i], dtype=d) for i, d in enumerate(self._scalars)]
-        found += result.rows
-        found += arrays
-        wanted = {name: constant_array(found[i]) for name, i in self._wanted}
-        return Values(wanted, [found[i] for i in self._saved])
+        written = [o for e in overwritten for o in e.outputs]
+        changed = list({id(o): o for o in written if isinstance(o, Tensor)}.values())
+        self.run = _core.Executable(
+            self.program,
+            ThreadChooser(self.program.threads, fixed=threads is not None),
+            [_core.share_spec(Spec(t.shape, t.dtype)) for t in outputs],
+            len(scalars),
+            len(rows),
+            len(given),
+            [positions[id(t)] for t in graph.wanted],
+            [positions[id(t)] for t in saved],
+            changed,
+        )
 
 
 def _copy(tensor: Tensor, place: Tensor) -> Effect:

@@ -8,11 +8,10 @@ kind, so derivatives of any order come by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from fastprop import _core
 from fastprop.graph.autodiff import NO_HISTORY, gradients_within
 from fastprop.graph.op import Op, Spec, grad_mode, is_grad_enabled, now
 from fastprop.graph.scope import scoped
@@ -23,8 +22,10 @@ from fastprop.tracing.executable import Call, Executable
 from fastprop.tracing.overwritten import freed_within, outdated, refuse_overwritten
 from fastprop.tracing.saved import replacing, worth_saving
 
+if TYPE_CHECKING:
+    import numpy as np
+
 _KEPT = 16  # Programs for derivatives of one graph
-_NOTHING = np.zeros(0, np.float32)
 
 
 class Cotangents:
@@ -62,6 +63,7 @@ class History:
     Attributes:
         saved: Values that a call has to keep for its derivatives. None before somebody has
             differentiated: who never does, pays nothing.
+        connection: Lets the results of a call remember it.
     """
 
     def __init__(
@@ -83,50 +85,32 @@ class History:
         self._threads = threads
         self._derivatives: dict[tuple[Any, ...], Derivative] = {}
         distinct = dict.fromkeys(t for t in results if t.symbolic and t.requires_grad)
-        self._freed = freed_within(distinct, graph.trace.freed)
-        freed = set(map(id, self._freed))
-        others = [t for t in distinct if id(t) not in freed]
-        self._late = outdated(others, overwritten)
-        late = set(map(id, self._late))
-        self._results = [t for t in others if id(t) not in late]
+        freed = freed_within(distinct, graph.trace.freed)
+        others = _without(distinct, freed)
+        late = outdated(others, overwritten)
+        self._results = _without(others, late)
         # What to differentiate by: arguments, and Tensors from outside that the function read.
         self._sources = _sources(self._results)
-        positions = {id(p): i for i, p in enumerate(graph.placeholders)}
-        self._arguments = [positions.get(id(t)) for t in self._sources]
-        self._op = Op(name, _unknown, self._pull)
-        self._refusal = Op(name, _unknown, self._refuse)
+        self._pull = _core.Pull(self._differentiate)
         # Losses are added up over many steps: a history that nobody can use would add up, too.
-        self._no_history = {
+        no_history = {
             NO_HISTORY: f"was differentiated inside of {name}, whose backward() gave its graph "
             "back; give that one retain_graph=True"
         }
+        arguments = {id(p): i for i, p in enumerate(graph.placeholders)}
+        places = {id(t): i for i, t in enumerate(graph.wanted)}
+        self._connected = bool(distinct)
+        self.connection = _core.Connection(
+            Op(name, _unknown, self._pull.function()),
+            Op(name, _unknown, self._refuse),
+            _RESULT,
+            no_history,
+            *([places[id(t)] for t in found] for found in (self._results, freed, late)),
+            [arguments.get(id(t), t) for t in self._sources],
+        )
 
     def __bool__(self) -> bool:
-        return bool(self._results or self._freed or self._late)
-
-    def connect(
-        self, values: dict[int, Tensor], call: Call, saved: Sequence[np.ndarray[Any, Any]]
-    ) -> None:
-        """Let the values of results remember the call, and what it has saved."""
-        for result in self._freed:
-            values[id(result)].attrs = self._no_history
-        for result in self._late:
-            _remember(values[id(result)], self._refusal, (), {})
-        if not self._results:
-            return
-        inputs = tuple(
-            source if at is None else call.leaves[at]
-            for source, at in zip(self._sources, self._arguments, strict=True)
-        )
-        if len(self._results) == 1:
-            result = values[id(self._results[0])]
-            _remember(result, self._op, inputs, {"call": call, "saved": saved})
-            return
-        node = Tensor.__new__(Tensor)
-        node._set(_NOTHING, Spec(_NOTHING.shape, _NOTHING.dtype), True)
-        _remember(node, self._op, inputs, {"call": call, "saved": saved})
-        for i, result in enumerate(self._results):
-            _remember(values[id(result)], _RESULT, (node,), {"index": i})
+        return self._connected
 
     def _refuse(self, dy: Tensor, y: Tensor, inputs: Sequence[Tensor], wanted: Any) -> list[Any]:
         raise RuntimeError(
@@ -134,7 +118,7 @@ class History:
             "changes after it has used it; differentiate inside of the function"
         )
 
-    def _pull(
+    def _differentiate(
         self, dy: Tensor | Cotangents, y: Tensor, inputs: Sequence[Tensor], wanted: Sequence[bool]
     ) -> list[Any]:
         """The rule of a call: derivatives by its inputs, as far as they are wanted."""
@@ -152,13 +136,16 @@ class History:
         if derivative is None:
             derivative = self._derivative(*key)
             if len(self._derivatives) >= _KEPT:
-                self._derivatives.pop(next(iter(self._derivatives)))
+                self._derivatives.clear()
+                self._pull.clear()
             self._derivatives[key] = derivative
+            if not record and isinstance(dy, Tensor):
+                self._pull.add(tuple(wanted), derivative.run)  # C++ finds it from now on
         call: Call = y.attrs["call"]
         saved = y.attrs["saved"] if derivative.resumes else ()
         if derivative.resumes and not saved:  # it was made before anybody had differentiated
-            saved = self.saver.run(call).saved
-        return derivative(y, call, saved, [d for _, d in given])
+            saved = self.saver.run.saved(call)
+        return derivative.run.run(y, call, saved, [d for _, d in given])
 
     @property
     def saver(self) -> Executable:
@@ -250,6 +237,8 @@ class Derivative:
 
     Attributes:
         resumes: Whether it goes on from what a call has saved.
+        program: Its Program.
+        run: Gives the derivatives of a call.
     """
 
     def __init__(
@@ -263,50 +252,39 @@ class Derivative:
     ) -> None:
         self._name = name
         self.resumes = bool(saved)
-        self._dtypes = [r.dtype for r in results]
         # Constants of rules are made with the pullback, and nobody changes them.
         read = (t for t in topological_order(pullback.tensors) if not t.symbolic)
         reads = [t for t in read if t.time < pullback.begun]
         refuse_overwritten(name, reads, results, overwritten)
-        # What requires a gradient is an input of the call, at which the pass itself looks.
-        self._reads = [t for t in reads if not t.requires_grad]
         graph = pullback.resumed(saved) if saved else pullback
-        self._gradients = pullback.gradients
-        self._executable = Executable(graph, threads)
+        executable = Executable(graph, threads)
+        self.program = executable.program
         gradients = pullback.tensors if pullback.recorded else []
-        self._history = History(name, pullback, gradients, overwritten, threads)
+        history = History(name, pullback, gradients, overwritten, threads)
+        places = {id(t): i for i, t in enumerate(graph.wanted)}
+        self.run = _core.TracedDerivative(
+            executable.run,
+            history.connection if history else None,
+            # What requires a gradient is an input of the call, at which the pass itself looks.
+            [t for t in reads if not t.requires_grad],
+            [r.dtype for r in results],
+            [places.get(id(g), g) for g in pullback.gradients],
+            self.resumes,
+            self._changed_error,
+            self._dtype_error,
+        )
 
-    def __call__(
-        self,
-        y: Tensor,
-        call: Call,
-        saved: Sequence[np.ndarray[Any, Any]],
-        given: Sequence[Tensor],
-    ) -> list[Any]:
-        """The derivatives, from those by the results of the call that made `y`."""
-        for tensor in (*self._reads, *call.leaves):
-            if isinstance(tensor, Tensor) and tensor.time > y.time:
-                raise RuntimeError(
-                    f"backward: a Tensor of shape {tensor.shape} was changed in place after "
-                    f"{self._name} had used it; differentiate first, then change it"
-                )
-        for d, dtype in zip(given, self._dtypes, strict=True):
-            if d.dtype != dtype:
-                raise TypeError(
-                    f"backward: the gradient is {d.dtype}, the result of {self._name} {dtype}; "
-                    "convert one with astype"
-                )
-        arrays = [np.asarray(d._data, order="C") for d in given]
-        values, _ = self._executable.run(call, [*arrays, *saved])
-        if self._history:
-            call = call._replace(leaves=[*call.leaves, *given], arrays=[*call.arrays, *arrays])
-            self._history.connect(values, call, ())
-        return [values.get(id(g), g) for g in self._gradients]
+    def _changed_error(self, tensor: Tensor) -> RuntimeError:
+        return RuntimeError(
+            f"backward: a Tensor of shape {tensor.shape} was changed in place after "
+            f"{self._name} had used it; differentiate first, then change it"
+        )
 
-
-def _remember(tensor: Tensor, op: Op, inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> None:
-    tensor.op, tensor.inputs, tensor.attrs = op, inputs, attrs
-    tensor._requires_grad, tensor.time = True, now()
+    def _dtype_error(self, found: np.dtype[Any], wanted: np.dtype[Any]) -> TypeError:
+        return TypeError(
+            f"backward: the gradient is {found}, the result of {self._name} {wanted}; "
+            "convert one with astype"
+        )
 
 
 def _unknown(name: str, specs: Sequence[Spec], attrs: dict[str, Any]) -> Spec:
@@ -319,6 +297,11 @@ def _one_result(dy: Tensor, y: Tensor, node: Tensor) -> Cotangents:
 
 _RESULT = Op("result of compile", _unknown, (_one_result,))  # type: ignore[arg-type]
 """One of several results of a call, which is a node of its own."""
+
+
+def _without(tensors: Iterable[Tensor], others: Iterable[Tensor]) -> list[Tensor]:
+    left_out = set(map(id, others))
+    return [t for t in tensors if id(t) not in left_out]
 
 
 def _sources(results: Sequence[Tensor]) -> list[Tensor]:

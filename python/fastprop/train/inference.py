@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop import _core
 from fastprop.data.base import BaseDataset
 from fastprop.data.dataset import Dataset
+from fastprop.graph.changes import CHANGES
 from fastprop.graph.program import RunResult
 from fastprop.train.inputs import Reader, check_batch_size
 from fastprop.train.objective import Objective
-from fastprop.train.programs import Programs, evaluation_rows
-from fastprop.train.runs import Making, Run, Runs, complete
+from fastprop.train.programs import Programs, evaluation_rows, single_rows
+from fastprop.train.runs import Making, Run, Runs, TracedProgram, complete
 
 if TYPE_CHECKING:
     from fastprop.train.streams import StreamData
@@ -36,6 +38,8 @@ class Inference:
         self._programs = programs
         self._reader = reader
         self._seed = seed
+        self._predictor = _core.Predictor(CHANGES, seed)
+        self._begun: tuple[_core.Form | None, int] = (None, -1)
 
     def evaluate(
         self, where: str, data: Dataset | StreamData, batch_size: SupportsIndex | None = None
@@ -69,6 +73,10 @@ class Inference:
         self, where: str, x: Any, batch_size: SupportsIndex | None, finite: bool
     ) -> Array | tuple[Array, ...]:
         """The outputs for every row; a tuple where the model has several."""
+        if batch_size is None and type(x) is np.ndarray:
+            found = self._predictor.predict(x, bool(finite))
+            if found is not None:
+                return found  # type: ignore[no-any-return]
         if type(x) is not np.ndarray and isinstance(x, BaseDataset):  # a row takes microseconds
             from fastprop.data.array_dataset import ArrayDataset
 
@@ -79,7 +87,23 @@ class Inference:
         rows = len(inputs[0])
         batch = self._batch(where, batch_size, rows)
         traced = self._programs.prediction(where, inputs, signature, batch)
-        return _outputs(_whole(traced.run(inputs, rows, batch, None, 0, self._seed)))
+        result = _whole(traced.run(inputs, rows, batch, None, 0, self._seed))
+        if batch_size is None and type(x) is np.ndarray:
+            self._remember(rows, traced)
+        return _outputs(result)
+
+    def _remember(self, rows: int, traced: TracedProgram) -> None:
+        """Have C++ do the next call with an array like the one that was predicted."""
+        form = self._reader.inputs_form
+        if form is None or not self._programs.counted or traced.chooser.choosing:
+            return
+        begun = (form, CHANGES.latest)
+        if begun != self._begun:
+            self._predictor.begin(form, None)
+            self._begun = begun
+        least, most = single_rows(rows)
+        if rows <= most:
+            self._predictor.add(least, most, traced.program)
 
     def _predict_stream(
         self, where: str, dataset: Any, batch_size: SupportsIndex | None, finite: bool

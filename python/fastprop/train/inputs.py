@@ -55,6 +55,17 @@ class Reader:
         self._inputs_look: _Look | None = None
         self._dataset_look: _Look | None = None
 
+    @property
+    def inputs_form(self) -> _core.Form | None:
+        """What the latest input looked like, if it was one array."""
+        return None if self._inputs_look is None else self._inputs_look.x
+
+    @property
+    def dataset_forms(self) -> tuple[_core.Form, _core.Form] | None:
+        """Likewise of the latest inputs and targets."""
+        look = self._dataset_look
+        return None if look is None or look.y is None else (look.x, look.y)
+
     def inputs(self, where: str, x: Any, finite: bool) -> tuple[tuple[Array, ...], int]:
         """Inputs, one array for each argument of ``forward``, of the model's dtype; and their
         :meth:`Programs.signature`.

@@ -56,6 +56,12 @@ def evaluation_rows(count: int | None) -> int:
     return _FEW_ROWS if count is not None and count <= _FEW_ROWS else _MOST_ROWS
 
 
+def single_rows(count: int) -> tuple[int, int]:
+    """Least and most rows of the calls that use the Program for `count` rows in one step."""
+    capacity = evaluation_rows(count)
+    return {1: 1, _FEW_ROWS: 2}.get(capacity, _FEW_ROWS + 1), capacity
+
+
 class Programs:
     """Makes and keeps the Programs of one model.
 
@@ -66,6 +72,9 @@ class Programs:
         regularization: Its penalties and constraints.
         threads: Threads of every Program; ``None`` lets each choose.
         call: Calls the model in another way than ``model(…)``.
+
+    Attributes:
+        counted: Whether changes of the model are counted: it does not walk over itself otherwise.
     """
 
     def __init__(
@@ -91,7 +100,7 @@ class Programs:
         self._seen = -1
         self._dtype = np.dtype(np.float32)
         walks = ("parameters", "named_parameters", "modules", "named_modules", "_walk")
-        self._counted = all(getattr(type(model), f) is getattr(Module, f) for f in walks)
+        self.counted = all(getattr(type(model), f) is getattr(Module, f) for f in walks)
 
     # -- what the model gives -------------------------------------------------------------------
 
@@ -102,7 +111,7 @@ class Programs:
             A number that is another one if a module or a parameter came, went, or is frozen now.
         """
         latest = CHANGES.latest
-        if latest != self._seen or not self._counted:
+        if latest != self._seen or not self.counted:
             structure: list[Any] = list(self._model.modules())
             for parameter in self._model.parameters():
                 structure += [parameter, parameter.data, parameter.requires_grad]

@@ -6,12 +6,10 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
-from fastprop import _core, optim
+from fastprop import optim
 from fastprop.data.dataset import Dataset
-from fastprop.graph import anomaly
 from fastprop.graph.storage import flatten
 from fastprop.nn import Module
 from fastprop.optim import Optimizer
@@ -20,7 +18,6 @@ from fastprop.registry import type_name
 from fastprop.train.balance import sample_rows, weigh_classes
 from fastprop.train.callbacks import check_callbacks
 from fastprop.train.diagnostics import Diagnostics
-from fastprop.train.errors import NonFiniteError
 from fastprop.train.fitting import Fit
 from fastprop.train.history import History
 from fastprop.train.inference import Inference
@@ -42,6 +39,7 @@ from fastprop.train.runs import complete
 if TYPE_CHECKING:
     from fastprop.graph.program import Program
     from fastprop.train.checkpoint import ResumePoint
+    from fastprop.train.single_step import SingleSteps
 
 Array = NDArray[Any]
 T = TypeVar("T", bound="Trainer")
@@ -129,6 +127,7 @@ class Trainer(Diagnostics):
         )
         self._reader = Reader(model, self.objective, self._programs)
         self.inference = Inference(self.objective, self._programs, self._reader, self.seed)
+        self._single: SingleSteps | None = None
         self.fitting: Fit | None = None
         self.resume_point: ResumePoint | None = None
 
@@ -316,32 +315,11 @@ class Trainer(Diagnostics):
             TypeError: As for :meth:`fit`.
             NonFiniteError: The loss is NaN or infinite; the parameters are as before the call.
         """
-        where = "Trainer.train_step"
-        data = self._reader.dataset(where, x, y, sample_weight, True)
-        rows = len(data)
-        traced = self._programs.training(where, data, rows, several=False)
-        self.program = traced.program
-        optimizer = self.optimizer
-        step = optimizer.steps
-        numbers = optimizer.step_scalars(step, 1)
-        result = traced.run(data.sources, rows, rows, numbers, step, self.seed)
-        optimizer.steps = step + result.steps_done
-        _core.mark_changed(optimizer.parameters)
-        if result.stopped == "done":
-            return result.values.item(0)
-        if result.stopped == "interrupt":
-            raise result.error or KeyboardInterrupt
-        loss = result.values.item(0)
-        cause = None
-        if anomaly.active() is not None:
-            cause = self._programs.explain(data, data.sources, np.arange(rows), self.seed)
-        why = "" if cause is None else f". {cause}"
-        raise NonFiniteError(
-            f"{where}: the loss is {loss}; the parameters are as before{why}",
-            self.epoch + 1,
-            1,
-            loss,
-        ) from cause
+        if self._single is None:
+            from fastprop.train.single_step import SingleSteps
+
+            self._single = SingleSteps(self.optimizer, self.seed, self._reader, self._programs)
+        return self._single.step(self, x, y, sample_weight)
 
     # -- using ----------------------------------------------------------------------------------
 
