@@ -220,7 +220,7 @@ class TracedCall:
         """
     def look(self, modules: list, settings: list, same: typing.Any) -> None:
         """
-        What has to be the same in a call: (module, mode), (optimizer, attributes, slots), and the models as they are now.
+        What has to be the same in a call: (module, mode), (optimizer, attributes, slots), the models as they are now, and what same() looks at.
         """
     def serves(self, rows: typing.SupportsInt | typing.SupportsIndex) -> bool:
         """
