@@ -221,6 +221,17 @@ def test_rows_that_meet_another_extent_are_a_batch() -> None:
         np.testing.assert_allclose(result.data, X[:rows].sum() * y, rtol=1e-4, atol=1e-5)
 
 
+def test_a_larger_batch_takes_over_the_smaller_ones() -> None:
+    """Its Program takes the place of theirs, so they are not traced again."""
+    compiled = fp.compile(network(4, 9, 1), threads=1)
+    for rows in (3, 5, 40):
+        compiled(X[:rows])
+    traces = compiled.traces
+    for rows in (5, 3, 40):
+        compiled(X[:rows])
+    assert (compiled.traces, len(compiled.programs)) == (traces, 1)
+
+
 def test_a_model_in_two_modes_keeps_both_programs() -> None:
     model = nn.Sequential(nn.Dense(4, 6), nn.Dropout(0.5), nn.Dense(6, 1))
     compiled = fp.compile(model, threads=1)

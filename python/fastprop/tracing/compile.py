@@ -225,7 +225,7 @@ class CompiledFunction:
         made = Variant(self._name, capture, fingerprint, rows, self._threads, watched)
         smaller = [v for v in known if v.fingerprint == fingerprint]
         for variant in smaller:
-            made.sizes |= variant.sizes
+            made.know(variant.sizes)
         self._variants[signature] = [*[v for v in known if v not in smaller][-_KEPT:], made]
         self._forget_oldest()
         return made

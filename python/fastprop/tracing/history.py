@@ -105,7 +105,9 @@ class History:
             Op(name, _unknown, self._refuse),
             _RESULT,
             no_history,
-            *([places[id(t)] for t in found] for found in (self._results, freed, late)),
+            [places[id(t)] for t in self._results],
+            [places[id(t)] for t in freed],
+            [places[id(t)] for t in late],
             [arguments.get(id(t), t) for t in self._sources],
         )
 

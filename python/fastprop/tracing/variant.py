@@ -60,6 +60,12 @@ class Variant:
         """Whether it does what the function would do now with so many rows."""
         return self._call.serves(rows)
 
+    def know(self, sizes: set[int]) -> None:
+        """For these numbers of rows, too, the function is known to do the same."""
+        self.sizes |= sizes
+        for rows in sizes:
+            self._call.add_size(rows)
+
     def also_serves(self, capture: Capture, rows: int, watched: Watched) -> None:
         """A new capture, with so many rows, has turned out to do the same."""
         self.sizes.add(rows)

@@ -76,7 +76,7 @@ class Inference:
         if batch_size is None and type(x) is np.ndarray:
             found = self._predictor.predict(x, bool(finite))
             if found is not None:
-                return found  # type: ignore[no-any-return]
+                return found
         if type(x) is not np.ndarray and isinstance(x, BaseDataset):  # a row takes microseconds
             from fastprop.data.array_dataset import ArrayDataset
 
