@@ -157,6 +157,6 @@ def test_arena_is_told_by_the_instructions_that_fill_it() -> None:
     assert run.program is not None
     figures = arena(run.program)
     assert figures["arena_bytes"] == run.program.arena_bytes
-    assert figures["packed_weight_bytes"] >= 4 * (200 * 256 + 2 * 256 * 300)
+    assert figures["packed_weight_bytes"] >= 4 * 200 * 256  # of the layer that goes by rows
     rest = figures["arena_bytes"] - figures["packed_weight_bytes"]
     assert kept_bytes(work) <= sum(figures["fullest"].values()) <= rest

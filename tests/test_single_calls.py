@@ -298,12 +298,16 @@ def test_every_change_of_a_table_counts(change: Callable[[Table], object]) -> No
     assert CHANGES.latest == before
 
 
-def test_ordinary_attributes_do_not_count() -> None:
+def test_attributes_count_when_they_get_another_value() -> None:
     model = network(3, 2)
     before = CHANGES.latest
-    model.calls = 1
-    model.calls += 1
+    model.scale = 1.0  # nothing could have read it
+    model.scale = 1.0
+    model.result = model(X)
+    model.result = model(X)  # kept for whoever wants to see it
     assert CHANGES.latest == before
+    model.scale = 2.0
+    assert CHANGES.latest != before
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])

@@ -177,6 +177,8 @@ def resume(
         trainer = cls(model, optimizer=optimizer, threads=threads, **own, **given)
         with bounded_by(arrays):
             _restore(where, trainer, described, decoder)
+        seed, counter = described["generator"]
+        default_generator().state = seed, counter
     except SavedFileError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
@@ -223,8 +225,6 @@ def _restore(where: str, trainer: Trainer, described: Mapping[str, Any], decoder
     trainer.history.load_state_dict(history)
     if fit is not None:
         trainer.resume_point = ResumePoint(where, dict(fit), history)
-    seed, counter = described["generator"]
-    default_generator().state = seed, counter
 
 
 def fingerprint(data: Dataset | StreamData) -> int:
