@@ -51,10 +51,13 @@ def test_one_rule_for_dtypes_that_differ() -> None:
         (np.ones(2, np.float16), "float32"), (np.ones(2, np.uint8), "int64"), (True, "float32"),
         ([True, False], "float32"), (np.ones(2, np.float64), "float64"),
         (np.float64(1), "float64"), (np.ones(2, np.int32), "int64"), ([], "float32"),
+        (np.ones(2, ">f4"), "float32"), (np.ones(2, ">f8"), "float64"),
+        (np.ones(2, ">i8"), "int64"), (np.ones(2, ">i2"), "int64"),
     ],
 )  # fmt: skip
 def test_what_a_tensor_is_made_of(data, dtype: str) -> None:
     assert tensor(data).dtype == dtype
+    np.testing.assert_array_equal(tensor(data).data, np.asarray(data))
     assert tensor(data, dtype="float64").dtype == np.float64
 
 

@@ -148,7 +148,7 @@ def test_inside_a_traced_program() -> None:
         (lambda: fp.jvp(vector, (X,), (X, X)), ValueError, "1 primals but 2 vectors"),
         (lambda: fp.jvp(vector, (X,), (X[:2],)), ValueError, r"tangent is float64 \(2,\)"),
         (lambda: fp.hvp(vector, (X,), (X,)), ValueError, "hvp: the value must be a scalar"),
-        (lambda: fp.hessian(vector)(X), ValueError, "must be a scalar"),
+        (lambda: fp.hessian(vector)(X), ValueError, "hessian: the value must be a scalar"),
     ],
 )
 def test_messages(call, error, message: str) -> None:

@@ -98,18 +98,24 @@ def value_and_grad(
         TypeError: An argument to differentiate by is no float, or the value is no Tensor.
         ValueError: The value is not a scalar.
     """
-    _check_function("value_and_grad", fn)
+    return _value_and_grad("value_and_grad", fn, argnums, has_aux)
+
+
+def _value_and_grad(
+    name: str, fn: Function, argnums: int | Sequence[int], has_aux: bool = False
+) -> Callable[..., tuple[Any, Any]]:
+    _check_function(name, fn)
     single = isinstance(argnums, int)
     wanted = [argnums] if isinstance(argnums, int) else list(argnums)
 
     def function(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         with grad_mode(True):
-            full, places = _places("value_and_grad", args, wanted)
+            full, places = _places(name, args, wanted)
             result = fn(*full, **kwargs)
         value, aux = result if has_aux else (result, None)
-        y = _value("value_and_grad", value)
+        y = _value(name, value)
         if y.size != 1:
-            raise ValueError(f"value_and_grad: the value must be a scalar, got shape {y.shape}")
+            raise ValueError(f"{name}: the value must be a scalar, got shape {y.shape}")
         record = is_grad_enabled() and depends_on_others(y, places)
         gradients = _gradients(y, places, None, record)
         y = _constant(y, record)
@@ -311,6 +317,5 @@ def hessian(fn: Function, argnum: int = 0) -> Callable[..., Tensor]:
         TypeError: The argument is no float, or the value is no Tensor.
         ValueError: The value is not a scalar.
     """
-    _check_function("hessian", fn)
-    gradient = value_and_grad(fn, argnum)
+    gradient = _value_and_grad("hessian", fn, argnum)
     return jacobian(lambda *args, **kwargs: gradient(*args, **kwargs)[1], argnum)

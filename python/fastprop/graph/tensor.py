@@ -336,10 +336,10 @@ def as_supported_array(name: str, data: Any, dtype: DTypeLike | None = None) -> 
         wanted = np.dtype(dtype)
         if wanted not in DTYPES:
             raise TypeError(f"{name}: dtype must be float32, float64 or int64, got {wanted}")
-    elif array.dtype in DTYPES and (
+    elif (native := array.dtype.newbyteorder("=")) in DTYPES and (
         isinstance(data, np.ndarray | np.generic) or array.dtype.kind != "f"
     ):
-        wanted = array.dtype
+        wanted = native
     else:
         wanted = np.dtype(np.int64 if array.dtype.kind in "iu" else np.float32)
     return np.require(array, dtype=wanted, requirements="C")
