@@ -30,7 +30,15 @@ from fastprop.graph.program import Program
 
 WIDTHS = (64, 128, 64, 10)
 ROWS = 32
-STARTS = {"tiny": (4, 64, 64, 1), "small": WIDTHS, "mnist": (784, 512, 512, 10)}
+TINY = (4, 64, 64, 1)
+DEEP = (64,) * 50 + (10,)
+STARTS = {  # widths and threads
+    "tiny": (TINY, 1),
+    "small": (WIDTHS, 1),
+    "mnist": ((784, 512, 512, 10), 1),
+    "50 layers": (DEEP, 1),
+    "50 layers, 2 threads": (DEEP, 2),
+}
 Call = Callable[[], Any]
 
 
@@ -187,17 +195,21 @@ def stopped_at_the_first_step() -> Iterator[None]:
 
 
 def starts(rounds: int) -> dict[str, float]:
-    """Milliseconds from the call of ``fit`` on a new Trainer to its first step."""
+    """Milliseconds from the call of ``fit`` on a new Trainer to its first step.
+
+    The first layer is of another width in every round, as equal models share what was planned.
+    """
     rng = np.random.default_rng(0)
     figures = {}
     times: dict[str, list[float]] = {name: [] for name in STARTS}
-    for _ in range(rounds + 1):
-        for name, widths in STARTS.items():
+    for number in range(rounds + 1):
+        for name, (usual, threads) in STARTS.items():
+            widths = (usual[0], usual[1] + number, *usual[2:])
             x = rng.standard_normal((256, widths[0]), dtype=np.float32)
             single = widths[-1] == 1
             y = x[:, :1].copy() if single else rng.integers(0, widths[-1], 256)
             loss = "mse" if single else "cross_entropy"
-            trainer = fp.Trainer(network(widths), loss, optim.Adam(), threads=1)
+            trainer = fp.Trainer(network(widths), loss, optim.Adam(), threads=threads)
             with stopped_at_the_first_step():
                 start = time.perf_counter()
                 try:
@@ -216,7 +228,7 @@ def starts(rounds: int) -> dict[str, float]:
 
 def epochs(rounds: int) -> dict[str, float]:
     """Microseconds of an epoch of one step, and of such a step inside a long epoch."""
-    widths = STARTS["tiny"]
+    widths = TINY
     rng = np.random.default_rng(0)
     x = rng.standard_normal((ROWS, widths[0]), dtype=np.float32)
     y = rng.standard_normal((ROWS, 1), dtype=np.float32)
