@@ -221,3 +221,16 @@ def test_where_conditions_of_every_dtype() -> None:
     ):  # fmt: skip
         np.testing.assert_array_equal(F.where(condition, x, 0.0).data, [1, 0, 3])
         np.testing.assert_array_equal(fp.grad(F.where(condition, x, 0.0).sum(), x).data, [1, 0, 1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_beside_tensors_are_told_apart(dtype) -> None:
+    a = np.array([1.5, -2.0], dtype)
+    numbers = (0.0, -0.0, 0, 1, 1.0, -1, 3, 0.1, float("inf"), 2**62, 2**63, 2**40)
+    for number in (*numbers, *numbers[::-1]):  # made, and found again
+        found, wanted = (Tensor(a) * number).data, a * dtype(number)
+        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(np.signbit(found), np.signbit(wanted))
+        assert found.dtype == dtype
+    with pytest.raises(TypeError):
+        Tensor(a) * 2**70

@@ -387,16 +387,3 @@ def test_a_parameter_is_changed_in_place_where_nothing_is_recorded(compiled: boo
     with pytest.raises(RuntimeError, match=r"Parameter -= …: .* `with fp\.no_grad\(\)"):
         w -= 1.0
     assert w is kept
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_numbers_beside_tensors_are_told_apart(dtype) -> None:
-    a = np.array([1.5, -2.0], dtype)
-    numbers = (0.0, -0.0, 0, 1, 1.0, -1, 3, 0.1, float("inf"), 2**62, 2**63, 2**40)
-    for number in (*numbers, *numbers[::-1]):  # made, and found again
-        found, wanted = (Tensor(a) * number).data, a * dtype(number)
-        np.testing.assert_array_equal(found, wanted)
-        np.testing.assert_array_equal(np.signbit(found), np.signbit(wanted))
-        assert found.dtype == dtype
-    with pytest.raises(TypeError):
-        Tensor(a) * 2**70

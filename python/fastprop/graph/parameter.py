@@ -29,17 +29,8 @@ class Parameter(Tensor):
         self.name = ""
         self.stored = False
 
-    @property
-    def requires_grad(self) -> bool:
-        """False freezes it: training leaves it as it is."""
-        return self._requires_grad
-
-    @requires_grad.setter
-    def requires_grad(self, value: bool) -> None:
-        self.requires_grad_(value)
-
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Freeze it (False), or train it again."""
+        """Freeze it (False): training leaves it as it is; or train it again."""
         changed()
         return super().requires_grad_(requires_grad)
 
