@@ -13,7 +13,7 @@ from helpers import DTYPES, torch, uniform
 import fastprop as fp
 from fastprop import functional as F
 from fastprop import nn, optim
-from fastprop.graph import planning, strips
+from fastprop.graph import strips
 from fastprop.graph.ir import BATCH, Instruction, Value, instruction
 from fastprop.graph.memory import align
 from fastprop.graph.schedule import dependencies, fewest_barriers, step
@@ -28,7 +28,7 @@ ROWS = [1, 2, 7, 31, 100, 1023, 1025, 2047, 2048]
 @pytest.fixture
 def whole(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Call it to plan without strips from there on."""
-    return lambda: monkeypatch.setattr(planning, "pays", lambda items, capacity: False)
+    return lambda: monkeypatch.setattr(strips, "pays", lambda items: False)
 
 
 @pytest.fixture(autouse=True)

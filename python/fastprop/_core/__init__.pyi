@@ -388,6 +388,11 @@ def all_finite(array: numpy.ndarray) -> bool:
     True if no element is NaN or infinite.
     """
 
+def any_bit(array: numpy.ndarray) -> bool:
+    """
+    True if some bit of a contiguous array is set: minus zero has one.
+    """
+
 def apply(op: typing.Any, *inputs: typing.Any, **attrs: typing.Any) -> typing.Any:
     """
     Run an op on Tensors that hold data, or record it on symbolic ones.

@@ -14,11 +14,13 @@ from fastprop.graph.ir import Instruction, Value
 from fastprop.graph.lower import Lowering
 from fastprop.graph.memory import plan, split_phases
 from fastprop.graph.packing import pack
-from fastprop.graph.schedule import Schedule, fewest_barriers, step
+from fastprop.graph.schedule import Schedule, Strips, fewest_barriers, step
 from fastprop.graph.slices import slice_by_columns
-from fastprop.graph.strips import Strips, pays, plan_strips, sums_by_chunks
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect
+
+STRIP_ROWS = 1024
+"""Rows of the batch from which strips pay (strips.py)."""
 
 
 class Lowered(NamedTuple):
@@ -83,9 +85,13 @@ def plan_step(
     """Plan a step; see :class:`Program` for the arguments."""
     recorded, outputs = lowered.recorded, lowered.outputs
     items = fuse(lowered.instructions, outputs)
-    by_chunks = pays(items, capacity)
-    if by_chunks:
-        items = sums_by_chunks(items, outputs)
+    by_chunks = False
+    if capacity >= STRIP_ROWS:
+        from fastprop.graph.strips import pays, plan_strips, sums_by_chunks
+
+        by_chunks = pays(items)
+        if by_chunks:
+            items = sums_by_chunks(items, outputs)
     guarded = recorded[0] if check_loss else None
     # Recorded scalars keep a place of their own: rank 0 reads them while others go on.
     for value in recorded:

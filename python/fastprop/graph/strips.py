@@ -14,14 +14,11 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from fastprop.graph.ir import BATCH, Instruction, Value, consumers, instruction
 from fastprop.graph.memory import Buffer, align, in_place, last_uses, place
-from fastprop.graph.schedule import Schedule, dependencies
+from fastprop.graph.schedule import Schedule, Strips, dependencies
 
-LEAST_ROWS = 1024
-"""Rows of the batch from which strips pay."""
 LEAST_BYTES = 4 * 2**20
 """Bytes of narrow arrays that a step writes from which strips pay. On one thread 4-64-64-1 took
 0.80 of the time with 4,096 rows, 0.99 with 1,024; 20-50-50-10 with 2,048 rows 1.07."""
@@ -41,22 +38,8 @@ CHUNKS = 16
 _PARTS = {"dense_backward_weights": "dense_backward_weights_parts", "sum": "sum_parts"}
 
 
-class Strips(NamedTuple):
-    """How a step goes by chunks.
-
-    Attributes:
-        chunks: Of the batch; 0 if nothing goes by chunks.
-        scratch_bytes: Memory of each thread for one chunk.
-    """
-
-    chunks: int = 0
-    scratch_bytes: int = 0
-
-
-def pays(instructions: Sequence[Instruction], capacity: int) -> bool:
-    """Whether a step has enough narrow arrays of many rows."""
-    if capacity < LEAST_ROWS:
-        return False
+def pays(instructions: Sequence[Instruction]) -> bool:
+    """Whether a step of many rows has enough narrow arrays."""
     written = [v for item in instructions if _is_narrow(item) for v in item.outputs]
     return sum(v.nbytes for v in written) >= LEAST_BYTES
 
