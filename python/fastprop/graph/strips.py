@@ -15,8 +15,9 @@ import heapq
 import math
 from collections.abc import Iterable, Sequence
 
+from fastprop import _core
 from fastprop.graph.ir import BATCH, Instruction, Value, consumers, instruction
-from fastprop.graph.memory import Buffer, align, in_place, last_uses, place
+from fastprop.graph.memory import align, replaceable
 from fastprop.graph.schedule import Schedule, Strips, dependencies
 
 LEAST_BYTES = 4 * 2**20
@@ -286,7 +287,7 @@ def _locals(order: Schedule, kept: set[Value]) -> set[Value]:
 
 def _chunks(instructions: Sequence[Instruction], locals_: set[Value], capacity: int) -> int:
     """So many that the local values of one fit the cache."""
-    last = last_uses(instructions, ())
+    last = _last_uses(instructions)
     live = most = 0
     for position, item in enumerate(instructions):
         live += sum(_row_bytes(v) for v in item.writes() if v in locals_)
@@ -303,26 +304,39 @@ def _place_locals(instructions: Sequence[Instruction], locals_: set[Value], rows
 
     A thread alone uses them, so memory is free again right behind the last reader.
     """
-    last = last_uses(instructions, ())
-    buffers: list[Buffer] = []
-    owner: dict[Value, Buffer] = {}
-    own: dict[Value, int | None] = {v: None for item in instructions for v, _ in item.reads()}
-    own.update(dict.fromkeys(locals_, BATCH))
+    last = _last_uses(instructions)
+    buffers: list[list[Value]] = []
+    owner: dict[Value, list[Value]] = {}
+    starts: dict[Value, int] = {}
     for position, item in enumerate(instructions):
-        taken = in_place(item, position, last, own)
+        dying = [v for v in replaceable(item) if v in locals_ and last[v] == position]
         for value in item.writes():
-            if value not in locals_:
+            if value not in locals_ or value in owner:
                 continue
-            if taken in locals_:
-                buffer = owner[taken]
+            if dying and value is item.outputs[-1]:
+                buffer = owner[dying[0]]
             else:
-                buffer = Buffer(align(_row_bytes(value) * rows), position, position)
+                buffer = []
                 buffers.append(buffer)
-            buffer.end = last[value] + 1
-            buffer.values.append(value)
+            buffer.append(value)
             owner[value] = buffer
-    total = place(buffers)
-    for buffer in buffers:
-        for value in buffer.values:
-            value.local, value.offset = True, buffer.offset
+            starts[value] = position
+    wishes = [
+        (align(_row_bytes(b[0]) * rows), starts[b[0]], max(last[v] for v in b) + 1) for b in buffers
+    ]
+    total = 0
+    for offset, wish, buffer in zip(_core.place_buffers(wishes), wishes, buffers, strict=True):
+        total = max(total, offset + wish[0])
+        for value in buffer:
+            value.local, value.offset = True, offset
     return total
+
+
+def _last_uses(instructions: Sequence[Instruction]) -> dict[Value, int]:
+    last: dict[Value, int] = {}
+    for position, item in enumerate(instructions):
+        for value in item.writes():
+            last[value] = position
+        for value, _ in item.reads():
+            last[value] = position
+    return last
