@@ -83,12 +83,16 @@ class Layers:
     def __init__(self, step: Step) -> None:
         self._step = step
         self._order = by_demand(step.instructions, step.depends, sorted(step.first))
+        outputs = [item.outputs[0] for item in step.instructions]
+        self._no_rows = [out.in_arena and not out.batched for out in outputs]
         # In this order a barrier is needed about once a layer.
         self._phases = [0] * len(self._order)
         phase = 0
         for i in self._order:
-            needed = step.depends[i].items()
-            phase = max(phase, *(self._phases[j] + apart for j, apart in needed), 0)
+            for j, apart in step.depends[i].items():
+                behind = self._phases[j] + apart
+                if behind > phase:
+                    phase = behind
             self._phases[i] = phase
 
     @property
@@ -115,9 +119,10 @@ class Layers:
         first_use: dict[int, int] = {}
         later = list(phases)
         for i in reversed(self._order):
-            out = self._step.instructions[i].outputs[0]
-            if out.in_arena and not out.batched:
+            if self._no_rows[i]:
                 later[i] = max(first_use.get(i, 0), phases[i])
+            here = later[i]
             for j in self._step.depends[i]:
-                first_use[j] = min(first_use.get(j, later[i]), later[i])
+                if first_use.get(j, here) >= here:
+                    first_use[j] = here
         return later

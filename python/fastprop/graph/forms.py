@@ -128,10 +128,13 @@ def numbered(
         ``None`` if that does not serve others: a constant that is changed or large, or two of the
         arrays in one place.
     """
-    places = [place for place in map(_place, arrays) if place[1]]
-    numbers = {place: i for i, place in enumerate(map(_place, arrays))}
-    used = [numbers.get(_place(buffer), buffer) for buffer in buffers]
-    written = [numbers.get(_place(array), -1) for array in changed]
+    # Where an array lies takes longer to ask than to remember, and most come up three times.
+    known = {id(array): _place(array) for array in arrays}
+    every = [known[id(array)] for array in arrays]
+    places = [place for place in every if place[1]]
+    numbers = {place: i for i, place in enumerate(every)}
+    used = [numbers.get(known.get(id(b)) or _place(b), b) for b in buffers]
+    written = [numbers.get(known.get(id(a)) or _place(a), -1) for a in changed]
     constant = sum(b.nbytes for b in used if not isinstance(b, int))
     if len(set(places)) < len(places) or -1 in written or constant > _MOST_CONSTANT_BYTES:
         return None

@@ -153,10 +153,12 @@ class Lowering:
 
     def _array(self, array: NDArray[Any], parameter: Parameter | Buffer | None = None) -> Value:
         # One array, one Value: a parameter that appears under two Tensors is still one parameter.
-        identity = ("array", array.__array_interface__["data"][0], array.shape, array.dtype.str)
-        if array.size and identity in self._known:
-            return self._known[identity]
-        array = np.ascontiguousarray(array).reshape(array.shape)
+        identity = ("array", array.__array_interface__["data"][0], array.shape, array.dtype)
+        known = self._known.get(identity) if array.size else None
+        if known is not None:
+            return known
+        if not array.flags.c_contiguous:
+            array = np.ascontiguousarray(array)
         value = Value(array.shape, array.dtype, array=array, parameter=parameter)
         self._known[identity] = value
         return value
@@ -166,11 +168,13 @@ def own_inputs(
     op: Op, inputs: Sequence[Value], out: Value, attrs: dict[str, float]
 ) -> tuple[int, ...]:
     """Inputs of which a thread needs only the rows that it computes."""
-    rowwise = op.rowwise(attrs) if callable(op.rowwise) else op.rowwise
+    rowwise = op.rowwise
+    if rowwise.__class__ is not bool and callable(rowwise):
+        rowwise = rowwise(attrs)
     if rowwise is False or attrs.get("transpose_a"):
         return ()
     positions = range(len(inputs)) if rowwise is True else rowwise
-    return tuple(i for i in positions if i < len(inputs) and _shares_rows(inputs[i], out))
+    return tuple([i for i in positions if i < len(inputs) and _shares_rows(inputs[i], out)])
 
 
 def _shares_rows(value: Value, out: Value) -> bool:

@@ -27,10 +27,12 @@ def by_demand(
     """
     levels, heights = _levels(instructions), _heights(depends)
 
-    def rank(i: int) -> tuple[bool, tuple[int, int], int]:
-        # Rows are gathered when they are needed. Of two that become possible at once, the one on
-        # which less depends comes first: dW, which ends in an update, before dx.
-        return not depends[i], levels[i], heights[i]
+    # Rows are gathered when they are needed. Of two that become possible at once, the one on which
+    # less depends comes first: dW, which ends in an update, before dx.
+    ranks = [
+        (not needed, level, height)
+        for needed, level, height in zip(depends, levels, heights, strict=True)
+    ]
 
     roots = sorted((i for i, h in enumerate(heights) if h == 0), key=levels.__getitem__)
     order: list[int] = []
@@ -46,8 +48,10 @@ def by_demand(
                 order.append(i)
                 continue
             stack.append((i, True))
-            needed = sorted((j for j in depends[i] if not done[j]), key=rank, reverse=True)
-            stack.extend((j, False) for j in needed)
+            needed = [j for j in depends[i] if not done[j]]
+            if len(needed) > 1:
+                needed.sort(key=ranks.__getitem__, reverse=True)
+            stack += [(j, False) for j in needed]
     return order
 
 
@@ -65,7 +69,10 @@ def _levels(instructions: Sequence[Instruction]) -> list[tuple[int, int]]:
         for value, _ in item.reads():
             below = made.get(value)
             if below is not None:
-                batched, total = max(batched, below[0]), max(total, below[1])
+                if below[0] > batched:
+                    batched = below[0]
+                if below[1] > total:
+                    total = below[1]
         level = (batched + item.outputs[0].batched, total + 1)
         levels.append(level)
         for value in item.writes():
@@ -77,6 +84,8 @@ def _heights(depends: Sequence[Iterable[int]]) -> list[int]:
     """How many have to come after each one, one after the other."""
     heights = [0] * len(depends)
     for i in range(len(heights) - 1, -1, -1):
+        height = heights[i] + 1
         for j in depends[i]:
-            heights[j] = max(heights[j], heights[i] + 1)
+            if heights[j] < height:
+                heights[j] = height
     return heights

@@ -51,12 +51,6 @@ class Strips(NamedTuple):
     scratch_bytes: int = 0
 
 
-class _Access(NamedTuple):
-    position: int
-    own: bool
-    key: int
-
-
 class Step(NamedTuple):
     """Instructions that are to be ordered.
 
@@ -80,7 +74,7 @@ class Step(NamedTuple):
         if known == 0:
             return phases, 0
         items = zip(self.instructions, least, strict=True)
-        least = [max(known * item.overwrites, phase) for item, phase in items]
+        least = [known if item.overwrites and phase < known else phase for item, phase in items]
         return earliest_phases(self.depends, least), known
 
     def arranged(self, order: list[int], phases: list[int]) -> Schedule:
@@ -134,36 +128,40 @@ def fewest_barriers(step: Step) -> Schedule:
 
 def dependencies(instructions: list[Instruction]) -> list[dict[int, bool]]:
     """Which instructions must come before each one, and whether with a barrier in between."""
-    written: dict[Value, _Access] = {}
-    read: dict[Value, list[_Access]] = {}
+    # Positions, whether of own slices only, and slice keys.
+    written: dict[Value, tuple[int, bool, int]] = {}
+    read: dict[Value, list[tuple[int, bool, int]]] = {}
     depends: list[dict[int, bool]] = []
     for i, item in enumerate(instructions):
         needed: dict[int, bool] = {}
-
-        def after(
-            earlier: _Access, own: bool, key: int = item.key, needed: dict[int, bool] = needed
-        ) -> None:
-            apart = not (own and earlier.own and earlier.key == key)
-            needed[earlier.position] = needed.get(earlier.position, False) or apart
+        key = item.key
 
         reads, writes = item.reads(), item.writes()
         for value, own in reads:
-            if value in written:
-                after(written[value], own)
+            before = written.get(value)
+            if before is not None:
+                position, _, its_key = before
+                apart = not (own and its_key == key)
+                needed[position] = apart or needed.get(position, False)
         for operand in item.inputs:
+            if operand is None or operand.alias is None:
+                continue
             # With a barrier in between, so that the memory of what came before is free again.
-            for value in () if operand is None else operand.awaited():
+            for value in operand.awaited():
                 if value in written:
-                    after(written[value], False)
+                    needed[written[value][0]] = True
         for value in writes:
-            for access in read.get(value, ()):
-                after(access, True)
-            if value in written:
-                after(written[value], True)
+            for position, own, its_key in read.get(value, ()):
+                apart = not (own and its_key == key)
+                needed[position] = apart or needed.get(position, False)
+            before = written.get(value)
+            if before is not None:
+                apart = before[2] != key
+                needed[before[0]] = apart or needed.get(before[0], False)
         for value, own in reads:
-            read.setdefault(value, []).append(_Access(i, own, item.key))
+            read.setdefault(value, []).append((i, own, key))
         for value in writes:
-            written[value] = _Access(i, True, item.key)
+            written[value] = (i, True, key)
             read[value] = []
         depends.append(needed)
     return depends
@@ -174,7 +172,9 @@ def earliest_phases(depends: list[dict[int, bool]], least: list[int]) -> list[in
     phases: list[int] = []
     for needed, phase in zip(depends, least, strict=True):
         for j, apart in needed.items():
-            phase = max(phase, phases[j] + apart)
+            behind = phases[j] + apart
+            if behind > phase:
+                phase = behind
         phases.append(phase)
     return phases
 
