@@ -148,15 +148,25 @@ def test_what_the_backward_pass_must_keep(text: str, columns: int) -> None:
     assert kept_bytes(parse_work(text)) == 4 * 4 * columns
 
 
-def test_arena_is_told_by_the_instructions_that_fill_it() -> None:
+@pytest.mark.parametrize(
+    ("threads", "packed"),
+    [
+        (1, 0),
+        # The first layer goes by rows, and x needs no derivative; the second one goes by columns.
+        (2, 4 * 200 * 256),
+        # By rows, all of it: W of both, and that of the second one transposed.
+        (4, 4 * (200 * 256 + 2 * 256 * 512)),
+    ],
+)
+def test_arena_is_told_by_the_instructions_that_fill_it(threads: int, packed: int) -> None:
     from benchmarks.python.contestants.fastprop_ import trainer
 
-    work = Work("packed", (200, 256, 300), 32, "cross_entropy", 2)
-    run = trainer(work)
+    work = Work("packed", (200, 256, 512), 32, "cross_entropy", 2)
+    run = trainer(work, threads=threads)
     run.fit(*work.data(), batch_size=32, verbose=False)
     assert run.program is not None
     figures = arena(run.program)
     assert figures["arena_bytes"] == run.program.arena_bytes
-    assert figures["packed_weight_bytes"] >= 4 * 200 * 256  # of the layer that goes by rows
+    assert figures["packed_weight_bytes"] == packed
     rest = figures["arena_bytes"] - figures["packed_weight_bytes"]
     assert kept_bytes(work) <= sum(figures["fullest"].values()) <= rest
