@@ -30,6 +30,13 @@ struct BroadcastPlan {
 /// Plan for rows [rows.begin, rows.end) of axis 0 of the output (of a scalar: {0, 1}).
 BroadcastPlan plan_broadcast(const TensorView& out, const TensorView* in, int operands, Range rows);
 
+/// How elements of an operand that broadcasts to `out` are read where no plan is needed: 1, one
+/// after the other; 0, all the same; -1: it takes a plan, whose making costs more than 64 sums do.
+inline int simple_stride(const TensorView& in, Index out_size) {
+    const Index size = in.size();
+    return size == out_size ? 1 : size == 1 ? 0 : -1;
+}
+
 /// Whether `in` broadcasts to the shape of `out`.
 bool broadcasts_to(const TensorView& in, const TensorView& out);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "core/packet.h"
 #include "kernels/broadcast.h"
@@ -125,7 +126,22 @@ std::int64_t quotient_below(std::int64_t a, std::int64_t b) {
     return a / b - (rest_of(a, b) != rest_above(a, b) ? 1 : 0);
 }
 
-/// y[i] = f(a[i or 0], b[i or 0]) on n elements; the strides are 0 or 1.
+/// Elements begin … begin + n of an operand, in place or written out into `buffer`.
+template <class T>
+const T* operand_chunk(const BroadcastPlan& plan, int operand, const T* data, Index begin, Index n,
+                       T* buffer) {
+    if (plan.is_full(operand)) return data + plan.offset[operand] + begin;
+    expand_operand(plan, operand, data, begin, n, buffer);
+    return buffer;
+}
+
+}  // namespace
+
+template <class T, Unary op>
+void unary(const T* x, T* y, Index n) {
+    map_packets(x, y, n, [](const Vec<T>& v) { return apply<T, op>(v); });
+}
+
 template <class T, Binary op>
 void binary_row(const T* a, Index a_stride, const T* b, Index b_stride, T* y, Index n) {
     if constexpr (op == Binary::pow) {
@@ -145,40 +161,6 @@ void binary_row(const T* a, Index a_stride, const T* b, Index b_stride, T* y, In
             std::fill(y, y + n, pk::pfirst(value));
         }
     }
-}
-
-/// Elements begin … begin + n of an operand, in place or written out into `buffer`.
-template <class T>
-const T* operand_chunk(const BroadcastPlan& plan, int operand, const T* data, Index begin, Index n,
-                       T* buffer) {
-    if (plan.is_full(operand)) return data + plan.offset[operand] + begin;
-    expand_operand(plan, operand, data, begin, n, buffer);
-    return buffer;
-}
-
-void where_chunk(const std::int64_t* c, const std::int64_t* a, const std::int64_t* b,
-                 std::int64_t* y, Index n) {
-    for (Index i = 0; i < n; ++i) y[i] = c[i] != 0 ? a[i] : b[i];
-}
-
-template <class T>
-void where_chunk(const T* c, const T* a, const T* b, T* y, Index n) {
-    using S = Simd<T>;
-    const Vec<T> zero = S::set(T(0));
-    for (Index i = 0; i < n; i += S::width) {
-        const Index lanes = std::min<Index>(n - i, S::width);
-        const Vec<T> off = pk::pcmp_eq(S::load_partial(c + i, lanes), zero);
-        const Vec<T> chosen =
-            pk::pselect(off, S::load_partial(b + i, lanes), S::load_partial(a + i, lanes));
-        S::store_partial(y + i, chosen, lanes);
-    }
-}
-
-}  // namespace
-
-template <class T, Unary op>
-void unary(const T* x, T* y, Index n) {
-    map_packets(x, y, n, [](const Vec<T>& v) { return apply<T, op>(v); });
 }
 
 template <class T, Binary op>
@@ -272,15 +254,32 @@ void binary_integer(Binary op, const BroadcastPlan& plan, const std::int64_t* a,
 }
 
 template <class T>
+void where_row(const T* c, const T* a, const T* b, T* y, Index n) {
+    if constexpr (std::is_integral_v<T>) {
+        for (Index i = 0; i < n; ++i) y[i] = c[i] != 0 ? a[i] : b[i];
+    } else {
+        using S = Simd<T>;
+        const Vec<T> zero = S::set(T(0));
+        for (Index i = 0; i < n; i += S::width) {
+            const Index lanes = std::min<Index>(n - i, S::width);
+            const Vec<T> off = pk::pcmp_eq(S::load_partial(c + i, lanes), zero);
+            const Vec<T> chosen =
+                pk::pselect(off, S::load_partial(b + i, lanes), S::load_partial(a + i, lanes));
+            S::store_partial(y + i, chosen, lanes);
+        }
+    }
+}
+
+template <class T>
 void where(const BroadcastPlan& plan, const T* c, const T* a, const T* b, T* y) {
     y += plan.out_offset;
     T buffer[3][kChunk];
     const Index size = plan.size();
     for (Index i = 0; i < size; i += kChunk) {
         const Index n = std::min(kChunk, size - i);
-        where_chunk(operand_chunk(plan, 0, c, i, n, buffer[0]),
-                    operand_chunk(plan, 1, a, i, n, buffer[1]),
-                    operand_chunk(plan, 2, b, i, n, buffer[2]), y + i, n);
+        where_row(operand_chunk(plan, 0, c, i, n, buffer[0]),
+                  operand_chunk(plan, 1, a, i, n, buffer[1]),
+                  operand_chunk(plan, 2, b, i, n, buffer[2]), y + i, n);
     }
 }
 
@@ -292,11 +291,15 @@ void fill(T value, T* y, Index n) {
 #define FASTPROP_UNARY(op)                                              \
     template void unary<float, Unary::op>(const float*, float*, Index); \
     template void unary<double, Unary::op>(const double*, double*, Index);
-#define FASTPROP_BINARY(op)                                                                      \
-    template void binary<float, Binary::op>(const BroadcastPlan&, const float*, const float*,    \
-                                            float*);                                             \
-    template void binary<double, Binary::op>(const BroadcastPlan&, const double*, const double*, \
-                                             double*);
+#define FASTPROP_BINARY(op)                                                                       \
+    template void binary<float, Binary::op>(const BroadcastPlan&, const float*, const float*,     \
+                                            float*);                                              \
+    template void binary<double, Binary::op>(const BroadcastPlan&, const double*, const double*,  \
+                                             double*);                                            \
+    template void binary_row<float, Binary::op>(const float*, Index, const float*, Index, float*, \
+                                                Index);                                           \
+    template void binary_row<double, Binary::op>(const double*, Index, const double*, Index,      \
+                                                 double*, Index);
 
 FASTPROP_UNARY(neg)
 FASTPROP_UNARY(exp)
@@ -352,6 +355,10 @@ template void where<double>(const BroadcastPlan&, const double*, const double*, 
                             double*);
 template void where<std::int64_t>(const BroadcastPlan&, const std::int64_t*, const std::int64_t*,
                                   const std::int64_t*, std::int64_t*);
+template void where_row<float>(const float*, const float*, const float*, float*, Index);
+template void where_row<double>(const double*, const double*, const double*, double*, Index);
+template void where_row<std::int64_t>(const std::int64_t*, const std::int64_t*, const std::int64_t*,
+                                      std::int64_t*, Index);
 template void fill<float>(float, float*, Index);
 template void fill<double>(double, double*, Index);
 

@@ -30,6 +30,15 @@ void run_unary(const Call& call, const Team& team) {
 
 template <class T, Binary op>
 void run_binary(const Call& call, const Team& team) {
+    const Index size = call.out[0].size();
+    const int first = simple_stride(call.in[0], size), second = simple_stride(call.in[1], size);
+    if (first >= 0 && second >= 0) {
+        const Range r = own_elements(call, team);
+        binary_row<T, op>(input<T>(call, 0) + first * r.begin, first,
+                          input<T>(call, 1) + second * r.begin, second, output<T>(call) + r.begin,
+                          r.size());
+        return;
+    }
     const BroadcastPlan plan = plan_broadcast(call.out[0], call.in, 2, own_rows(call, team));
     binary<T, op>(plan, input<T>(call, 0), input<T>(call, 1), output<T>(call));
 }
@@ -50,6 +59,13 @@ void run_integer(const Call& call, const Team& team) {
 
 template <class T>
 void run_where(const Call& call, const Team& team) {
+    const Index size = call.out[0].size();
+    if (call.in[0].size() == size && call.in[1].size() == size && call.in[2].size() == size) {
+        const Range r = own_elements(call, team);
+        where_row(input<T>(call, 0) + r.begin, input<T>(call, 1) + r.begin,
+                  input<T>(call, 2) + r.begin, output<T>(call) + r.begin, r.size());
+        return;
+    }
     const BroadcastPlan plan = plan_broadcast(call.out[0], call.in, 3, own_rows(call, team));
     where(plan, input<T>(call, 0), input<T>(call, 1), input<T>(call, 2), output<T>(call));
 }
