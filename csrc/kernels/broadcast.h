@@ -104,4 +104,16 @@ void expand_operand(const BroadcastPlan& plan, int operand, const U* data, Index
     }
 }
 
+/// Elements of an operand that are written out at a time.
+constexpr Index kExpandedChunk = 512;
+
+/// Elements begin … begin + n of an operand, in place or written out into `buffer`.
+template <class T>
+const T* operand_chunk(const BroadcastPlan& plan, int operand, const T* data, Index begin, Index n,
+                       T* buffer) {
+    if (plan.is_full(operand)) return data + plan.offset[operand] + begin;
+    expand_operand(plan, operand, data, begin, n, buffer);
+    return buffer;
+}
+
 }  // namespace fastprop

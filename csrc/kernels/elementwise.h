@@ -1,6 +1,6 @@
 #pragma once
 /// @file
-/// @brief Functions of one element, or of two or three that broadcast against each other.
+/// @brief Functions of one element, or of two that broadcast against each other.
 ///
 /// Comparisons give 1 and 0. NaN follows NumPy: maximum and minimum hand it on, every comparison
 /// with it is false, not_equal true. An element's bits depend on its operands alone, whatever the
@@ -98,14 +98,6 @@ void unary_integer(Unary op, const std::int64_t* x, std::int64_t* y, Index n);
 /// of_integers would leave y as it is.
 void binary_integer(Binary op, const BroadcastPlan& plan, const std::int64_t* a,
                     const std::int64_t* b, std::int64_t* y);
-
-/// y = a where c is not zero, b elsewhere (a NaN in c counts as not zero).
-template <class T>
-void where(const BroadcastPlan& plan, const T* c, const T* a, const T* b, T* y);
-
-/// The same on n elements of operands that are all full.
-template <class T>
-void where_row(const T* c, const T* a, const T* b, T* y, Index n);
 
 template <class T>
 void fill(T value, T* y, Index n);
