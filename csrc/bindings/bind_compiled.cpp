@@ -312,6 +312,16 @@ void bind_compiled(py::module_& m) {
              py::arg("results"), py::arg("freed"), py::arg("late"), py::arg("sources"),
              "Ops of a call and of one of its results, and positions of results. Sources are "
              "positions of leaves, or Tensors.");
+    py::class_<WatchedPlaces>(m, "WatchedPlaces", collected<WatchedPlaces>(),
+                              "Places where a function found values by a name.")
+        .def(py::init<const py::list&, const py::list&, const py::list&, const py::list&,
+                      const py::object&, const py::tuple&>(),
+             py::arg("items"), py::arg("cells"), py::arg("lists"), py::arg("tensors"),
+             py::arg("gone"), py::arg("plain"),
+             "Items are (mapping, key, value), cells (cell, value), lists (list, its elements), "
+             "Tensors (tensor, time). `gone` is the value where nothing was; what is of the "
+             "classes `plain` is compared by what it is.")
+        .def("same", &WatchedPlaces::same, "Whether everything is as it was.");
     py::class_<TracedCall>(m, "TracedCall", collected<TracedCall>(),
                            "What a call of a compiled function does.")
         .def(py::init<const py::object&, const py::object&, const py::list&, const py::list&,
@@ -322,9 +332,9 @@ void bind_compiled(py::module_& m) {
              "Gradients are (tensor, cleared, used, left), those of leaves (position, left); what "
              "is left, and results, are positions of what is wanted, or Tensors. One result alone, "
              "or a list for put_together.")
-        .def("look", &TracedCall::look, py::arg("modules"), py::arg("settings"), py::arg("same"),
+        .def("look", &TracedCall::look, py::arg("modules"), py::arg("settings"), py::arg("watched"),
              "What has to be the same in a call: (module, mode), (optimizer, attributes, slots), "
-             "the models as they are now, and what same() looks at.")
+             "the models as they are now, and what the WatchedPlaces are.")
         .def("add_size", &TracedCall::add_size, py::arg("rows"), "Let it serve so many rows, too.")
         .def("serves", &TracedCall::serves, py::arg("rows"),
              "Whether it does what the function would do now with so many rows.")

@@ -52,7 +52,7 @@ class Variant:
         trace = capture.trace
         numbers = dict.fromkeys(trace.numbers)
         settings = [(source, source.attributes(), source.slots) for source in numbers]
-        self._looks = (list(trace.modes.values()), settings, watched.same)  # the same in a call
+        self._looks = (list(trace.modes.values()), settings, watched.places)  # the same in a call
         self._call = self._new_call()
 
     def serves(self, rows: int) -> bool:
@@ -68,7 +68,7 @@ class Variant:
     def also_serves(self, capture: Capture, rows: int, watched: Watched) -> None:
         """A new capture, with so many rows, has turned out to do the same."""
         self.sizes.add(rows)
-        self._looks = (list(capture.trace.modes.values()), self._looks[1], watched.same)
+        self._looks = (list(capture.trace.modes.values()), self._looks[1], watched.places)
         self._call.look(*self._looks)
         self._call.add_size(rows)
 
