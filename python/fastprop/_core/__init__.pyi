@@ -196,6 +196,21 @@ class Connection:
         Ops of a call and of one of its results, and positions of results. Sources are positions of leaves, or Tensors.
         """
 
+class WatchedPlaces:
+    """
+    Places where a function found values by a name.
+    """
+    def __init__(
+        self, items: list, cells: list, lists: list, tensors: list, gone: typing.Any, plain: tuple
+    ) -> None:
+        """
+        Items are (mapping, key, value), cells (cell, value), lists (list, its elements), Tensors (tensor, time). `gone` is the value where nothing was; what is of the classes `plain` is compared by what it is.
+        """
+    def same(self) -> bool:
+        """
+        Whether everything is as it was.
+        """
+
 class TracedCall:
     """
     What a call of a compiled function does.
@@ -218,9 +233,9 @@ class TracedCall:
         """
         Let it serve so many rows, too.
         """
-    def look(self, modules: list, settings: list, same: typing.Any) -> None:
+    def look(self, modules: list, settings: list, watched: typing.Any) -> None:
         """
-        What has to be the same in a call: (module, mode), (optimizer, attributes, slots), the models as they are now, and what same() looks at.
+        What has to be the same in a call: (module, mode), (optimizer, attributes, slots), the models as they are now, and what the WatchedPlaces are.
         """
     def serves(self, rows: typing.SupportsInt | typing.SupportsIndex) -> bool:
         """
