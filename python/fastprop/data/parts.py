@@ -212,6 +212,7 @@ class PartStream(StreamDataset):
         self.window_rows = base.window_rows
         self.transforms = base.transforms
         self.repeatable = base.repeatable
+        self._spare = base.spare
         self.block_rows = [
             None if rows is None else int(self._mask(block, 0, rows).sum())
             for block, rows in enumerate(base.block_rows)
