@@ -177,7 +177,7 @@ def test_copies_are_rare() -> None:
 
 def test_what_is_zero_is_not_copied_but_comes_back() -> None:
     parameter = next(iter(model().parameters()))
-    state, signed = np.zeros(3, np.float32), np.full((), -0.0)
+    state, signed = np.zeros(20_000, np.float32), np.full(20_000, -0.0)
     arrays = [parameter.data, state, signed]
     optimizer = optim.SGD([parameter], lr=0.1)
     kept = Recovery(arrays, optimizer, lambda segment, count: None)
