@@ -263,8 +263,13 @@ def test_parts_that_are_wrong() -> None:
         data.split(dataset, ["a"])
     with pytest.raises(ValueError, match="a part of 10 rows would have none"):
         data.split(dataset, [0.99, 0.01])
-    with pytest.raises(TypeError, match="expects a dataset, got ndarray"):
+    with pytest.raises(TypeError, match=r"expects a dataset, got ndarray; data\.ArrayDataset"):
         data.split(np.ones((10, 1)), [0.5])
+    with pytest.raises(IndexError, match=r"ArrayDataset\.take: of 10 rows: index 10 is out of"):
+        dataset.take([3, 10])
+    for wrong in (2, -0.5):
+        with pytest.raises(ValueError, match=r"train_test_split: test_size must be in \[0, 1\)"):
+            data.train_test_split(np.ones(10), test_size=wrong)
     with pytest.raises(TypeError, match="k must be an integer"):
         list(data.k_fold(dataset, 2.5))
     with pytest.raises(ValueError, match="k must be at least 2"):

@@ -116,7 +116,10 @@ def _divide(
             )
         return [cast("DatasetT", PartStream(dataset, ends, slices, number)) for slices in keep]
     if not isinstance(dataset, ArrayDataset):
-        raise TypeError(f"{where}: expects a dataset, got {type_name(dataset)}")
+        raise TypeError(
+            f"{where}: expects a dataset, got {type_name(dataset)}; data.ArrayDataset(x, y) makes "
+            "one of arrays"
+        )
     count = len(dataset)
     if stratified:
         labels = _labels(where, dataset, stratify)

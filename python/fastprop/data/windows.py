@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,16 +113,30 @@ def window_rows(sample: Batch, batch: int, wanted: int | None, rows: int | None)
         TypeError: The user said something that is no integer.
         ValueError: Less than 1.
     """
-    if wanted is not None and (isinstance(wanted, bool) or not hasattr(wanted, "__index__")):
-        raise TypeError(f"window_rows must be an integer or None, got {wanted!r}")
-    if wanted is not None and wanted < 1:
-        raise ValueError(f"window_rows must be at least 1, got {wanted}")
+    wanted = check_window_rows("StreamDataset", wanted)  # a class of the user's may say anything
     if wanted is None:
         numbers = sum(int(np.prod(a.shape[1:], dtype=int)) for a in sample.arrays)
         wanted = WINDOW_NUMBERS // max(1, numbers)
     if rows is not None:
         wanted = min(wanted, rows)
     return max(1, -(-wanted // batch)) * batch
+
+
+def check_window_rows(where: str, wanted: SupportsIndex | None) -> int | None:
+    """Rows of a window as they are asked for.
+
+    Raises:
+        TypeError: Neither an integer nor ``None``.
+        ValueError: Less than 1.
+    """
+    if wanted is None:
+        return None
+    if isinstance(wanted, bool) or not hasattr(wanted, "__index__"):
+        raise TypeError(f"{where}: window_rows must be an integer or None, got {wanted!r}")
+    number = operator.index(wanted)
+    if number < 1:
+        raise ValueError(f"{where}: window_rows must be at least 1, got {number}")
+    return number
 
 
 def row_order(reading: Reading, epoch: int, window: int, count: int) -> NDArray[np.int64]:
