@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _LEAST_SECONDS = 0.5  # between two copies
 _COST_SHARE = 100.0  # copying takes at most a hundredth of the time
+_SMALL_BYTES = 1 << 16
 _MOST_SEGMENTS = 4096  # runs remembered after a copy
 
 
@@ -79,7 +80,7 @@ class Recovery:
             return None
         self._asked = False
         self._next = [
-            np.empty_like(array) if saved is None and _any_bit(array) else saved
+            np.empty_like(array) if saved is None and _worth_a_copy(array) else saved
             for saved, array in zip(self._saved, self._arrays, strict=True)
         ]
         pairs = zip(self._arrays, self._next, strict=True)
@@ -117,6 +118,12 @@ class Recovery:
         if not self.parameters_finite():
             self._return_to_copy()
 
+    def close(self) -> None:
+        """Let go of the copies and of who does segments again: nothing more will be run."""
+        self._saved = self._next = []
+        self._segments = []
+        del self._replay
+
     def _return_to_copy(self) -> None:
         assert self._step is not None
         for saved, array in zip(self._saved, self._arrays, strict=True):
@@ -124,6 +131,9 @@ class Recovery:
         self._optimizer.steps = self._step
 
 
-def _any_bit(array: NDArray[Any]) -> bool:
-    """Minus zero has one."""
+def _worth_a_copy(array: NDArray[Any]) -> bool:
+    """Small, or not all zero: to look takes longer than to copy some kilobytes."""
+    if array.nbytes <= _SMALL_BYTES:
+        return True
+    # Minus zero has a bit.
     return bool(array.reshape(-1).view(f"u{array.itemsize}").any())
