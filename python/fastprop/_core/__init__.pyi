@@ -225,6 +225,7 @@ class TracedCall:
         results: typing.Any,
         put_together: typing.Any,
         gradient_error: typing.Any,
+        draws: bool,
     ) -> None:
         """
         Gradients are (tensor, cleared, used, left), those of leaves (position, left); what is left, and results, are positions of what is wanted, or Tensors. One result alone, or a list for put_together.
@@ -276,7 +277,7 @@ class CallTable:
     """
     The calls of one compiled function that take arrays alone.
     """
-    def __init__(self, seed: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __init__(self, seed: typing.SupportsInt | typing.SupportsIndex | None) -> None: ...
     def add(self, args: tuple, batched: collections.abc.Sequence[bool], traced: typing.Any) -> None:
         """
         Have calls with arrays like `args` find `traced`.
@@ -427,9 +428,11 @@ def bind_backward(
     Tell `accumulate` the op of a freed node, and the functions of Python that it calls.
     """
 
-def bind_compiled(call: type, suppressed: typing.Any, changes: typing.Any) -> None:
+def bind_compiled(
+    call: type, suppressed: typing.Any, changes: typing.Any, next_stream: collections.abc.Callable
+) -> None:
     """
-    Tell compiled functions the class of calls, the context variable that leaves out effects, and what counts changes of models.
+    Tell compiled functions the class of calls, the context variable that leaves out effects, what counts changes of models, and what gives the default generator's next stream.
     """
 
 def bind_index(
