@@ -262,6 +262,21 @@ class Connection:
         Ops of a call and of one of its results, and positions of results. Sources are positions of leaves, or Tensors.
         """
 
+class WatchedPlaces:
+    """
+    Places where a function found values by a name.
+    """
+    def __init__(
+        self, items: list, cells: list, lists: list, tensors: list, gone: typing.Any, plain: tuple
+    ) -> None:
+        """
+        Items are (mapping, key, value), cells (cell, value), lists (list, its elements), Tensors (tensor, time). `gone` is the value where nothing was; what is of the classes `plain` is compared by what it is.
+        """
+    def same(self) -> bool:
+        """
+        Whether everything is as it was.
+        """
+
 class TracedCall:
     """
     What a call of a compiled function does.
@@ -276,6 +291,7 @@ class TracedCall:
         results: typing.Any,
         put_together: typing.Any,
         gradient_error: typing.Any,
+        draws: bool,
     ) -> None:
         """
         Gradients are (tensor, cleared, used, left), those of leaves (position, left); what is left, and results, are positions of what is wanted, or Tensors. One result alone, or a list for put_together.
@@ -284,9 +300,9 @@ class TracedCall:
         """
         Let it serve so many rows, too.
         """
-    def look(self, modules: list, settings: list, same: typing.Any) -> None:
+    def look(self, modules: list, settings: list, watched: typing.Any) -> None:
         """
-        What has to be the same in a call: (module, mode), (optimizer, attributes, slots), the models as they are now, and what same() looks at.
+        What has to be the same in a call: (module, mode), (optimizer, attributes, slots), the models as they are now, and what the WatchedPlaces are.
         """
     def serves(self, rows: typing.SupportsInt | typing.SupportsIndex) -> bool:
         """
@@ -327,7 +343,7 @@ class CallTable:
     """
     The calls of one compiled function that take arrays alone.
     """
-    def __init__(self, seed: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __init__(self, seed: typing.SupportsInt | typing.SupportsIndex | None) -> None: ...
     def add(self, args: tuple, batched: collections.abc.Sequence[bool], traced: typing.Any) -> None:
         """
         Have calls with arrays like `args` find `traced`.
@@ -483,9 +499,11 @@ def bind_backward(
     Tell `accumulate` the op of a freed node, and the functions of Python that it calls.
     """
 
-def bind_compiled(call: type, suppressed: typing.Any, changes: typing.Any) -> None:
+def bind_compiled(
+    call: type, suppressed: typing.Any, changes: typing.Any, next_stream: collections.abc.Callable
+) -> None:
     """
-    Tell compiled functions the class of calls, the context variable that leaves out effects, and what counts changes of models.
+    Tell compiled functions the class of calls, the context variable that leaves out effects, what counts changes of models, and what gives the default generator's next stream.
     """
 
 def bind_index(

@@ -117,6 +117,12 @@ class Recovery:
         if not self.parameters_finite():
             self._return_to_copy()
 
+    def close(self) -> None:
+        """Let go of the copies and of who does segments again: nothing more will be run."""
+        self._saved = self._next = []
+        self._segments = []
+        del self._replay
+
     def _return_to_copy(self) -> None:
         assert self._step is not None
         for saved, array in zip(self._saved, self._arrays, strict=True):
