@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from fastprop.data import Dataset
 from fastprop.data.base import BaseDataset
 from fastprop.graph.forms import Planned, Plans
-from fastprop.optim.accumulate import check_epoch
 from fastprop.registry import type_name
 from fastprop.train.balance import sample_rows, weigh_classes
 from fastprop.train.callbacks import CallbackList, check_callbacks
@@ -201,7 +200,7 @@ class ManyInputs:
         batch = check_batch_size(where, own.batch_size, len(data), drop_last)
         check_full_batch(where, trainer.optimizer, batch, len(data))
         used = len(data) - len(data) % batch if drop_last else len(data)
-        check_epoch(where, trainer.optimizer, used, batch)
+        trainer.optimizer.check_epoch(where, used, batch)
         training = Training(
             where,
             trainer,

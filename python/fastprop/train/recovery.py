@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _LEAST_SECONDS = 0.5  # between two copies
 _COST_SHARE = 100.0  # copying takes at most a hundredth of the time
-_SMALL_BYTES = 1 << 16
 _MOST_SEGMENTS = 4096  # runs remembered after a copy
 
 
@@ -80,7 +79,7 @@ class Recovery:
             return None
         self._asked = False
         self._next = [
-            np.empty_like(array) if saved is None and _worth_a_copy(array) else saved
+            np.empty_like(array) if saved is None and _core.any_bit(array) else saved
             for saved, array in zip(self._saved, self._arrays, strict=True)
         ]
         pairs = zip(self._arrays, self._next, strict=True)
@@ -129,11 +128,3 @@ class Recovery:
         for saved, array in zip(self._saved, self._arrays, strict=True):
             np.copyto(array, 0 if saved is None else saved)
         self._optimizer.steps = self._step
-
-
-def _worth_a_copy(array: NDArray[Any]) -> bool:
-    """Small, or not all zero: to look takes longer than to copy some kilobytes."""
-    if array.nbytes <= _SMALL_BYTES:
-        return True
-    # Minus zero has a bit.
-    return bool(array.reshape(-1).view(f"u{array.itemsize}").any())
