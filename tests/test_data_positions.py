@@ -13,6 +13,7 @@ from tests.training import classes, network, regression, weights_of
 import fastprop as fp
 from fastprop import data
 from fastprop.data.reading import Reading
+from fastprop.train import streams
 from fastprop.train.feed import ArrayFeed
 from fastprop.train.streams import StreamFeed
 
@@ -117,6 +118,38 @@ def test_reading_ahead_goes_on_into_the_next_epoch_and_ends() -> None:
                 step += chunk.steps
             assert step == 32
         feed.close()
+
+
+@pytest.mark.parametrize(("seconds", "room"), [(0.001, False), (0.05, True)])
+def test_training_makes_room_for_long_readings_alone(
+    seconds: float, room: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = regression(480)
+    at_work, go_on, clock = threading.Event(), threading.Event(), [0.0]
+
+    class Slow(Blocks):
+        def read(self, block, epoch):
+            clock[0] += seconds
+            if block == 2:
+                at_work.set()
+                assert go_on.wait(10)
+            yield from super().read(block, epoch)
+
+    monkeypatch.setattr(streams.time, "thread_time", lambda: clock[0])
+    trainer = fp.Trainer(network(3, 4, 1), "mse", "adam")
+    dataset = Slow(x, y, [96] * 5, window_rows=96)
+    opened = trainer._reader.source("test", dataset, None, None, True)
+    feed = streams.StreamFeed(opened, Reading(32, shuffle=False), 1)
+    try:
+        assert not feed.reading  # nobody has asked for anything
+        assert feed.at(1, 0) is not None
+        assert feed.at(1, 3) is not None  # which gives the first window back, for the third block
+        assert at_work.wait(10)
+        assert feed.reading == room
+    finally:
+        go_on.set()
+        feed.close()
+    assert not feed.reading
 
 
 def test_no_thread_is_left_behind() -> None:
