@@ -102,11 +102,14 @@ py::list flat_views(const std::vector<py::array>& like) {
     const auto place = [](const py::array& array) {
         return align_up(static_cast<std::size_t>(array.nbytes()));
     };
-    std::size_t bytes = kAlignment;
+    std::size_t bytes = 0;
     for (const py::array& array : like) bytes += place(array);
-    const auto flat = py::module_::import("numpy").attr("zeros")(bytes, "uint8").cast<py::array>();
+    const std::size_t alignment = page_alignment(bytes);
+    const auto zeros = py::module_::import("numpy").attr("zeros");
+    const auto flat = zeros(bytes + alignment, "uint8").cast<py::array>();
     auto* raw = static_cast<char*>(flat.request(true).ptr);
-    raw += align_up(reinterpret_cast<std::uintptr_t>(raw)) - reinterpret_cast<std::uintptr_t>(raw);
+    raw += (alignment - reinterpret_cast<std::uintptr_t>(raw) % alignment) % alignment;
+    ask_for_huge_pages(raw, bytes);
     py::list views;
     for (const py::array& array : like) {
         const std::vector<py::ssize_t> shape(array.shape(), array.shape() + array.ndim());

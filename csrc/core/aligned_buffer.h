@@ -14,6 +14,14 @@ constexpr std::size_t align_up(std::size_t bytes) {
     return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
+/// Where memory of so many bytes should begin: from 2 MB on at a page of that size. A tile of a
+/// large matrix touches a page a row, and misses in a virtual machine's TLB are dear.
+std::size_t page_alignment(std::size_t bytes);
+
+/// Has memory that begins there come in such pages, as far as it fills them; a hint, to be given
+/// before the memory is touched.
+void ask_for_huge_pages(void* memory, std::size_t bytes);
+
 struct AlignedDelete {
     std::size_t alignment = kAlignment;
     void operator()(void* p) const { ::operator delete(p, std::align_val_t(alignment)); }
