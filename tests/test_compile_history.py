@@ -103,6 +103,21 @@ def test_a_derivative_does_not_repeat_what_was_saved(checkpointed: bool) -> None
     assert saved == (set() if checkpointed else {(40, 9), (40, 7)})
 
 
+def test_calls_run_the_function_once_when_they_are_differentiated_again_and_again() -> None:
+    model = network(4, 9, 7, 1)
+    compiled = fp.compile(model, threads=1)
+    x = X.astype("f")
+    compiled(x).sum().backward()
+    (first,) = compiled.programs
+    compiled(x).sum().backward()
+    (keeping,) = compiled.programs
+    assert keeping is not first
+    runs = first.latest()[0], keeping.latest()[0]
+    for _ in range(3):
+        compiled(x).sum().backward()
+    assert (first.latest()[0], keeping.latest()[0]) == (runs[0], runs[1] + 3)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_derivatives_of_higher_order(dtype: str) -> None:
     model = network(4, 9, 1, dtype=dtype)
@@ -274,6 +289,26 @@ def test_integers_and_masks() -> None:
     np.add.at(wanted, index, X[:4])
     np.testing.assert_allclose(table.grad, wanted, rtol=1e-14)
     np.testing.assert_array_equal(x.grad, X[index])
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_an_index_from_outside(axis: int) -> None:
+    """It has the rows of one batch, so there is a Program for that number of rows."""
+    index = np.array([[0, 1], [1, 0], [1, 1]])
+    places = fp.tensor(rng.normal(size=(3, 2)))
+
+    def spread(x: fp.Tensor) -> fp.Tensor:
+        return (F.scatter_add(x * 2.0, axis, index, x) * places).sum()
+
+    compiled = fp.compile(spread)
+    found = []
+    for function in (spread, compiled):
+        x = fp.tensor(X[:3, :2], requires_grad=True)
+        found.append(fp.grad(function(x), x).data)
+    np.testing.assert_array_equal(*found)
+    assert "scatter_add: one of source and index varies with the batch" in compiled.notes[0]
+    with pytest.raises(ValueError, match="scatter_add: "):
+        compiled(X[:2, :2])
 
 
 def test_an_argument_that_comes_back() -> None:

@@ -9,6 +9,8 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <optional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -16,6 +18,7 @@
 #include "bindings/executable.h"
 #include "bindings/guarded.h"
 #include "bindings/new_tensor.h"
+#include "bindings/object_of.h"
 #include "bindings/traced_call.h"
 
 namespace py = pybind11;
@@ -65,7 +68,7 @@ PyObject* array_of(PyObject* value) {
 /// The calls of one compiled function that take arrays alone.
 class CallTable {
 public:
-    explicit CallTable(std::uint64_t seed) : seed_(seed) {}
+    explicit CallTable(std::optional<std::uint64_t> seed) : seed_(seed) {}
 
     /// The result; NotImplemented where Python has to find out what is to be done.
     py::object call(const py::tuple& args) {
@@ -84,7 +87,7 @@ public:
             const Index rows = entry.rows_of(looks);
             // Others may forget this call while it is going on.
             const py::object traced = entry.call;
-            auto& found = traced.cast<TracedCall&>();
+            auto& found = object_of<TracedCall>(traced);
             if (rows <= 0 || !found.valid || !found.serves(rows)) continue;
             if (at > 0 && at < entries_.size()) std::swap(entries_[at], entries_[0]);
             return run(found, args, arrays_of(args), rows);
@@ -94,7 +97,13 @@ public:
 
     py::object run(TracedCall& traced, const py::tuple& leaves, const py::tuple& arrays,
                    Index rows) {
-        py::object result = traced.run(leaves, arrays, rows, seed_, calls);
+        std::uint64_t seed = seed_.value_or(0);
+        std::int64_t number = calls;
+        if (traced.draws() && !seed_) {
+            const py::object stream = owned(PyObject_CallNoArgs(compiled.next_stream));
+            std::tie(seed, number) = stream.cast<std::pair<std::uint64_t, std::int64_t>>();
+        }
+        py::object result = traced.run(leaves, arrays, rows, seed, number);
         ++calls;
         return result;
     }
@@ -110,7 +119,8 @@ public:
                                entry.looks[i]))
                 return;
         const auto gone = [&](const Entry& e) {
-            return !e.call.cast<TracedCall&>().valid || (e.call.is(traced) && e.same_kind(entry));
+            return !object_of<TracedCall>(e.call).valid ||
+                   (e.call.is(traced) && e.same_kind(entry));
         };
         entries_.erase(std::remove_if(entries_.begin(), entries_.end(), gone), entries_.end());
         if (entries_.size() >= kMostLooks) entries_.pop_back();
@@ -174,13 +184,13 @@ private:
     }
 
     std::vector<Entry> entries_;
-    std::uint64_t seed_;
+    std::optional<std::uint64_t> seed_;  ///< none: a call that draws takes the default generator's
 };
 
 PyObject* call_table(PyObject* self, PyObject* args) {
     return guarded([&] {
         if (PyTuple_Check(args) == 0) throw TypeError("call: expects a tuple of arguments");
-        return py::handle(self).cast<CallTable&>().call(py::reinterpret_borrow<py::tuple>(args));
+        return object_of<CallTable>(self).call(py::reinterpret_borrow<py::tuple>(args));
     });
 }
 
@@ -206,7 +216,7 @@ public:
         PyObject *dy = args[0], *y = args[1], *wanted = args[3];
         const py::object derivative = find(dy, wanted);
         if (derivative) {
-            auto& found = derivative.cast<TracedDerivative&>();
+            auto& found = object_of<TracedDerivative>(derivative);
             PyObject* attrs = slot(y, slot_attrs);
             const py::object call = part(attrs, "call");
             const py::object saved = part(attrs, "saved");
@@ -253,7 +263,7 @@ PyObject* call_pull(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     return guarded([&] {
         if (count != 4 || !is_tensor(args[1]))
             throw TypeError("pull: expects dy, y, inputs, wanted");
-        return py::handle(self).cast<Pull&>().call(args);
+        return object_of<Pull>(self).call(args);
     });
 }
 
@@ -267,7 +277,8 @@ py::object function_of(PyMethodDef& method, const py::object& self) {
 void bind_compiled(py::module_& m) {
     m.def(
         "bind_compiled",
-        [](const py::type& call, const py::object& suppressed, const py::object& changes) {
+        [](const py::type& call, const py::object& suppressed, const py::object& changes,
+           const py::function& next_stream) {
             const auto keep = [](const py::object& object) {
                 return py::object(object).release().ptr();
             };
@@ -276,10 +287,11 @@ void bind_compiled(py::module_& m) {
             compiled.call_type = reinterpret_cast<PyTypeObject*>(keep(call));
             compiled.suppressed = keep(suppressed);
             compiled.changes = keep(changes);
+            compiled.next_stream = keep(next_stream);
         },
-        py::arg("call"), py::arg("suppressed"), py::arg("changes"),
+        py::arg("call"), py::arg("suppressed"), py::arg("changes"), py::arg("next_stream"),
         "Tell compiled functions the class of calls, the context variable that leaves out effects, "
-        "and what counts changes of models.");
+        "what counts changes of models, and what gives the default generator's next stream.");
     py::class_<Executable>(m, "Executable", collected<Executable>(),
                            "A Program whose results are Tensors.")
         .def(
@@ -310,19 +322,30 @@ void bind_compiled(py::module_& m) {
              py::arg("results"), py::arg("freed"), py::arg("late"), py::arg("sources"),
              "Ops of a call and of one of its results, and positions of results. Sources are "
              "positions of leaves, or Tensors.");
+    py::class_<WatchedPlaces>(m, "WatchedPlaces", collected<WatchedPlaces>(),
+                              "Places where a function found values by a name.")
+        .def(py::init<const py::list&, const py::list&, const py::list&, const py::list&,
+                      const py::object&, const py::tuple&>(),
+             py::arg("items"), py::arg("cells"), py::arg("lists"), py::arg("tensors"),
+             py::arg("gone"), py::arg("plain"),
+             "Items are (mapping, key, value), cells (cell, value), lists (list, its elements), "
+             "Tensors (tensor, time). `gone` is the value where nothing was; what is of the "
+             "classes `plain` is compared by what it is.")
+        .def("same", &WatchedPlaces::same, "Whether everything is as it was.");
     py::class_<TracedCall>(m, "TracedCall", collected<TracedCall>(),
                            "What a call of a compiled function does.")
         .def(py::init<const py::object&, const py::object&, const py::list&, const py::list&,
-                      const py::list&, const py::object&, const py::object&, const py::object&>(),
+                      const py::list&, const py::object&, const py::object&, const py::object&,
+                      bool>(),
              py::arg("executable"), py::arg("connection"), py::arg("numbers"), py::arg("gradients"),
              py::arg("leaf_gradients"), py::arg("results"), py::arg("put_together"),
-             py::arg("gradient_error"),
+             py::arg("gradient_error"), py::arg("draws"),
              "Gradients are (tensor, cleared, used, left), those of leaves (position, left); what "
              "is left, and results, are positions of what is wanted, or Tensors. One result alone, "
              "or a list for put_together.")
-        .def("look", &TracedCall::look, py::arg("modules"), py::arg("settings"), py::arg("same"),
+        .def("look", &TracedCall::look, py::arg("modules"), py::arg("settings"), py::arg("watched"),
              "What has to be the same in a call: (module, mode), (optimizer, attributes, slots), "
-             "the models as they are now, and what same() looks at.")
+             "the models as they are now, and what the WatchedPlaces are.")
         .def("add_size", &TracedCall::add_size, py::arg("rows"), "Let it serve so many rows, too.")
         .def("serves", &TracedCall::serves, py::arg("rows"),
              "Whether it does what the function would do now with so many rows.")
@@ -356,7 +379,7 @@ void bind_compiled(py::module_& m) {
         METH_FASTCALL, nullptr};
     py::class_<CallTable>(m, "CallTable", collected<CallTable>(),
                           "The calls of one compiled function that take arrays alone.")
-        .def(py::init<std::uint64_t>(), py::arg("seed"))
+        .def(py::init<std::optional<std::uint64_t>>(), py::arg("seed"))
         .def_readwrite("calls", &CallTable::calls, "How many there were, which draws new numbers.")
         .def("add", &CallTable::add, py::arg("args"), py::arg("batched"), py::arg("traced"),
              "Have calls with arrays like `args` find `traced`.")
@@ -364,8 +387,9 @@ void bind_compiled(py::module_& m) {
         .def(
             "run",
             [](CallTable& self, const py::object& traced, const py::tuple& leaves,
-               const py::tuple& arrays,
-               Index rows) { return self.run(traced.cast<TracedCall&>(), leaves, arrays, rows); },
+               const py::tuple& arrays, Index rows) {
+                return self.run(object_of<TracedCall>(traced), leaves, arrays, rows);
+            },
             py::arg("traced"), py::arg("leaves"), py::arg("arrays"), py::arg("rows"),
             "Do a call that was found otherwise.")
         .def(

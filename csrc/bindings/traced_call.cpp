@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "bindings/interned.h"
 #include "bindings/new_tensor.h"
+#include "bindings/object_of.h"
 #include "bindings/tensor_slots.h"
 #include "bindings/walk.h"
 
@@ -11,12 +13,6 @@ namespace py = pybind11;
 
 namespace fastprop {
 namespace {
-
-PyObject* interned(const char* text) {
-    PyObject* name = PyUnicode_InternFromString(text);
-    if (name == nullptr) throw py::error_already_set();
-    return name;
-}
 
 struct Names {
     PyObject* training = interned("training");
@@ -174,12 +170,13 @@ void Connection::connect(const std::vector<py::object>& values, PyObject* call,
 TracedCall::TracedCall(const py::object& executable, const py::object& connection,
                        const py::list& numbers, const py::list& gradients,
                        const py::list& leaf_gradients, const py::object& results,
-                       const py::object& put_together, const py::object& gradient_error)
+                       const py::object& put_together, const py::object& gradient_error, bool draws)
     : executable_object_(kept(executable)),
       executable_(executable.cast<Executable&>()),
       single_(!py::isinstance<py::list>(results)),
       put_together_(kept(put_together)),
-      gradient_error_(kept(gradient_error)) {
+      gradient_error_(kept(gradient_error)),
+      draws_(draws) {
     if (!connection.is_none())
         connection_ = &py::handle(kept(connection)).cast<const Connection&>();
     for (const py::handle item : numbers) {
@@ -211,10 +208,11 @@ TracedCall::TracedCall(const py::object& executable, const py::object& connectio
     }
 }
 
-void TracedCall::look(const py::list& modules, const py::list& settings, const py::object& same) {
+void TracedCall::look(const py::list& modules, const py::list& settings,
+                      const py::object& watched) {
     modes_ = kept(py::tuple(modules));
     settings_ = kept(py::tuple(settings));
-    same_ = kept(same);
+    watched_ = &object_of<WatchedPlaces>(kept(watched));
     const py::object latest = owned(PyObject_GetAttr(compiled.changes, names().latest));
     changes_ = PyLong_AsLongLong(latest.ptr());
 }
@@ -238,7 +236,7 @@ bool TracedCall::serves(Index rows) const {
             !equal(slots.ptr(), PyTuple_GET_ITEM(item, 2)))
             return false;
     }
-    return owned(PyObject_CallNoArgs(same_)).ptr() == Py_True;
+    return watched_->same();
 }
 
 /// A gradient from before would have to be added to the one that an optimizer uses.

@@ -7,29 +7,22 @@
 #endif
 
 namespace fastprop {
-namespace {
-
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
-
-}  // namespace
-
-std::size_t page_alignment(std::size_t bytes) { return bytes < kHugePage ? kAlignment : kHugePage; }
-
-void ask_for_huge_pages(void* memory, std::size_t bytes) {
+void prefer_huge_pages(void* memory, std::size_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (page_alignment(bytes) == kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);  // may fail
+    madvise(memory, bytes, MADV_HUGEPAGE);
 #else
-    (void)memory, (void)bytes;
+    static_cast<void>(memory);
+    static_cast<void>(bytes);
 #endif
 }
 
 AlignedBuffer::AlignedBuffer(std::size_t bytes) : bytes_(bytes) {
     if (bytes == 0) return;
-    const std::size_t alignment = page_alignment(bytes);
+    const std::size_t alignment = alignment_of(bytes);
     const std::size_t size = (bytes + alignment - 1) / alignment * alignment;
     void* memory = ::operator new(size, std::align_val_t(alignment));
     data_ = std::unique_ptr<void, AlignedDelete>(memory, AlignedDelete{alignment});
-    ask_for_huge_pages(memory, size);
+    if (alignment == kHugePage) prefer_huge_pages(memory, size);
     std::memset(memory, 0, size);
 }
 

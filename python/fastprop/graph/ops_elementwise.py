@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastprop.graph import infer
-from fastprop.graph.op import OPS, Vjp, apply, register
+from fastprop.graph.op import OPS, Op, Vjp, apply, register
 from fastprop.graph.ops_reduction import sum_to
 from fastprop.graph.ops_shape import cast
 from fastprop.graph.recipe import composed
@@ -163,9 +163,12 @@ _FLOAT32 = Tensor(np.zeros((), np.float32))
 def clip(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
     """`x` where it lies between `min` and `max`, else the bound; ``None`` is no bound.
 
+    At a bound, as between them, the derivative by `x` is 1 and that by the bound 0. NaN stays NaN;
+    where `min` is above `max`, the result is `max`.
+
     Raises:
         TypeError: One is float32, the other float64.
-        ValueError: The shapes do not broadcast.
+        ValueError: The shapes do not broadcast, or a number that is a bound is NaN.
     """
     return _clip(x, min, max)
 
@@ -174,8 +177,17 @@ def clip(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = 
 def _clip(x: TensorLike, min: TensorLike | None, max: TensorLike | None) -> Tensor:
     y = as_tensor(x)
     if min is not None:
-        y = maximum(y, min)
-    return y if max is None else minimum(y, max)
+        y = _bounded(y, min, less, greater_equal, maximum)
+    return y if max is None else _bounded(y, max, greater, less_equal, minimum)
+
+
+def _bounded(y: Tensor, bound: TensorLike, beyond: Any, within: Any, extreme: Any) -> Tensor:
+    """`y` within a bound: one derivative goes to either, also where they are equal."""
+    if isinstance(bound, Tensor | np.ndarray):  # whose NaN stays NaN, as those of `y` do
+        return where(within(y, bound), y, extreme(y, bound))
+    if bound != bound:
+        raise ValueError("clip: a bound is NaN")
+    return where(beyond(y, bound), bound, y)
 
 
 def _pow_base(dy: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
@@ -183,14 +195,25 @@ def _pow_base(dy: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
     if y.size == 1 and not y.symbolic and not y.requires_grad:
         exponent = float(y.data.item())
         return None if exponent == 0 else dy * (exponent * pow(x, exponent - 1))
-    nonzero = not_equal(y, 0)
-    return dy * where(nonzero, y * pow(x, y - 1), 0)
+    return dy * apply(_POW_BASE, x, y, z)
 
 
-def _pow_exponent(dy: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """x^y log(x); zero where the base is 0 and the power is 0 too."""
-    vanishes = equal(x, 0) * greater_equal(y, 0)
-    return dy * where(vanishes, 0, z * log(where(vanishes, 1, x)))
+def _base_slope(x: Tensor, y: Tensor) -> Tensor:
+    return apply(_POW_BASE, x, y, _pow(x, y))
+
+
+def _exponent_slope(x: Tensor, y: Tensor) -> Tensor:
+    return apply(_POW_EXPONENT, x, y, _pow(x, y))
+
+
+def _mixed_slope(x: Tensor, y: Tensor) -> Tensor:
+    """Of x^y by both, x^(y-1) (1 + y log(x))."""
+    return _pow(x, y - 1) + y * _exponent_slope(x, y - 1)
+
+
+def _zero_powers(x: Tensor, y: Tensor) -> Tensor:
+    """1 where the base is 0, and the power is 0 or 1."""
+    return equal(x, 0) * greater_equal(y, 0)
 
 
 Unary = Callable[[TensorLike], Tensor]
@@ -238,7 +261,12 @@ div = binary(
     lambda dy, z, x, y: -dy * (z / y),
     integers=False,
 )
-_pow = binary("pow", "x to the power of y", _pow_base, _pow_exponent)
+_pow = binary(
+    "pow",
+    "x to the power of y",
+    _pow_base,
+    lambda dy, z, x, y: dy * apply(_POW_EXPONENT, x, y, z),
+)
 OPS["pow"].derivations = None  # the rule looks at an exponent that is one number
 maximum = binary(
     "maximum",
@@ -267,6 +295,28 @@ _WHERE = register(
     None,
     lambda dy, z, c, x, y: sum_to(where(c, dy, 0), x),
     lambda dy, z, c, x, y: sum_to(where(c, 0, dy), y),
+    rowwise=True,
+    inplace=True,
+)
+
+
+# The slopes of z = x^y, which is an operand so that there is one power only: the rules by x and y
+# are whole derivatives, through z too.
+_POW_BASE: Op = register(
+    "pow_base_slope",
+    infer.elementwise,
+    lambda ds, s, x, y, z: sum_to(ds * where(not_equal(y, 0), y * _base_slope(x, y - 1), 0), x),
+    lambda ds, s, x, y, z: sum_to(ds * _mixed_slope(x, y), y),
+    None,
+    rowwise=True,
+    inplace=True,
+)
+_POW_EXPONENT: Op = register(
+    "pow_exponent_slope",
+    infer.elementwise,
+    lambda ds, s, x, y, z: sum_to(ds * where(_zero_powers(x, y), 0, _mixed_slope(x, y)), x),
+    lambda ds, s, x, y, z: sum_to(ds * (s * log(where(_zero_powers(x, y), 1, x))), y),
+    None,
     rowwise=True,
     inplace=True,
 )
