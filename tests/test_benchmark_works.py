@@ -31,6 +31,9 @@ def test_parse_work_reads_every_word() -> None:
     assert (work.optimizer, work.dtype, work.skip) == ("sgd", "float64", True)
     assert [work.adds_input(i) for i in range(4)] == [False, True, True, False]
     assert work.title == "20-30-30-30-1, batch 8, mse, tanh, sgd, float64, skip"
+    more = parse_work("20-30-1@8:layernorm:decay")
+    assert (more.norm, more.decay, work.norm, work.decay) == ("layernorm", True, "", False)
+    assert more.title == "20-30-1, batch 8, layernorm, decay"
     assert parse_work("deep") is WORKS["deep"]
 
 
@@ -83,6 +86,8 @@ def test_every_listed_work_can_be_read_and_is_listed_once() -> None:
     for kind in ({"tanh", "gelu"}, {"sgd"}, {"float64"}):
         assert kind <= {w for work in works for w in (work.activation, work.optimizer, work.dtype)}
     assert {1, 4096} <= {work.batch for work in works}
+    assert {"layernorm", "batchnorm"} <= {work.norm for work in works}
+    assert {True, False} == {work.decay for work in works} == {work.skip for work in works}
 
 
 def test_a_result_survives_json() -> None:

@@ -3,11 +3,13 @@
     python -m benchmarks.python.general                        # about 11 minutes
     python -m benchmarks.python.general --groups widths,float64 --threads 1 --json a.json
     python -m benchmarks.python.general --part 1/10            # the first tenth of the works
+    python -m benchmarks.python.general --threads 2 --groups normalization,skip   # on two threads
     python -m benchmarks.python.general --from a.json b.json   # the list of earlier runs
 
 The works are neither large nor chosen for fastprop: odd widths, batches from 1 to 4096, other
 activations, losses and optimizers, autoencoders, deep and narrow networks, many inputs, one output
-or several, skip connections, float64. Exit status 1 if contestants disagree about the losses.
+or several, skip connections, normalization, weight decay, float64. Exit status 1 if contestants
+disagree about the losses.
 """
 
 from __future__ import annotations
@@ -112,6 +114,21 @@ GROUPS = {
         "128-128x6-10@256:skip:tanh",
         "30-30x10-1@32:mse:skip:gelu",
         "256-256x4-10@128:skip",
+    ),
+    "normalization": (
+        "100-256-128-10@256:layernorm",
+        "100-256-128-10@256:batchnorm",
+        "784-512-512-10@128:layernorm",
+        "784-512-512-10@128:batchnorm",
+        "30-64-32-3@64:mse:tanh:batchnorm",
+        "128-128x6-10@256:skip:layernorm",
+        "300-150-32-150-300@64:mse:gelu:layernorm",
+    ),
+    "decay": (
+        "4-64-64-1@32:mse:decay",
+        "100-256-128-10@256:decay",
+        "784-512-512-10@128:sgd:decay",
+        "17-100-300-10@64:layernorm:decay",
     ),
     "float64": (
         "4-64-64-1@32:mse:float64",

@@ -19,6 +19,8 @@ ACTIVATIONS = ("relu", "tanh", "gelu")  # gelu is the exact one, with erf
 _LOSSES = ("mse", "cross_entropy")
 _OPTIMIZERS = ("adam", "sgd")
 _DTYPES = ("float32", "float64")
+_NORMS = ("layernorm", "batchnorm")
+DECAY = 1e-2  # of the weights, added to their gradients
 _SEED = 20240607
 
 
@@ -36,6 +38,9 @@ class Work:
         optimizer: ``"adam"``, or ``"sgd"`` with momentum.
         dtype: ``"float32"`` or ``"float64"``.
         skip: Hidden layers of equal widths add their input to their output.
+        norm: What follows the activation of a hidden layer: ``"layernorm"``, ``"batchnorm"`` or
+            nothing.
+        decay: Weights decay by `DECAY`, through their gradients.
     """
 
     name: str
@@ -47,6 +52,8 @@ class Work:
     optimizer: str = "adam"
     dtype: str = "float32"
     skip: bool = False
+    norm: str = ""
+    decay: bool = False
 
     @property
     def rows(self) -> int:
@@ -105,6 +112,8 @@ class Work:
             self.optimizer if self.optimizer != "adam" else "",
             self.dtype if self.dtype != "float32" else "",
             "skip" if self.skip else "",
+            self.norm,
+            "decay" if self.decay else "",
         ]
         return [word for word in words if word]
 
@@ -159,8 +168,9 @@ WORKS = {
 def parse_work(text: str) -> Work:
     """A work by its name, or one of your own: widths, batch, and what differs from the usual.
 
-    ``300-150-32-150-300@64:mse:tanh:sgd:float64:skip``; without words it is a ReLU network that
-    Adam trains on cross-entropy in float32. ``128x16`` stands for sixteen layers of 128.
+    ``300-150-32-150-300@64:mse:tanh:sgd:float64:skip:layernorm:decay``; without words it is a
+    ReLU network that Adam trains on cross-entropy in float32. ``128x16`` stands for sixteen layers
+    of 128.
 
     Raises:
         ValueError: Neither a known name nor of that form.
@@ -196,11 +206,14 @@ def _option(text: str, word: str) -> dict[str, Any]:
         **dict.fromkeys(ACTIVATIONS, "activation"),
         **dict.fromkeys(_OPTIMIZERS, "optimizer"),
         **dict.fromkeys(_DTYPES, "dtype"),
+        **dict.fromkeys(_NORMS, "norm"),
     }
-    if word == "skip":
-        return {"skip": True}
+    if word in ("skip", "decay"):
+        return {word: True}
     if word not in known:
-        raise ValueError(f"work {text!r}: unknown {word!r}; known are {', '.join(known)}, skip")
+        raise ValueError(
+            f"work {text!r}: unknown {word!r}; known are {', '.join(known)}, skip, decay"
+        )
     return {known[word]: word}
 
 

@@ -1,7 +1,8 @@
 /// @file
 /// @brief Optimizer updates in the op table. They work in place: the outputs are the weight and its
-/// state, read and written. Attribute `scalars` is the place of the op's first number in
-/// StepContext::scalars, which holds what changes from step to step.
+/// state, read and written. In place of its gradient g most take x and dz of the dense layer that
+/// it is the weight of (gradient_tiles.h). Attribute `scalars` is the place of the op's first
+/// number in StepContext::scalars, which holds what changes from step to step.
 
 #include "kernels/update_adam.h"
 #include "kernels/update_adaptive.h"
@@ -10,6 +11,7 @@
 #include "kernels/update_sgd.h"
 #include "kernels/update_sign.h"
 
+#include "program/gradient_tiles.h"
 #include "program/operands.h"
 
 namespace fastprop {
@@ -19,21 +21,27 @@ namespace {
 template <class T>
 class Part {
 public:
-    Part(const Call& call, const Team& team)
+    Part(const Call& call, const Team& team) : Part(call, own_elements(call, team), nullptr) {}
+    /// The same of a range of elements, whose gradient lies elsewhere than in input 0.
+    Part(const Call& call, Range range, const T* gradient)
         : call_(call),
-          range_(own_elements(call, team)),
+          range_(range),
+          gradient_(gradient),
           scalars_(call.step->scalars + call.index_attr(0)) {}
 
     bool empty() const { return range_.empty(); }
     Index size() const { return range_.size(); }
     double scalar(int i) const { return scalars_[i]; }
-    const T* in(int i) const { return input<T>(call_, i) + range_.begin; }
+    const T* in(int i) const {
+        return gradient_ != nullptr ? gradient_ : input<T>(call_, i) + range_.begin;
+    }
     /// nullptr if it is not given.
     T* out(int i) const { return call_.has_out(i) ? output<T>(call_, i) + range_.begin : nullptr; }
 
 private:
     const Call& call_;
     Range range_;
+    const T* gradient_;
     const double* scalars_;
 };
 
@@ -42,6 +50,17 @@ template <class T, void (*f)(const Part<T>&, const Call&)>
 void on_part(const Call& call, const Team& team) {
     const Part<T> part(call, team);
     if (!part.empty()) f(part, call);
+}
+
+/// The same where the gradient may be that of a dense layer's weights, given as x and dz.
+template <class T, void (*f)(const Part<T>&, const Call&)>
+void on_gradient(const Call& call, const Team& team) {
+    if (!call.has(1)) return on_part<T, f>(call, team);
+    const Index columns = call.out[0].row_size();
+    for_gradient_tiles<T>(
+        call.in[0], call.in[1], own_rows(call, team), [&](Range tile, const T* gradient) {
+            f(Part<T>(call, {tile.begin * columns, tile.end * columns}, gradient), call);
+        });
 }
 
 /// sgd_update(g) -> w[, buf]; scalars: learning rate, gradient factor.
@@ -182,16 +201,30 @@ void accumulate(const Part<T>& part, const Call&) {
     accumulate_gradient(part.in(0), part.out(0), part.size(), part.scalar(0), part.scalar(1));
 }
 
+/// x [..., in] and dz [..., out] of a weight [in, out].
+void check_factors(const TensorView& x, const TensorView& dz, const TensorView& weight) {
+    require(x.dtype == weight.dtype && dz.dtype == weight.dtype, "update: x is ",
+            dtype_name(x.dtype), ", dz ", dtype_name(dz.dtype), ", the weight ",
+            dtype_name(weight.dtype));
+    require(x.rank >= 2 && dz.rank >= 2 && weight.rank == 2 && x.outer() == dz.outer() &&
+                x.last() == weight.shape[0] && dz.last() == weight.shape[1],
+            "update: x^T dz of [", x.outer(), ", ", x.last(), "] and [", dz.outer(), ", ",
+            dz.last(), "] is no gradient of a weight of ", weight.size(), " elements");
+}
+
 /// `states` arrays beside the weight must be there, all of its size, and `scalars` numbers.
-template <int states, int scalars>
+template <int states, int scalars, bool factors = false>
 void check_update(const Call& call) {
     const TensorView& weight = call.out[0];
     const auto same = [&](const TensorView& view) {
         return view.dtype == weight.dtype && view.size() == weight.size();
     };
-    require(same(call.in[0]), "update: the gradient has ", call.in[0].size(), " ",
-            dtype_name(call.in[0].dtype), ", the weight ", weight.size(), " ",
-            dtype_name(weight.dtype));
+    if (factors && call.has(1))
+        check_factors(call.in[0], call.in[1], weight);
+    else
+        require(same(call.in[0]), "update: the gradient has ", call.in[0].size(), " ",
+                dtype_name(call.in[0].dtype), ", the weight ", weight.size(), " ",
+                dtype_name(weight.dtype));
     for (int i = 1; i < call.num_out; ++i)
         require(!call.out[i].present() || same(call.out[i]), "update: state ", i, " has ",
                 call.out[i].size(), " elements, the weight ", weight.size());
@@ -207,13 +240,13 @@ void check_update(const Call& call) {
 
 void check_sgd(const Call& call) {
     if (call.attr(1) == 0.0)
-        check_update<0, 2>(call);
+        check_update<0, 2, true>(call);
     else
-        check_update<1, 2>(call);
+        check_update<1, 2, true>(call);
 }
 
 void check_rmsprop(const Call& call) {
-    check_update<1, 1>(call);
+    check_update<1, 1, true>(call);
     const int states = 1 + (call.attr(4) != 0.0 ? 1 : 0) + (call.attr(5) != 0.0 ? 1 : 0);
     require(call.out[0].size() == 0 || call.has_out(states),
             "rmsprop_update: the buffers of momentum or mean are missing");
@@ -248,9 +281,10 @@ Names with(Names names, const Names& more) {
 
 }  // namespace
 
-#define FASTPROP_UPDATE(f) on_part<float, f<float>>, on_part<double, f<double>>
+#define FASTPROP_PART(f) on_part<float, f<float>>, on_part<double, f<double>>
+#define FASTPROP_UPDATE(f) on_gradient<float, f<float>>, on_gradient<double, f<double>>
 #define FASTPROP_ADAM(decoupled) \
-    on_part<float, adam<float, decoupled>>, on_part<double, adam<double, decoupled>>
+    on_gradient<float, adam<float, decoupled>>, on_gradient<double, adam<double, decoupled>>
 
 std::vector<OpEntry> update_ops() {
     const Names adam_names = {"scalars", "beta1", "beta2", "eps", "weight_decay"};
@@ -261,53 +295,56 @@ std::vector<OpEntry> update_ops() {
         {"sgd_update",
          {"scalars", "momentum", "nesterov", "weight_decay"},
          1,
-         1,
+         2,
          2,
          FASTPROP_UPDATE(sgd),
          check_sgd},
-        {"adam_update", adam_names, 1, 1, 4, FASTPROP_ADAM(false), check_update<2, 3>},
-        {"adamw_update", adam_names, 1, 1, 4, FASTPROP_ADAM(true), check_update<2, 3>},
-        {"adamax_update", adam_names, 1, 1, 3, FASTPROP_UPDATE(adamax), check_update<2, 1>},
-        {"nadam_update", decoupled_names, 1, 1, 3, FASTPROP_UPDATE(nadam), check_update<2, 4>},
-        {"radam_update", decoupled_names, 1, 1, 3, FASTPROP_UPDATE(radam), check_update<2, 3>},
-        {"rmsprop_update", rmsprop_names, 1, 1, 4, FASTPROP_UPDATE(rmsprop), check_rmsprop},
+        {"adam_update", adam_names, 1, 2, 4, FASTPROP_ADAM(false), check_update<2, 3, true>},
+        {"adamw_update", adam_names, 1, 2, 4, FASTPROP_ADAM(true), check_update<2, 3, true>},
+        {"adamax_update", adam_names, 1, 2, 3, FASTPROP_UPDATE(adamax), check_update<2, 1, true>},
+        {"nadam_update", decoupled_names, 1, 2, 3, FASTPROP_UPDATE(nadam),
+         check_update<2, 4, true>},
+        {"radam_update", decoupled_names, 1, 2, 3, FASTPROP_UPDATE(radam),
+         check_update<2, 3, true>},
+        {"rmsprop_update", rmsprop_names, 1, 2, 4, FASTPROP_UPDATE(rmsprop), check_rmsprop},
         {"adagrad_update",
          {"scalars", "eps", "weight_decay"},
          1,
-         1,
+         2,
          2,
          FASTPROP_UPDATE(adagrad),
-         check_update<1, 1>},
+         check_update<1, 1, true>},
         {"adadelta_update",
          {"scalars", "rho", "eps", "weight_decay"},
          1,
-         1,
+         2,
          3,
          FASTPROP_UPDATE(adadelta),
-         check_update<2, 1>},
+         check_update<2, 1, true>},
         {"lion_update",
          {"scalars", "beta1", "beta2", "weight_decay"},
          1,
-         1,
+         2,
          2,
          FASTPROP_UPDATE(lion),
-         check_update<1, 1>},
-        {"rprop_update", rprop_names, 1, 1, 3, FASTPROP_UPDATE(rprop), check_update<2, 0>},
+         check_update<1, 1, true>},
+        {"rprop_update", rprop_names, 1, 2, 3, FASTPROP_UPDATE(rprop), check_update<2, 0, true>},
         {"lamb_direction", adam_names, 2, 2, 4, direction<float>, direction<double>,
          check_direction},
-        {"lamb_update", {"scalars"}, 2, 2, 1, FASTPROP_UPDATE(lamb), check_lamb},
-        {"average_update", {"scalars"}, 1, 1, 1, FASTPROP_UPDATE(average), check_update<0, 1>},
+        {"lamb_update", {"scalars"}, 2, 2, 1, FASTPROP_PART(lamb), check_lamb},
+        {"average_update", {"scalars"}, 1, 1, 1, FASTPROP_PART(average), check_update<0, 1>},
         {"accumulate_gradient",
          {"scalars"},
          1,
          1,
          1,
-         FASTPROP_UPDATE(accumulate),
+         FASTPROP_PART(accumulate),
          check_update<0, 2>},
     };
 }
 
 #undef FASTPROP_ADAM
 #undef FASTPROP_UPDATE
+#undef FASTPROP_PART
 
 }  // namespace fastprop

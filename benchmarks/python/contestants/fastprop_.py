@@ -7,7 +7,7 @@ from typing import Any
 import fastprop as fp
 from fastprop import nn, optim
 
-from ..works import LEARNING_RATE, MOMENTUM, Work
+from ..works import DECAY, LEARNING_RATE, MOMENTUM, Work
 
 
 class _Losses(fp.Callback):
@@ -86,6 +86,9 @@ class _Residual(nn.Module):
         return x + self.inner(x)
 
 
+_NORMS = {"layernorm": nn.LayerNorm, "batchnorm": nn.BatchNorm}
+
+
 def trainer(work: Work, **options: Any) -> fp.Trainer:
     """A Trainer of the work's network, with weights of its own."""
     layers: list[nn.Module] = []
@@ -93,16 +96,24 @@ def trainer(work: Work, **options: Any) -> fp.Trainer:
         activation = work.activation if i < len(work.layers) - 1 else None
         layer = nn.Dense(n_in, n_out, activation=activation, dtype=work.dtype)
         layers.append(_Residual(layer) if work.adds_input(i) else layer)
+        if work.norm and activation is not None:
+            layers.append(_NORMS[work.norm](n_out, dtype=work.dtype))
     return fp.Trainer(nn.Sequential(*layers), loss=work.loss, optimizer=_optimizer(work), **options)
 
 
 def first_weights(model: nn.Module, work: Work) -> dict[str, Any]:
     """The state dict of a model of :func:`trainer` that has the work's first weights."""
     arrays = [array for pair in work.weights() for array in pair]
+    if work.norm:
+        fresh = trainer(work).model.state_dict()
+        dense = {id(p) for m in model.modules() if isinstance(m, nn.Dense) for p in m.parameters()}
+        names = [name for name, p in model.named_parameters() if id(p) in dense]
+        return fresh | dict(zip(names, arrays, strict=True))
     return dict(zip(model.state_dict(), arrays, strict=True))
 
 
 def _optimizer(work: Work) -> optim.Optimizer:
+    decay = DECAY if work.decay else 0.0
     if work.optimizer == "sgd":
-        return optim.SGD(lr=LEARNING_RATE, momentum=MOMENTUM)
-    return optim.Adam(lr=LEARNING_RATE)
+        return optim.SGD(lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=decay)
+    return optim.Adam(lr=LEARNING_RATE, weight_decay=decay)

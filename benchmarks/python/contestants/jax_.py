@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]
 
-from ..works import LEARNING_RATE, MOMENTUM, Work
+from ..works import DECAY, LEARNING_RATE, MOMENTUM, Work
 
 State = tuple[Any, Any]
 
@@ -34,7 +34,7 @@ class _Jax:
         self.jitted: Any = None
 
     def reset(self, epoch: int) -> None:
-        parameters = jax.tree.map(jnp.array, self.work.weights())
+        parameters = jax.tree.map(jnp.array, _parameters(self.work))
         self.state: State = (parameters, self.optimizer.init(parameters))
         self.order = jax.device_put(self.work.order(epoch).astype(np.int32))
         jax.block_until_ready((self.state, self.order))
@@ -99,9 +99,26 @@ class JaxScan(_Jax):
 
 
 def _optimizer(work: Work) -> Any:
+    rule = optax.adam(LEARNING_RATE)
     if work.optimizer == "sgd":
-        return optax.sgd(LEARNING_RATE, momentum=MOMENTUM)
-    return optax.adam(LEARNING_RATE)
+        rule = optax.sgd(LEARNING_RATE, momentum=MOMENTUM)
+    return optax.chain(optax.add_decayed_weights(DECAY), rule) if work.decay else rule
+
+
+def _parameters(work: Work) -> Any:
+    """``(W, b)`` of every layer, with scale and shift of what normalizes a hidden one."""
+    layers = work.weights()
+    if not work.norm:
+        return layers
+    ends = [(w, b, np.ones_like(b), np.zeros_like(b)) for w, b in layers[:-1]]
+    return [*ends, layers[-1]]
+
+
+def _normalized(work: Work, x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
+    """By row or by column of the batch; nobody keeps running statistics, which others do."""
+    axis = 1 if work.norm == "layernorm" else 0
+    mean, variance = x.mean(axis, keepdims=True), x.var(axis, keepdims=True)
+    return (x - mean) * jax.lax.rsqrt(variance + 1e-5) * scale + shift
 
 
 _ACTIVATIONS = {
@@ -113,9 +130,10 @@ _ACTIVATIONS = {
 
 def _loss(work: Work, parameters: Any, x: jax.Array, y: jax.Array) -> jax.Array:
     activation = _ACTIVATIONS[work.activation]
-    for i, (w, b) in enumerate(parameters[:-1]):
+    for i, (w, b, *norm) in enumerate(parameters[:-1]):
         h = activation(x @ w + b)
         x = x + h if work.adds_input(i) else h
+        x = _normalized(work, x, *norm) if norm else x
     w, b = parameters[-1]
     x = x @ w + b
     if work.loss == "mse":

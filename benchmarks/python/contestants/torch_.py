@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ..works import LEARNING_RATE, MOMENTUM, Work
+from ..works import DECAY, LEARNING_RATE, MOMENTUM, Work
 
 Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -54,6 +54,9 @@ class TorchEager:
             for layer, (w, b) in zip(layers, self.work.weights(), strict=True):
                 layer.weight.copy_(torch.from_numpy(w).T)
                 layer.bias.copy_(torch.from_numpy(b))
+            for module in self.model.modules():
+                if isinstance(module, tuple(_NORMS.values())):
+                    module.reset_parameters()
             for state in self.optimizer.state.values():
                 for tensor in state.values():
                     tensor.zero_()
@@ -98,6 +101,7 @@ class _Residual(nn.Module):
         return x + self.inner(x)
 
 
+_NORMS = {"layernorm": nn.LayerNorm, "batchnorm": nn.BatchNorm1d}
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 
@@ -107,11 +111,14 @@ def _mlp(work: Work) -> nn.Sequential:
         linear = nn.Linear(n_in, n_out, dtype=getattr(torch, work.dtype))
         pair = [linear, _ACTIVATIONS[work.activation]()]
         layers += [_Residual(nn.Sequential(*pair))] if work.adds_input(i) else pair
+        if work.norm and i < len(work.layers) - 1:
+            layers.append(_NORMS[work.norm](n_out, dtype=linear.weight.dtype))
     return nn.Sequential(*layers[:-1])
 
 
 def _optimizer(model: nn.Module, work: Work) -> torch.optim.Optimizer:
     parameters = model.parameters()
+    usual = {"lr": LEARNING_RATE, "weight_decay": DECAY if work.decay else 0.0, "fused": True}
     if work.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=LEARNING_RATE, momentum=MOMENTUM, fused=True)
-    return torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
+        return torch.optim.SGD(parameters, momentum=MOMENTUM, **usual)
+    return torch.optim.Adam(parameters, **usual)

@@ -10,10 +10,11 @@ from fastprop import _core
 from fastprop.graph.arrange import on_one_thread, with_barriers
 from fastprop.graph.cost import choose_threads
 from fastprop.graph.fuse import fuse
+from fastprop.graph.fuse_updates import fuse_updates
 from fastprop.graph.ir import Instruction, Value
 from fastprop.graph.lower import Lowering
 from fastprop.graph.memory import Arena
-from fastprop.graph.packing import pack
+from fastprop.graph.packing import GRADIENT_THREADS, pack
 from fastprop.graph.schedule import Schedule, Strips, fewest_barriers, step
 from fastprop.graph.slices import slice_by_columns
 from fastprop.graph.tensor import Tensor
@@ -98,6 +99,8 @@ def plan_step(
         value.base.persistent = value.base.in_arena
     persistent = list(dict.fromkeys(v.base for v in recorded if v.base.in_arena))
     team = threads or _core.available_threads()
+    if not by_chunks and team < GRADIENT_THREADS:
+        items = fuse_updates(items, outputs)
     prologue: list[Instruction] = []
     given = None
     if team > 1:
