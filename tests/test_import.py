@@ -59,7 +59,7 @@ def loaded_by(code: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("code", "most"),
-    [("import fastprop", 6), (FIRST_STEP, 119)],
+    [("import fastprop", 6), (FIRST_STEP, 120)],
     ids=["import", "first step"],
 )
 def test_no_more_is_loaded_than_is_used(code, most):
@@ -105,7 +105,8 @@ def test_stubs_say_what_packages_have(stub):
         if module == name:
             assert value is import_module(f"{name}.{attribute}")
         else:
-            assert value is getattr(import_module(module), attribute)
+            defined = getattr(import_module(module), attribute)
+            assert defined in (value, getattr(value, "__wrapped__", None))
 
 
 @pytest.mark.parametrize("stub", STUBS, ids=package_of)

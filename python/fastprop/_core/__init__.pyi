@@ -499,6 +499,11 @@ def getitem(x: typing.Any, key: typing.Any) -> typing.Any:
     x[key]
     """
 
+def hinted(function: collections.abc.Callable, explain: collections.abc.Callable) -> typing.Any:
+    """
+    The function; where a call with names of arguments ends in a TypeError, explain(function, names) gives its message, or None.
+    """
+
 def index_tensor(index: typing.Any, count: int) -> typing.Any:
     """
     Indices into `count` places as a Tensor, negative ones counted from the end; None if one is out of range or they are no contiguous int64 of NumPy's or of a Tensor.
