@@ -10,8 +10,8 @@ from typing import Any
 from fastprop import _core
 
 _OTHERWISE = {
-    "axis", "axes", "axis1", "classes", "ddof", "diagonal", "keepdims", "offset", "repeats", "shape",
-    "shift", "start",
+    "axis", "axes", "axis1", "classes", "ddof", "diagonal", "keepdims", "offset", "repeats",
+    "shape", "shift", "start",
 }  # fmt: skip
 """Arguments that have other names in PyTorch or NumPy."""
 
