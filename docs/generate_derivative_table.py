@@ -45,6 +45,7 @@ EXAMPLES: dict[str, Example] = {
         for name in ("sum", "sum_squares", "mean", "max", "min")
     },
     "where": ("c x y", [MATRIX] * 3, {}),
+    **{f"pow_{name}_slope": ("x y power", [MATRIX] * 3, {}) for name in ("base", "exponent")},
     "slice": ("x", [MATRIX], _PART),
     "place": ("x", [(2, 2)], {**part_attributes((0, 1), (1, 1), MATRIX), "fill": 0.0}),
     "concatenate": ("x y", [MATRIX, MATRIX], {"axis": 0}),

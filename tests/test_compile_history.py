@@ -103,6 +103,21 @@ def test_a_derivative_does_not_repeat_what_was_saved(checkpointed: bool) -> None
     assert saved == (set() if checkpointed else {(40, 9), (40, 7)})
 
 
+def test_calls_run_the_function_once_when_they_are_differentiated_again_and_again() -> None:
+    model = network(4, 9, 7, 1)
+    compiled = fp.compile(model, threads=1)
+    x = X.astype("f")
+    compiled(x).sum().backward()
+    (first,) = compiled.programs
+    compiled(x).sum().backward()
+    (keeping,) = compiled.programs
+    assert keeping is not first
+    runs = first.latest()[0], keeping.latest()[0]
+    for _ in range(3):
+        compiled(x).sum().backward()
+    assert (first.latest()[0], keeping.latest()[0]) == (runs[0], runs[1] + 3)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_derivatives_of_higher_order(dtype: str) -> None:
     model = network(4, 9, 1, dtype=dtype)

@@ -186,6 +186,48 @@ def test_pow_at_zero_has_finite_derivatives() -> None:
     np.testing.assert_array_equal(grad(F.pow(base, exponent).sum(), exponent).data, [0.0])
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_derivatives_of_powers_are_accurate(dtype: str) -> None:
+    x, y = uniform((4000,), 1e-3, 50, dtype=dtype), uniform((4000,), -8, 8, dtype=dtype, seed=1)
+    a, b = x.astype(np.longdouble), y.astype(np.longdouble)
+    base, exponent = tensor(x, requires_grad=True), tensor(y, requires_grad=True)
+    for found, wanted in zip(
+        grad(F.pow(base, exponent).sum(), [base, exponent]),
+        (b * a ** (b - 1), a**b * np.log(a)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found.data, wanted, rtol=3 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_derivatives_of_powers_at_the_ends(dtype: str) -> None:
+    tiny, inf, nan = float(np.finfo(dtype).tiny), math.inf, math.nan
+    cases = [  # base, exponent, derivative by the base, by the exponent
+        (0.0, 0.0, 0.0, 0.0), (0.0, 1.0, 1.0, 0.0), (0.0, 2.0, 0.0, 0.0), (0.0, 0.5, inf, 0.0),
+        (0.0, -1.0, -inf, -inf), (2.0, 0.0, 0.0, math.log(2)), (-2.0, 3.0, 12.0, nan),
+        (-2.0, 0.5, nan, nan), (inf, 2.0, inf, inf), (nan, 2.0, nan, nan), (2.0, nan, nan, nan),
+        (1 / tiny, 2.0, 2 / tiny, inf), (tiny, 1.0, 1.0, tiny * math.log(tiny)),
+        (tiny, 2.5, 0.0, 0.0), (3.0, 2.0, 6.0, 9 * math.log(3)),
+    ]  # fmt: skip
+    table = np.array(cases, dtype)
+    x, y = (tensor(c.copy(), requires_grad=True) for c in table[:, :2].T)
+    for found, wanted in zip(grad(F.pow(x, y).sum(), [x, y]), table[:, 2:].T, strict=True):
+        np.testing.assert_allclose(found.data, wanted, rtol=4 * np.finfo(dtype).eps, atol=tiny)
+
+
+def test_derivatives_of_derivatives_of_powers() -> None:
+    x, y = tensor([2.0, 1.5, 3.0], requires_grad=True), tensor([0.0, 1.0, 2.5], requires_grad=True)
+    by_x, by_y = grad(F.pow(x, y).sum(), [x, y], create_graph=True)
+    mixed = x.data ** (y.data - 1) * (1 + y.data * np.log(x.data))
+    (found,) = grad(by_x.sum(), [y], retain_graph=True)
+    np.testing.assert_allclose(found.data, mixed, rtol=1e-6)
+    (found,) = grad(by_y.sum(), [x], retain_graph=True)
+    np.testing.assert_allclose(found.data, mixed, rtol=1e-6)
+    gradcheck(
+        F.pow, uniform((3, 1), 0.5, 2), uniform((2,), 0.5, 2, seed=1), order=3, tolerance=1e-6
+    )
+
+
 def test_ties_share_the_derivative() -> None:
     x, y = (tensor(np.ones(3), requires_grad=True) for _ in range(2))
     for f in (F.maximum, F.minimum):

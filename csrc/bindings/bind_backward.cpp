@@ -3,9 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
-#include <unordered_set>
-
 #include "bindings/bindings.h"
+#include "bindings/few.h"
 #include "bindings/gradient_arrays.h"
 #include "bindings/new_tensor.h"
 #include "bindings/tensor_slots.h"
@@ -81,14 +80,13 @@ public:
         } else {
             // Two leaves may get one array (both terms of a sum do), which one of them may change.
             PyObject* memory = memory_of(derivative.ptr());
-            if (!taken_.insert(memory).second)
-                derivative = copy_of(derivative.ptr(), backward.copy);
+            if (!taken_.insert(memory)) derivative = copy_of(derivative.ptr(), backward.copy);
         }
         replace(leaf, slot_grad, derivative.ptr());
     }
 
 private:
-    std::unordered_set<PyObject*> taken_;
+    FewAddresses taken_;
 };
 
 void accumulate_gradients(const py::object& output, const py::object& gradient, bool free,

@@ -18,6 +18,7 @@
 #include "bindings/executable.h"
 #include "bindings/guarded.h"
 #include "bindings/new_tensor.h"
+#include "bindings/object_of.h"
 #include "bindings/traced_call.h"
 
 namespace py = pybind11;
@@ -86,7 +87,7 @@ public:
             const Index rows = entry.rows_of(looks);
             // Others may forget this call while it is going on.
             const py::object traced = entry.call;
-            auto& found = traced.cast<TracedCall&>();
+            auto& found = object_of<TracedCall>(traced);
             if (rows <= 0 || !found.valid || !found.serves(rows)) continue;
             if (at > 0 && at < entries_.size()) std::swap(entries_[at], entries_[0]);
             return run(found, args, arrays_of(args), rows);
@@ -118,7 +119,8 @@ public:
                                entry.looks[i]))
                 return;
         const auto gone = [&](const Entry& e) {
-            return !e.call.cast<TracedCall&>().valid || (e.call.is(traced) && e.same_kind(entry));
+            return !object_of<TracedCall>(e.call).valid ||
+                   (e.call.is(traced) && e.same_kind(entry));
         };
         entries_.erase(std::remove_if(entries_.begin(), entries_.end(), gone), entries_.end());
         if (entries_.size() >= kMostLooks) entries_.pop_back();
@@ -188,7 +190,7 @@ private:
 PyObject* call_table(PyObject* self, PyObject* args) {
     return guarded([&] {
         if (PyTuple_Check(args) == 0) throw TypeError("call: expects a tuple of arguments");
-        return py::handle(self).cast<CallTable&>().call(py::reinterpret_borrow<py::tuple>(args));
+        return object_of<CallTable>(self).call(py::reinterpret_borrow<py::tuple>(args));
     });
 }
 
@@ -214,7 +216,7 @@ public:
         PyObject *dy = args[0], *y = args[1], *wanted = args[3];
         const py::object derivative = find(dy, wanted);
         if (derivative) {
-            auto& found = derivative.cast<TracedDerivative&>();
+            auto& found = object_of<TracedDerivative>(derivative);
             PyObject* attrs = slot(y, slot_attrs);
             const py::object call = part(attrs, "call");
             const py::object saved = part(attrs, "saved");
@@ -261,7 +263,7 @@ PyObject* call_pull(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     return guarded([&] {
         if (count != 4 || !is_tensor(args[1]))
             throw TypeError("pull: expects dy, y, inputs, wanted");
-        return py::handle(self).cast<Pull&>().call(args);
+        return object_of<Pull>(self).call(args);
     });
 }
 
@@ -320,6 +322,16 @@ void bind_compiled(py::module_& m) {
              py::arg("results"), py::arg("freed"), py::arg("late"), py::arg("sources"),
              "Ops of a call and of one of its results, and positions of results. Sources are "
              "positions of leaves, or Tensors.");
+    py::class_<WatchedPlaces>(m, "WatchedPlaces", collected<WatchedPlaces>(),
+                              "Places where a function found values by a name.")
+        .def(py::init<const py::list&, const py::list&, const py::list&, const py::list&,
+                      const py::object&, const py::tuple&>(),
+             py::arg("items"), py::arg("cells"), py::arg("lists"), py::arg("tensors"),
+             py::arg("gone"), py::arg("plain"),
+             "Items are (mapping, key, value), cells (cell, value), lists (list, its elements), "
+             "Tensors (tensor, time). `gone` is the value where nothing was; what is of the "
+             "classes `plain` is compared by what it is.")
+        .def("same", &WatchedPlaces::same, "Whether everything is as it was.");
     py::class_<TracedCall>(m, "TracedCall", collected<TracedCall>(),
                            "What a call of a compiled function does.")
         .def(py::init<const py::object&, const py::object&, const py::list&, const py::list&,
@@ -331,9 +343,9 @@ void bind_compiled(py::module_& m) {
              "Gradients are (tensor, cleared, used, left), those of leaves (position, left); what "
              "is left, and results, are positions of what is wanted, or Tensors. One result alone, "
              "or a list for put_together.")
-        .def("look", &TracedCall::look, py::arg("modules"), py::arg("settings"), py::arg("same"),
+        .def("look", &TracedCall::look, py::arg("modules"), py::arg("settings"), py::arg("watched"),
              "What has to be the same in a call: (module, mode), (optimizer, attributes, slots), "
-             "the models as they are now, and what same() looks at.")
+             "the models as they are now, and what the WatchedPlaces are.")
         .def("add_size", &TracedCall::add_size, py::arg("rows"), "Let it serve so many rows, too.")
         .def("serves", &TracedCall::serves, py::arg("rows"),
              "Whether it does what the function would do now with so many rows.")
@@ -375,8 +387,9 @@ void bind_compiled(py::module_& m) {
         .def(
             "run",
             [](CallTable& self, const py::object& traced, const py::tuple& leaves,
-               const py::tuple& arrays,
-               Index rows) { return self.run(traced.cast<TracedCall&>(), leaves, arrays, rows); },
+               const py::tuple& arrays, Index rows) {
+                return self.run(object_of<TracedCall>(traced), leaves, arrays, rows);
+            },
             py::arg("traced"), py::arg("leaves"), py::arg("arrays"), py::arg("rows"),
             "Do a call that was found otherwise.")
         .def(

@@ -12,6 +12,7 @@
 #include "bindings/bindings.h"
 #include "bindings/guarded.h"
 #include "bindings/new_tensor.h"
+#include "bindings/object_of.h"
 #include "bindings/plan_cache.h"
 #include "bindings/recipe.h"
 #include "bindings/tensor_slots.h"
@@ -95,7 +96,7 @@ public:
         if (!plain()) return by_python();
         const py::object plan = find();
         if (plan.is_none()) return by_python();
-        return by_recipe(plan.cast<Composition&>());
+        return by_recipe(object_of<Composition>(plan));
     }
 
 private:
@@ -236,8 +237,6 @@ py::object find_derivation(PyObject* node, PyObject* dy, unsigned wanted) {
     PyObject* inputs = slot(node, slot_inputs);
     if (bound.make_derivation == nullptr || wanted >= 1U << kMaxRecipeInputs) return py::none();
     if (slot(node, slot_data) == Py_None || slot(dy, slot_data) == Py_None) return py::none();
-    const py::object known = owned(PyObject_GetAttr(op, bound.derivations_name));
-    if (known.is_none()) return py::none();
     const auto identity = [&] {
         PlanCache::Key key;
         key.add(op);
@@ -250,6 +249,7 @@ py::object find_derivation(PyObject* node, PyObject* dy, unsigned wanted) {
     };
     if (PyObject* found = derivation_cache.find(identity()))
         return py::reinterpret_borrow<py::object>(found);
+    if (owned(PyObject_GetAttr(op, bound.derivations_name)).is_none()) return py::none();
     py::object made = owned(PyObject_CallFunctionObjArgs(bound.make_derivation, node, dy,
                                                          small_number(wanted), nullptr));
     share_spec(dy);

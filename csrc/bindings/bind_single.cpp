@@ -12,6 +12,7 @@
 #include "bindings/bindings.h"
 #include "bindings/collected.h"
 #include "bindings/form.h"
+#include "bindings/interned.h"
 #include "bindings/new_tensor.h"
 #include "bindings/program_run.h"
 #include "bindings/tensor_slots.h"
@@ -20,12 +21,6 @@ namespace py = pybind11;
 
 namespace fastprop {
 namespace {
-
-PyObject* interned(const char* text) {
-    PyObject* name = PyUnicode_InternFromString(text);
-    if (name == nullptr) throw py::error_already_set();
-    return name;
-}
 
 /// A Program of Python's for a number of rows.
 struct RowsProgram {

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "bindings/interned.h"
 #include "bindings/new_tensor.h"
+#include "bindings/object_of.h"
 #include "bindings/tensor_slots.h"
 #include "bindings/walk.h"
 
@@ -11,12 +13,6 @@ namespace py = pybind11;
 
 namespace fastprop {
 namespace {
-
-PyObject* interned(const char* text) {
-    PyObject* name = PyUnicode_InternFromString(text);
-    if (name == nullptr) throw py::error_already_set();
-    return name;
-}
 
 struct Names {
     PyObject* training = interned("training");
@@ -212,10 +208,11 @@ TracedCall::TracedCall(const py::object& executable, const py::object& connectio
     }
 }
 
-void TracedCall::look(const py::list& modules, const py::list& settings, const py::object& same) {
+void TracedCall::look(const py::list& modules, const py::list& settings,
+                      const py::object& watched) {
     modes_ = kept(py::tuple(modules));
     settings_ = kept(py::tuple(settings));
-    same_ = kept(same);
+    watched_ = &object_of<WatchedPlaces>(kept(watched));
     const py::object latest = owned(PyObject_GetAttr(compiled.changes, names().latest));
     changes_ = PyLong_AsLongLong(latest.ptr());
 }
@@ -239,7 +236,7 @@ bool TracedCall::serves(Index rows) const {
             !equal(slots.ptr(), PyTuple_GET_ITEM(item, 2)))
             return false;
     }
-    return owned(PyObject_CallNoArgs(same_)).ptr() == Py_True;
+    return watched_->same();
 }
 
 /// A gradient from before would have to be added to the one that an optimizer uses.

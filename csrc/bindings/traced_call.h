@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bindings/executable.h"
+#include "bindings/watched_places.h"
 
 namespace fastprop {
 
@@ -79,9 +80,9 @@ public:
                const pybind11::object& put_together, const pybind11::object& gradient_error,
                bool draws);
 
-    /// What has to be the same in a call; `same` tells what else is.
+    /// What has to be the same in a call; `watched`: what else, WatchedPlaces.
     void look(const pybind11::list& modules, const pybind11::list& settings,
-              const pybind11::object& same);
+              const pybind11::object& watched);
     void add_size(Index rows) { sizes_.insert(rows); }
     bool serves(Index rows) const;
 
@@ -127,7 +128,7 @@ private:
     long long changes_ = -1;
     PyObject* modes_ = nullptr;     ///< (module, mode)
     PyObject* settings_ = nullptr;  ///< (optimizer, attributes, slots)
-    PyObject* same_ = nullptr;      ///< () -> bool
+    const WatchedPlaces* watched_ = nullptr;
     std::set<Index> sizes_;
 };
 

@@ -8,13 +8,13 @@
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
+#include "bindings/few.h"
 #include "bindings/gradient_arrays.h"
 #include "bindings/new_tensor.h"
+#include "bindings/object_of.h"
 #include "bindings/recipe.h"
 #include "bindings/tensor_slots.h"
 
@@ -69,7 +69,7 @@ public:
                      value_of(modes.trace).is_none() && backward.observer == nullptr;
         if (all_) return;
         for (const pybind11::handle t : targets) targets_.push_back(t.ptr());
-        kept_.insert(targets_.begin(), targets_.end());
+        for (PyObject* target : targets_) kept_.insert(target);
     }
 
     void start(PyObject* output, PyObject* seed) {
@@ -82,12 +82,12 @@ public:
         if (!all_) find_path();
         for (auto& [output, seed] : seeds_) add(output, std::move(seed));
         for (const pybind11::object& node : nodes_) {
-            const auto found = values_.find(node.ptr());
-            if (found != values_.end() && wanted(node.ptr())) differentiate(node.ptr(), found);
+            const pybind11::object* found = values_.find(node.ptr());
+            if (found != nullptr && wanted(node.ptr())) differentiate(node.ptr(), *found);
         }
         // Within a larger pass a target's derivative is not complete yet: hooks are called there.
         for (const pybind11::object& leaf : leaves_) {
-            if (!within_ && has_hooks(leaf.ptr())) hook(leaf.ptr(), values_.at(leaf.ptr()));
+            if (!within_ && has_hooks(leaf.ptr())) hook(leaf.ptr(), *values_.find(leaf.ptr()));
         }
         check_targets();
     }
@@ -95,15 +95,15 @@ public:
     /// Calls f(leaf, derivative) for the leaves that were reached, in order; None is zero.
     template <class F>
     void for_leaves(const F& f) const {
-        for (const pybind11::object& leaf : leaves_) f(leaf.ptr(), values_.at(leaf.ptr()));
+        for (const pybind11::object& leaf : leaves_) f(leaf.ptr(), *values_.find(leaf.ptr()));
     }
 
     /// The derivatives that were asked for or belong to leaves, by id, and the leaves in order.
     pybind11::tuple result() {
         pybind11::dict values;
         const auto put = [&](PyObject* tensor) {
-            const auto found = values_.find(tensor);
-            if (found != values_.end()) values[owned(PyLong_FromVoidPtr(tensor))] = found->second;
+            const pybind11::object* found = values_.find(tensor);
+            if (found != nullptr) values[owned(PyLong_FromVoidPtr(tensor))] = *found;
         };
         pybind11::list leaves;
         for (const pybind11::object& leaf : leaves_) {
@@ -115,11 +115,9 @@ public:
     }
 
 private:
-    using Values = std::unordered_map<PyObject*, pybind11::object>;
-
     void visit(PyObject* node) {
-        if (within_ && kept_.count(node) != 0) return;
-        if (seen_.insert(node).second)
+        if (within_ && kept_.contains(node)) return;
+        if (seen_.insert(node))
             nodes_.push_back(pybind11::reinterpret_borrow<pybind11::object>(node));
     }
 
@@ -143,15 +141,15 @@ private:
         path_ = kept_;
         for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node) {
             for_inputs(node->ptr(), [&](PyObject* x) {
-                if (requires_grad(x) && path_.count(x) != 0) path_.insert(node->ptr());
+                if (requires_grad(x) && path_.contains(x)) path_.insert(node->ptr());
             });
         }
     }
 
-    bool wanted(PyObject* tensor) const { return all_ || path_.count(tensor) != 0; }
+    bool wanted(PyObject* tensor) const { return all_ || path_.contains(tensor); }
 
     void add(PyObject* tensor, pybind11::object value) {
-        if (terms_ != nullptr && kept_.count(tensor) != 0) {
+        if (terms_ != nullptr && kept_.contains(tensor)) {
             terms_->append(pybind11::make_tuple(pybind11::handle(tensor), value));
             return;
         }
@@ -159,9 +157,11 @@ private:
         if (first) {
             if (!is_result(tensor))
                 leaves_.push_back(pybind11::reinterpret_borrow<pybind11::object>(tensor));
+        } else if (!*at) {
+            *at = std::move(value);
         } else if (!value.is_none()) {
-            if (!at->second.is_none()) value = sum_of(at->second.ptr(), value.ptr());
-            at->second = std::move(value);
+            if (!at->is_none()) value = sum_of(at->ptr(), value.ptr());
+            *at = std::move(value);
         }
     }
 
@@ -177,22 +177,22 @@ private:
             owned(PyObject_CallFunctionObjArgs(backward.call_hooks, tensor, value.ptr(), nullptr));
     }
 
-    void differentiate(PyObject* node, Values::iterator found) {
+    void differentiate(PyObject* node, pybind11::object dy) {
         const pybind11::object op =
             pybind11::reinterpret_borrow<pybind11::object>(slot(node, slot_op));
         if (op.ptr() == backward.freed) raise_freed(node);
-        if (has_hooks(node)) hook(node, found->second);
-        const pybind11::object dy = found->second;
-        if (kept_.count(node) == 0) values_.erase(found);
+        if (has_hooks(node)) hook(node, dy);
+        // What nobody asks for is given back when the node has used it.
+        *values_.find(node) = kept_.contains(node) ? dy : pybind11::object();
         if (slot(node, slot_scope) != Py_None)
             owned(PyObject_CallFunctionObjArgs(backward.differentiate, slot(node, slot_scope),
                                                nullptr));
-        const pybind11::object rules = owned(PyObject_GetAttr(op.ptr(), backward.vjps_name));
         const pybind11::object inputs =
             pybind11::reinterpret_borrow<pybind11::object>(slot(node, slot_inputs));
         if (!within_) check_unchanged(node);
         const bool done = by_recipe_ && !dy.is_none() && apply_recipe(node, dy, inputs);
-        if (!done) apply_rules(node, rules, dy, inputs);
+        if (!done)
+            apply_rules(node, owned(PyObject_GetAttr(op.ptr(), backward.vjps_name)), dy, inputs);
         if (free_ && slot(node, slot_data) != Py_None) {
             replace(node, slot_op, backward.freed);
             replace(node, slot_inputs, backward.no_inputs);
@@ -213,7 +213,7 @@ private:
         }
         const pybind11::object known = find_derivation(node, dy.ptr(), wanted_inputs);
         if (known.is_none()) return false;
-        known.cast<Derivation&>().run(node, dy.ptr(), [&](Py_ssize_t i, pybind11::object dx) {
+        object_of<Derivation>(known).run(node, dy.ptr(), [&](Py_ssize_t i, pybind11::object dx) {
             add(PyTuple_GET_ITEM(inputs.ptr(), i), std::move(dx));
         });
         return true;
@@ -293,7 +293,7 @@ private:
 
     /// A target that was not reached may lie behind what an earlier pass has freed: who can tell?
     void check_targets() {
-        const auto missing = [&](PyObject* t) { return values_.count(t) == 0; };
+        const auto missing = [&](PyObject* t) { return !values_.contains(t); };
         if (std::none_of(targets_.begin(), targets_.end(), missing)) return;
         if (freed_before_ != nullptr && !within_) raise_freed(freed_before_);
     }
@@ -311,14 +311,14 @@ private:
     pybind11::list* terms_;  ///< what arrives at targets goes here instead of being summed
     PyObject* freed_before_ = nullptr;  ///< a node whose history an earlier pass gave back
     std::vector<PyObject*> targets_;
-    std::unordered_set<PyObject*> kept_;  ///< targets, whose derivatives are results
-    std::unordered_set<PyObject*> path_;
-    std::unordered_set<PyObject*> seen_;
+    FewAddresses kept_;  ///< targets, whose derivatives are results
+    FewAddresses path_;
+    FewAddresses seen_;
     std::vector<pybind11::object> nodes_;
     std::vector<std::pair<PyObject*, pybind11::object>> seeds_;
     std::vector<pybind11::object> leaves_;
     std::vector<PyObject*> arguments_;
-    Values values_;
+    FewByAddress<pybind11::object> values_;
 };
 
 }  // namespace fastprop

@@ -30,6 +30,13 @@ struct BroadcastPlan {
 /// Plan for rows [rows.begin, rows.end) of axis 0 of the output (of a scalar: {0, 1}).
 BroadcastPlan plan_broadcast(const TensorView& out, const TensorView* in, int operands, Range rows);
 
+/// How elements of an operand that broadcasts to `out` are read where no plan is needed: 1, one
+/// after the other; 0, all the same; -1: it takes a plan, whose making costs more than 64 sums do.
+inline int simple_stride(const TensorView& in, Index out_size) {
+    const Index size = in.size();
+    return size == out_size ? 1 : size == 1 ? 0 : -1;
+}
+
 /// Whether `in` broadcasts to the shape of `out`.
 bool broadcasts_to(const TensorView& in, const TensorView& out);
 
@@ -95,6 +102,18 @@ void expand_operand(const BroadcastPlan& plan, int operand, const U* data, Index
         write(data + cursor.offset(operand), length);
         cursor.advance(length);
     }
+}
+
+/// Elements of an operand that are written out at a time.
+constexpr Index kExpandedChunk = 512;
+
+/// Elements begin … begin + n of an operand, in place or written out into `buffer`.
+template <class T>
+const T* operand_chunk(const BroadcastPlan& plan, int operand, const T* data, Index begin, Index n,
+                       T* buffer) {
+    if (plan.is_full(operand)) return data + plan.offset[operand] + begin;
+    expand_operand(plan, operand, data, begin, n, buffer);
+    return buffer;
 }
 
 }  // namespace fastprop

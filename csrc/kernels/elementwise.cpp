@@ -1,7 +1,6 @@
 #include "kernels/elementwise.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "core/packet.h"
 #include "kernels/broadcast.h"
@@ -10,6 +9,7 @@
 #include "kernels/inverse_trigonometry.h"
 #include "kernels/math.h"
 #include "kernels/pairs.h"
+#include "kernels/power.h"
 #include "kernels/remainder.h"
 #include "kernels/trigonometry.h"
 
@@ -20,8 +20,6 @@ namespace {
 /// Shorter innermost rows than this are not worth a call each: their operands are written out
 /// first.
 constexpr Index kShortRow = 48;
-/// Elements of an operand that are written out at a time.
-constexpr Index kChunk = 512;
 
 template <class T, Unary op>
 EIGEN_STRONG_INLINE Vec<T> apply(const Vec<T>& x) {
@@ -88,27 +86,6 @@ EIGEN_STRONG_INLINE Vec<T> apply(const Vec<T>& a, const Vec<T>& b) {
     if constexpr (op == Binary::logaddexp) return logaddexp_packet<T>(a, b);
 }
 
-/// a^b. The exponents that derivative rules and users write most are exact products and roots; the
-/// choice is made by the exponent itself, so that it does not depend on how the operand is stored.
-template <class T>
-T power(T a, T b) {
-    if (b == T(2)) return a * a;
-    if (b == T(1)) return a;
-    if (b == T(-1)) return T(1) / a;
-    if (b == T(3)) return a * a * a;
-    if (b == T(0.5) && a >= T(0)) return std::sqrt(a + T(0));  // + 0: the root of -0 is 0 here
-    return std::pow(a, b);
-}
-
-/// a^b for integers, by squaring.
-std::int64_t power(std::int64_t a, std::int64_t b) {
-    if (b < 0) return a == 1 ? 1 : a == -1 ? (b % 2 == 0 ? 1 : -1) : 0;
-    std::uint64_t result = 1;
-    for (auto base = static_cast<std::uint64_t>(a); b > 0; b >>= 1, base *= base)
-        if (b % 2 != 0) result *= base;
-    return static_cast<std::int64_t>(result);
-}
-
 /// What truncated division leaves; by zero 0. The smallest number by -1 would overflow.
 std::int64_t rest_of(std::int64_t a, std::int64_t b) { return b == 0 || b == -1 ? 0 : a % b; }
 
@@ -125,7 +102,13 @@ std::int64_t quotient_below(std::int64_t a, std::int64_t b) {
     return a / b - (rest_of(a, b) != rest_above(a, b) ? 1 : 0);
 }
 
-/// y[i] = f(a[i or 0], b[i or 0]) on n elements; the strides are 0 or 1.
+}  // namespace
+
+template <class T, Unary op>
+void unary(const T* x, T* y, Index n) {
+    map_packets(x, y, n, [](const Vec<T>& v) { return apply<T, op>(v); });
+}
+
 template <class T, Binary op>
 void binary_row(const T* a, Index a_stride, const T* b, Index b_stride, T* y, Index n) {
     if constexpr (op == Binary::pow) {
@@ -147,40 +130,6 @@ void binary_row(const T* a, Index a_stride, const T* b, Index b_stride, T* y, In
     }
 }
 
-/// Elements begin … begin + n of an operand, in place or written out into `buffer`.
-template <class T>
-const T* operand_chunk(const BroadcastPlan& plan, int operand, const T* data, Index begin, Index n,
-                       T* buffer) {
-    if (plan.is_full(operand)) return data + plan.offset[operand] + begin;
-    expand_operand(plan, operand, data, begin, n, buffer);
-    return buffer;
-}
-
-void where_chunk(const std::int64_t* c, const std::int64_t* a, const std::int64_t* b,
-                 std::int64_t* y, Index n) {
-    for (Index i = 0; i < n; ++i) y[i] = c[i] != 0 ? a[i] : b[i];
-}
-
-template <class T>
-void where_chunk(const T* c, const T* a, const T* b, T* y, Index n) {
-    using S = Simd<T>;
-    const Vec<T> zero = S::set(T(0));
-    for (Index i = 0; i < n; i += S::width) {
-        const Index lanes = std::min<Index>(n - i, S::width);
-        const Vec<T> off = pk::pcmp_eq(S::load_partial(c + i, lanes), zero);
-        const Vec<T> chosen =
-            pk::pselect(off, S::load_partial(b + i, lanes), S::load_partial(a + i, lanes));
-        S::store_partial(y + i, chosen, lanes);
-    }
-}
-
-}  // namespace
-
-template <class T, Unary op>
-void unary(const T* x, T* y, Index n) {
-    map_packets(x, y, n, [](const Vec<T>& v) { return apply<T, op>(v); });
-}
-
 template <class T, Binary op>
 void binary(const BroadcastPlan& plan, const T* a, const T* b, T* y) {
     y += plan.out_offset;
@@ -191,10 +140,10 @@ void binary(const BroadcastPlan& plan, const T* a, const T* b, T* y) {
         });
         return;
     }
-    T buffer[2][kChunk];
+    T buffer[2][kExpandedChunk];
     const Index size = plan.size();
-    for (Index i = 0; i < size; i += kChunk) {
-        const Index n = std::min(kChunk, size - i);
+    for (Index i = 0; i < size; i += kExpandedChunk) {
+        const Index n = std::min(kExpandedChunk, size - i);
         binary_row<T, op>(operand_chunk(plan, 0, a, i, n, buffer[0]), 1,
                           operand_chunk(plan, 1, b, i, n, buffer[1]), 1, y + i, n);
     }
@@ -272,19 +221,6 @@ void binary_integer(Binary op, const BroadcastPlan& plan, const std::int64_t* a,
 }
 
 template <class T>
-void where(const BroadcastPlan& plan, const T* c, const T* a, const T* b, T* y) {
-    y += plan.out_offset;
-    T buffer[3][kChunk];
-    const Index size = plan.size();
-    for (Index i = 0; i < size; i += kChunk) {
-        const Index n = std::min(kChunk, size - i);
-        where_chunk(operand_chunk(plan, 0, c, i, n, buffer[0]),
-                    operand_chunk(plan, 1, a, i, n, buffer[1]),
-                    operand_chunk(plan, 2, b, i, n, buffer[2]), y + i, n);
-    }
-}
-
-template <class T>
 void fill(T value, T* y, Index n) {
     std::fill(y, y + n, value);
 }
@@ -292,11 +228,15 @@ void fill(T value, T* y, Index n) {
 #define FASTPROP_UNARY(op)                                              \
     template void unary<float, Unary::op>(const float*, float*, Index); \
     template void unary<double, Unary::op>(const double*, double*, Index);
-#define FASTPROP_BINARY(op)                                                                      \
-    template void binary<float, Binary::op>(const BroadcastPlan&, const float*, const float*,    \
-                                            float*);                                             \
-    template void binary<double, Binary::op>(const BroadcastPlan&, const double*, const double*, \
-                                             double*);
+#define FASTPROP_BINARY(op)                                                                       \
+    template void binary<float, Binary::op>(const BroadcastPlan&, const float*, const float*,     \
+                                            float*);                                              \
+    template void binary<double, Binary::op>(const BroadcastPlan&, const double*, const double*,  \
+                                             double*);                                            \
+    template void binary_row<float, Binary::op>(const float*, Index, const float*, Index, float*, \
+                                                Index);                                           \
+    template void binary_row<double, Binary::op>(const double*, Index, const double*, Index,      \
+                                                 double*, Index);
 
 FASTPROP_UNARY(neg)
 FASTPROP_UNARY(exp)
@@ -347,11 +287,6 @@ FASTPROP_BINARY(atan2)
 FASTPROP_BINARY(hypot)
 FASTPROP_BINARY(logaddexp)
 
-template void where<float>(const BroadcastPlan&, const float*, const float*, const float*, float*);
-template void where<double>(const BroadcastPlan&, const double*, const double*, const double*,
-                            double*);
-template void where<std::int64_t>(const BroadcastPlan&, const std::int64_t*, const std::int64_t*,
-                                  const std::int64_t*, std::int64_t*);
 template void fill<float>(float, float*, Index);
 template void fill<double>(double, double*, Index);
 

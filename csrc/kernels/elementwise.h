@@ -1,6 +1,6 @@
 #pragma once
 /// @file
-/// @brief Functions of one element, or of two or three that broadcast against each other.
+/// @brief Functions of one element, or of two that broadcast against each other.
 ///
 /// Comparisons give 1 and 0. NaN follows NumPy: maximum and minimum hand it on, every comparison
 /// with it is false, not_equal true. An element's bits depend on its operands alone, whatever the
@@ -84,6 +84,11 @@ void unary(const T* x, T* y, Index n);
 template <class T, Binary op>
 void binary(const BroadcastPlan& plan, const T* a, const T* b, T* y);
 
+/// The same on n elements; of an operand with the stride 0 all are one, with 1 they follow each
+/// other.
+template <class T, Binary op>
+void binary_row(const T* a, Index a_stride, const T* b, Index b_stride, T* y, Index n);
+
 /// neg, abs, sign and square of integers, which wrap around. The others do not exist; they would
 /// leave y as it is.
 void unary_integer(Unary op, const std::int64_t* x, std::int64_t* y, Index n);
@@ -93,10 +98,6 @@ void unary_integer(Unary op, const std::int64_t* x, std::int64_t* y, Index n);
 /// of_integers would leave y as it is.
 void binary_integer(Binary op, const BroadcastPlan& plan, const std::int64_t* a,
                     const std::int64_t* b, std::int64_t* y);
-
-/// y = a where c is not zero, b elsewhere (a NaN in c counts as not zero).
-template <class T>
-void where(const BroadcastPlan& plan, const T* c, const T* a, const T* b, T* y);
 
 template <class T>
 void fill(T value, T* y, Index n);

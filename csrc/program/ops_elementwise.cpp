@@ -5,6 +5,7 @@
 
 #include "kernels/broadcast.h"
 #include "kernels/elementwise.h"
+#include "kernels/ternary.h"
 #include "program/operands.h"
 
 namespace fastprop {
@@ -30,6 +31,15 @@ void run_unary(const Call& call, const Team& team) {
 
 template <class T, Binary op>
 void run_binary(const Call& call, const Team& team) {
+    const Index size = call.out[0].size();
+    const int first = simple_stride(call.in[0], size), second = simple_stride(call.in[1], size);
+    if (first >= 0 && second >= 0) {
+        const Range r = own_elements(call, team);
+        binary_row<T, op>(input<T>(call, 0) + first * r.begin, first,
+                          input<T>(call, 1) + second * r.begin, second, output<T>(call) + r.begin,
+                          r.size());
+        return;
+    }
     const BroadcastPlan plan = plan_broadcast(call.out[0], call.in, 2, own_rows(call, team));
     binary<T, op>(plan, input<T>(call, 0), input<T>(call, 1), output<T>(call));
 }
@@ -48,10 +58,25 @@ void run_integer(const Call& call, const Team& team) {
                    output<std::int64_t>(call));
 }
 
-template <class T>
-void run_where(const Call& call, const Team& team) {
-    const BroadcastPlan plan = plan_broadcast(call.out[0], call.in, 3, own_rows(call, team));
-    where(plan, input<T>(call, 0), input<T>(call, 1), input<T>(call, 2), output<T>(call));
+template <class T, Ternary op>
+void run_ternary(const Call& call, const Team& team) {
+    const Index size = call.out[0].size();
+    const T* in[3];
+    int stride[3];
+    bool simple = true;
+    for (int k = 0; k < 3; ++k) {
+        in[k] = input<T>(call, k);
+        stride[k] = simple_stride(call.in[k], size);
+        simple = simple && stride[k] >= 0;
+    }
+    if (!simple) {
+        const BroadcastPlan plan = plan_broadcast(call.out[0], call.in, 3, own_rows(call, team));
+        return ternary<T, op>(plan, in[0], in[1], in[2], output<T>(call));
+    }
+    const Range r = own_elements(call, team);
+    for (int k = 0; k < 3; ++k) in[k] += stride[k] * r.begin;
+    ternary_row<T, op>(in[0], stride[0], in[1], stride[1], in[2], stride[2],
+                       output<T>(call) + r.begin, r.size());
 }
 
 template <class T>
@@ -142,6 +167,14 @@ OpEntry binary_row(const char* name) {
             integers ? run_integer<op> : nullptr};
 }
 
+template <Ternary op>
+OpEntry ternary_row_of(const char* name) {
+    OpEntry entry{name,           {}, 3, 3, 1, run_ternary<float, op>, run_ternary<double, op>,
+                  check_broadcast};
+    if constexpr (op == Ternary::where) entry.i64 = run_ternary<std::int64_t, op>;
+    return entry;
+}
+
 }  // namespace
 
 std::vector<OpEntry> elementwise_ops() {
@@ -165,15 +198,9 @@ std::vector<OpEntry> elementwise_ops() {
         binary_row<Binary::atan2>("atan2"),
         binary_row<Binary::hypot>("hypot"),
         binary_row<Binary::logaddexp>("logaddexp"),
-        {"where",
-         {},
-         3,
-         3,
-         1,
-         run_where<float>,
-         run_where<double>,
-         check_broadcast,
-         run_where<std::int64_t>},
+        ternary_row_of<Ternary::where>("where"),
+        ternary_row_of<Ternary::pow_base_slope>("pow_base_slope"),
+        ternary_row_of<Ternary::pow_exponent_slope>("pow_exponent_slope"),
         unary_row<Unary::neg>("neg"),
         unary_row<Unary::exp>("exp"),
         unary_row<Unary::log>("log"),

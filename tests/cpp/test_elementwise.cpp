@@ -188,6 +188,33 @@ TYPED_TEST(Elementwise, pow_of_common_exponents_does_not_depend_on_storage) {
     }
 }
 
+TYPED_TEST(Elementwise, slopes_of_powers) {
+    using T = TypeParam;
+    for (const auto& shapes : kBroadcasts) {
+        std::vector<T> a = random_values<T>(size_of(shapes[1]), 1);
+        for (T& v : a) v = std::abs(v);
+        const auto b = random_values<T>(size_of(shapes[2]), 2);
+        const Index n = size_of(shapes[0]);
+        std::vector<T> c;
+        for (Index i = 0; i < n; ++i)
+            c.push_back(
+                std::pow(a[source(i, shapes[1], shapes[0])], b[source(i, shapes[2], shapes[0])]));
+        const std::vector<TensorView> in = {view_of(a, shapes[1]), view_of(b, shapes[2]),
+                                            view_of(c, shapes[0])};
+        const auto by_base = run_all<T>("pow_base_slope", in, shapes[0]);
+        const auto by_exponent = run_all<T>("pow_exponent_slope", in, shapes[0]);
+        for (Index i = 0; i < n; ++i) {
+            const auto at = static_cast<std::size_t>(i);
+            const double x = double(a[source(i, shapes[1], shapes[0])]);
+            const double y = double(b[source(i, shapes[2], shapes[0])]);
+            const double slopes[2] = {y * std::pow(x, y - 1), std::pow(x, y) * std::log(x)};
+            const double error = 4 * std::numeric_limits<T>::epsilon();
+            ASSERT_NEAR(by_base[at], slopes[0], error * std::abs(slopes[0]));
+            ASSERT_NEAR(by_exponent[at], slopes[1], error * std::abs(slopes[1]));
+        }
+    }
+}
+
 TYPED_TEST(Elementwise, nan_and_zero) {
     using T = TypeParam;
     const T nan = std::numeric_limits<T>::quiet_NaN();

@@ -68,6 +68,72 @@ class Form:
         True if `value` is a NumPy array (no subclass) of this dtype, contiguous and aligned, with one or more rows of this shape; if its labels lie in [0, classes); and, where asked for, if its numbers are finite.
         """
 
+class ArenaPlan:
+    """
+    Which values of a step share memory; see fastprop.graph.memory.
+    """
+    def __init__(
+        self,
+        values: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                bool,
+            ]
+        ],
+        items: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, bool]],
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+                typing.SupportsInt | typing.SupportsIndex,
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+            ]
+        ],
+        kept: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> None: ...
+    def dying_bytes(
+        self,
+        order: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        phases: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> list[int]:
+        """
+        Bytes in the arena whose last use is at each position.
+        """
+    def peak_bytes(
+        self,
+        order: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        phases: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> int:
+        """
+        What is live at the fullest moment.
+        """
+    def placed(
+        self,
+        order: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        phases: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> list[tuple[int, int, int, int, list[int]]]:
+        """
+        (bytes, start, end, offset, values) of every buffer.
+        """
+    def places_behind_barriers(
+        self,
+        order: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        phases: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> list[tuple[int, int]]:
+        """
+        (position, bytes) where an output could take the place of an input if a phase began there.
+        """
+    def total_bytes(
+        self,
+        order: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        phases: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> int:
+        """
+        Bytes of the arena.
+        """
+
 class Template:
     """
     A Program without its memory.
@@ -196,6 +262,21 @@ class Connection:
         Ops of a call and of one of its results, and positions of results. Sources are positions of leaves, or Tensors.
         """
 
+class WatchedPlaces:
+    """
+    Places where a function found values by a name.
+    """
+    def __init__(
+        self, items: list, cells: list, lists: list, tensors: list, gone: typing.Any, plain: tuple
+    ) -> None:
+        """
+        Items are (mapping, key, value), cells (cell, value), lists (list, its elements), Tensors (tensor, time). `gone` is the value where nothing was; what is of the classes `plain` is compared by what it is.
+        """
+    def same(self) -> bool:
+        """
+        Whether everything is as it was.
+        """
+
 class TracedCall:
     """
     What a call of a compiled function does.
@@ -219,9 +300,9 @@ class TracedCall:
         """
         Let it serve so many rows, too.
         """
-    def look(self, modules: list, settings: list, same: typing.Any) -> None:
+    def look(self, modules: list, settings: list, watched: typing.Any) -> None:
         """
-        What has to be the same in a call: (module, mode), (optimizer, attributes, slots), the models as they are now, and what same() looks at.
+        What has to be the same in a call: (module, mode), (optimizer, attributes, slots), the models as they are now, and what the WatchedPlaces are.
         """
     def serves(self, rows: typing.SupportsInt | typing.SupportsIndex) -> bool:
         """
@@ -389,6 +470,11 @@ def all_finite(array: numpy.ndarray) -> bool:
     True if no element is NaN or infinite.
     """
 
+def any_bit(array: numpy.ndarray) -> bool:
+    """
+    True if some bit of a contiguous array is set: minus zero has one.
+    """
+
 def apply(op: typing.Any, *inputs: typing.Any, **attrs: typing.Any) -> typing.Any:
     """
     Run an op on Tensors that hold data, or record it on symbolic ones.
@@ -497,6 +583,11 @@ def flat_views(like: collections.abc.Sequence[numpy.ndarray]) -> list:
 def getitem(x: typing.Any, key: typing.Any) -> typing.Any:
     """
     x[key]
+    """
+
+def granted_cpus() -> int:
+    """
+    CPUs that the system grants to this process: by the CPU affinity and the cgroup's quota.
     """
 
 def hinted(function: collections.abc.Callable, explain: collections.abc.Callable) -> typing.Any:

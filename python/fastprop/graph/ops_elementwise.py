@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastprop.graph import infer
-from fastprop.graph.op import OPS, Vjp, apply, register
+from fastprop.graph.op import OPS, Op, Vjp, apply, register
 from fastprop.graph.ops_reduction import sum_to
 from fastprop.graph.ops_shape import cast
 from fastprop.graph.recipe import composed
@@ -195,14 +195,25 @@ def _pow_base(dy: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
     if y.size == 1 and not y.symbolic and not y.requires_grad:
         exponent = float(y.data.item())
         return None if exponent == 0 else dy * (exponent * pow(x, exponent - 1))
-    nonzero = not_equal(y, 0)
-    return dy * where(nonzero, y * pow(x, y - 1), 0)
+    return dy * apply(_POW_BASE, x, y, z)
 
 
-def _pow_exponent(dy: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """x^y log(x); zero where the base is 0 and the power is 0 too."""
-    vanishes = equal(x, 0) * greater_equal(y, 0)
-    return dy * where(vanishes, 0, z * log(where(vanishes, 1, x)))
+def _base_slope(x: Tensor, y: Tensor) -> Tensor:
+    return apply(_POW_BASE, x, y, _pow(x, y))
+
+
+def _exponent_slope(x: Tensor, y: Tensor) -> Tensor:
+    return apply(_POW_EXPONENT, x, y, _pow(x, y))
+
+
+def _mixed_slope(x: Tensor, y: Tensor) -> Tensor:
+    """Of x^y by both, x^(y-1) (1 + y log(x))."""
+    return _pow(x, y - 1) + y * _exponent_slope(x, y - 1)
+
+
+def _zero_powers(x: Tensor, y: Tensor) -> Tensor:
+    """1 where the base is 0, and the power is 0 or 1."""
+    return equal(x, 0) * greater_equal(y, 0)
 
 
 Unary = Callable[[TensorLike], Tensor]
@@ -250,7 +261,12 @@ div = binary(
     lambda dy, z, x, y: -dy * (z / y),
     integers=False,
 )
-_pow = binary("pow", "x to the power of y", _pow_base, _pow_exponent)
+_pow = binary(
+    "pow",
+    "x to the power of y",
+    _pow_base,
+    lambda dy, z, x, y: dy * apply(_POW_EXPONENT, x, y, z),
+)
 OPS["pow"].derivations = None  # the rule looks at an exponent that is one number
 maximum = binary(
     "maximum",
@@ -279,6 +295,28 @@ _WHERE = register(
     None,
     lambda dy, z, c, x, y: sum_to(where(c, dy, 0), x),
     lambda dy, z, c, x, y: sum_to(where(c, 0, dy), y),
+    rowwise=True,
+    inplace=True,
+)
+
+
+# The slopes of z = x^y, which is an operand so that there is one power only: the rules by x and y
+# are whole derivatives, through z too.
+_POW_BASE: Op = register(
+    "pow_base_slope",
+    infer.elementwise,
+    lambda ds, s, x, y, z: sum_to(ds * where(not_equal(y, 0), y * _base_slope(x, y - 1), 0), x),
+    lambda ds, s, x, y, z: sum_to(ds * _mixed_slope(x, y), y),
+    None,
+    rowwise=True,
+    inplace=True,
+)
+_POW_EXPONENT: Op = register(
+    "pow_exponent_slope",
+    infer.elementwise,
+    lambda ds, s, x, y, z: sum_to(ds * where(_zero_powers(x, y), 0, _mixed_slope(x, y)), x),
+    lambda ds, s, x, y, z: sum_to(ds * (s * log(where(_zero_powers(x, y), 1, x))), y),
+    None,
     rowwise=True,
     inplace=True,
 )

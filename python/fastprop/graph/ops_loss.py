@@ -211,8 +211,9 @@ def _bce_slope(a: Attrs, p: Tensor, t: Tensor, *pos_weight: Tensor) -> Tensor:
 
 
 def _bce_target_slope(a: Attrs, p: Tensor, t: Tensor, *pos_weight: Tensor) -> Tensor:
-    on = softplus(-p, 1.0, _LINEAR_NEVER)
-    return (on * pos_weight[0] if pos_weight else on) - softplus(p, 1.0, _LINEAR_NEVER)
+    if not pos_weight:  # softplus(-p) - softplus(p)
+        return -p
+    return softplus(-p, 1.0, _LINEAR_NEVER) * pos_weight[0] - softplus(p, 1.0, _LINEAR_NEVER)
 
 
 def _focal_slope(a: Attrs, p: Tensor, t: Tensor) -> Tensor:

@@ -46,14 +46,14 @@ def outer(x: TensorLike, y: TensorLike) -> Tensor:
         TypeError: The dtypes differ or are not floating ones.
         ValueError: They are not two vectors.
     """
-    x, y = as_operands(x, y)
-    if len(x.shape) != 1 or len(y.shape) != 1:
-        raise ValueError(f"outer: expects two vectors, got {x.shape} and {y.shape}")
     return _outer(x, y)
 
 
 @composed
-def _outer(x: Tensor, y: Tensor) -> Tensor:
+def _outer(x: TensorLike, y: TensorLike) -> Tensor:
+    x, y = as_operands(x, y)
+    if len(x.shape) != 1 or len(y.shape) != 1:
+        raise ValueError(f"outer: expects two vectors, got {x.shape} and {y.shape}")
     return mul(apply(_RESHAPE, x, shape=(*x.shape, 1)), y)
 
 

@@ -8,7 +8,7 @@ kind, so derivatives of any order come by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastprop import _core
@@ -58,7 +58,8 @@ class History:
         results: Those that derivatives may be asked of.
         overwritten: What the function did beside.
         threads: Of the Programs; ``None`` chooses.
-        saves: Whether calls may keep values for their derivatives.
+        saves: Called when calls are to keep values for their derivatives from now on; ``None``:
+            they keep nothing.
 
     Attributes:
         saved: Values that a call has to keep for its derivatives. None before somebody has
@@ -73,8 +74,7 @@ class History:
         results: Sequence[Tensor],
         overwritten: Sequence[Effect],
         threads: int | None,
-        *,
-        saves: bool = False,
+        saves: Callable[[], None] | None = None,
     ) -> None:
         self.saved: list[Tensor] = []
         self._saves = saves
@@ -163,13 +163,15 @@ class History:
         sources = [t if flag else None for t, flag in zip(self._sources, wanted, strict=True)]
         pullback = Pullback(self._graph, results, [flag for _, flag in given], sources, record)
         saved: list[Tensor] = []
-        if self._saves and not record:
+        if self._saves is not None and not record:
             if not self.saved:
                 full = pullback
                 if len(results) < len(self._results) or not all(wanted):
                     every = [False] * len(self._results)
                     full = Pullback(self._graph, self._results, every, self._sources, False)
                 self.saved = worth_saving(full.wanted, full.begun)
+                if self.saved:
+                    self._saves()
             saved = self.saved
         return Derivative(self._name, pullback, results, self._overwritten, self._threads, saved)
 

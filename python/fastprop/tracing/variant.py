@@ -45,15 +45,14 @@ class Variant:
         self._executable = Executable(capture, threads)
         self.program = self._executable.program
         results = capture.results if capture.recorded else []
-        self._history = History(name, capture, results, capture.trace.effects, threads, saves=True)
+        self._history = History(name, capture, results, capture.trace.effects, threads, self._save)
         self._threads = threads
-        self._saving = False
         self._name = name
         self._capture = capture
         trace = capture.trace
         numbers = dict.fromkeys(trace.numbers)
         settings = [(source, source.attributes(), source.slots) for source in numbers]
-        self._looks = (list(trace.modes.values()), settings, watched.same)  # the same in a call
+        self._looks = (list(trace.modes.values()), settings, watched.places)  # the same in a call
         self._call = self._new_call()
 
     def serves(self, rows: int) -> bool:
@@ -69,7 +68,7 @@ class Variant:
     def also_serves(self, capture: Capture, rows: int, watched: Watched) -> None:
         """A new capture, with so many rows, has turned out to do the same."""
         self.sizes.add(rows)
-        self._looks = (list(capture.trace.modes.values()), self._looks[1], watched.same)
+        self._looks = (list(capture.trace.modes.values()), self._looks[1], watched.places)
         self._call.look(*self._looks)
         self._call.add_size(rows)
 
@@ -80,10 +79,14 @@ class Variant:
         Once somebody has differentiated the results, calls keep what that needs, and this is
         another one.
         """
-        if self._history.saved and not self._saving:
-            self._saving = True
-            self._call.valid = False
-            self._save()
+        if not self._call.valid:
+            history = self._history
+            self._executable = (
+                Executable(self._capture, self._threads, history.saved)
+                if self._capture.trace.effects
+                else history.saver
+            )
+            self.program = self._executable.program
             self._call = self._new_call()
         return self._call
 
@@ -117,14 +120,9 @@ class Variant:
         return call
 
     def _save(self) -> None:
-        """Somebody differentiates the results: from now on a call keeps what that needs."""
-        history = self._history
-        self._executable = (
-            Executable(self._capture, self._threads, history.saved)
-            if self._capture.trace.effects
-            else history.saver
-        )
-        self.program = self._executable.program
+        """Somebody differentiates the results: calls by the old Program, which keep nothing for
+        that, would be repeated by every backward pass."""
+        self._call.valid = False
 
     def _gradient_error(self, tensor: Tensor) -> RuntimeError:
         """A gradient from before would have to be added to the one that an optimizer uses."""

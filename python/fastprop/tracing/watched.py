@@ -13,9 +13,10 @@ from functools import cache, partial
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from fastprop import _core
 from fastprop.graph.changes import Table
 from fastprop.graph.tensor import Tensor
-from fastprop.tracing.structure import PLAIN, Constant, Structure, constants
+from fastprop.tracing.structure import PLAIN, Structure, constants
 
 _MOST = 512
 """Places that are watched; a larger world is not searched further."""
@@ -36,6 +37,10 @@ class Watched:
         structure: Of its arguments.
         modules: Those that it called.
         read: Ids of Tensors that the Program reads itself, whose values may change.
+
+    Attributes:
+        places: They tell whether everything is as it was: numbers and strings by what they are,
+            anything else by identity. Before every call, so in C++: a place takes 10 ns.
     """
 
     def __init__(
@@ -55,22 +60,9 @@ class Watched:
         for module in modules:
             self._visit(module)
         self._look_into_objects()
-        self._seen.clear()
-
-    def same(self) -> bool:
-        """Whether everything is as it was."""
-        for holder, key, value in self._items:
-            found = holder.get(key, _GONE)
-            if found is not value and not _equal(found, value):
-                return False
-        for cell, value in self._cells:
-            found = _contents(cell)
-            if found is not value and not _equal(found, value):
-                return False
-        for tensor, time in self._tensors:
-            if tensor.time != time:
-                return False
-        return all(_same_elements(now, before) for now, before in self._lists)
+        self.places = _core.WatchedPlaces(
+            self._items, self._cells, self._lists, self._tensors, _GONE, PLAIN
+        )
 
     # -- where a function looks ---
 
@@ -194,18 +186,3 @@ def _contents(cell: CellType) -> Any:
         return cell.cell_contents
     except ValueError:  # nothing was assigned yet
         return _GONE
-
-
-def _equal(found: Any, value: Any) -> bool:
-    """Numbers and strings by what they are; anything else was compared by identity."""
-    return (
-        type(found) is type(value)
-        and isinstance(value, PLAIN)
-        and Constant(found) == Constant(value)
-    )
-
-
-def _same_elements(now: list[Any], before: list[Any]) -> bool:
-    return len(now) == len(before) and all(
-        a is b or _equal(a, b) for a, b in zip(now, before, strict=True)
-    )
