@@ -174,6 +174,7 @@ def test_no_grad_decorates_functions() -> None:
         (lambda: fp.roll(X, shifts=1), "here: shift="),
         (lambda: fp.one_hot([0, 1], num_classes=2), "here: classes="),
         (lambda: fp.zeros(size=(2, 3)), "here: shape, without a name"),
+        (lambda: nn.Softmax(dim=1), "here: axis="),
         (lambda: X.std(unbiased=False), "here: (axis, keepdims, ddof)"),
     ],
 )  # fmt: skip
