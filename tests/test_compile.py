@@ -163,6 +163,24 @@ def test_what_does_not_go_by_rows_goes_as_a_whole() -> None:
     assert gram.notes == []
 
 
+def test_squeeze_takes_the_batch_of_one_row_away_as_eager() -> None:
+    compiled = fp.compile(lambda x: F.squeeze(x * 2.0))
+    for rows in (3, 1, 2):
+        x = np.arange(rows * 4.0).reshape(rows, 1, 4)
+        np.testing.assert_array_equal(compiled(x).data, (x * 2).squeeze())
+    assert "squeeze: without axes it takes away the batch" in compiled.notes[0]
+    named = fp.compile(lambda x: F.squeeze(x * 2.0, 1))
+    assert [named(np.ones((rows, 1, 4))).shape for rows in (3, 1)] == [(3, 4), (1, 4)]
+    assert len(named.programs) == 1
+
+    class Flat(nn.Module):
+        def forward(self, x):
+            return F.squeeze(x)
+
+    trainer = fp.Trainer(nn.Sequential(nn.Dense(4, 1), Flat()), "mse", "sgd")
+    assert [trainer.predict(X[:rows]).shape for rows in (3, 1)] == [(3,), (1,)]  # a batch stays one
+
+
 def test_an_exception_of_the_function_itself_is_raised_as_it_is() -> None:
     class Mine(ValueError):
         pass

@@ -53,6 +53,11 @@ def test_one_rule_for_dtypes_that_differ() -> None:
         (np.float64(1), "float64"), (np.ones(2, np.int32), "int64"), ([], "float32"),
         (np.ones(2, ">f4"), "float32"), (np.ones(2, ">f8"), "float64"),
         (np.ones(2, ">i8"), "int64"), (np.ones(2, ">i2"), "int64"),
+        (np.array([2**63 - 1], np.uint64), "int64"), (np.ma.array([1.0, 2.0]), "float64"),
+        pytest.param(
+            np.array([1 / 3], np.longdouble).astype("f8").astype(np.longdouble), "float64",
+            marks=pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="is float64"),
+        ),
     ],
 )  # fmt: skip
 def test_what_a_tensor_is_made_of(data, dtype: str) -> None:
@@ -65,6 +70,13 @@ def test_what_a_tensor_is_made_of(data, dtype: str) -> None:
 def test_what_is_no_number(data) -> None:
     with pytest.raises(TypeError, match=r"Tensor: expects real numbers, got (\w+ of )?dtype"):
         tensor(data)
+
+
+def test_numbers_that_would_become_others() -> None:
+    with pytest.raises(ValueError, match="Tensor: 9223372036854775808 is beyond int64"):
+        tensor(np.array([1, 2**63], np.uint64))
+    with pytest.raises(TypeError, match="Tensor: the array has masked elements"):
+        tensor(np.ma.array([1.0, 2.0], mask=[False, True]))
 
 
 # -- integers -------------------------------------------------------------------------------------

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
+import pickle
+import pydoc
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -149,3 +154,57 @@ def test_no_grad_decorates_functions() -> None:
         assert not twice(w).requires_grad
     assert (2 * w).requires_grad
     assert twice.__doc__ == "Docs."
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: X.mean(dim=1), "Tensor.mean() got an unexpected keyword argument 'dim'; "
+         "here: axis="),
+        (lambda: fp.mean(X, axis=1, keepdim=True), "argument 'keepdim'; here: keepdims="),
+        (lambda: functional.softmax(X, dim=-1), "argument 'dim'; here: axis="),
+        (lambda: fp.concatenate([X, X], dim=0), "here: axis="),
+        (lambda: fp.stack(arrays=[X]), "here: tensors="),
+        (lambda: X.unsqueeze(dim=0), "here: axis="),
+        (lambda: X.var(correction=1), "here: ddof="),
+        (lambda: X.flatten(start_dim=0), "here: start="),
+        (lambda: X.swapaxes(dim0=0, dim1=1), "here: axis1="),
+        (lambda: X.permute(dims=(1, 0)), "here: axes, without a name"),
+        (lambda: X.tile(dims=(2, 1)), "here: repeats, without a name"),
+        (lambda: fp.roll(X, shifts=1), "here: shift="),
+        (lambda: fp.one_hot([0, 1], num_classes=2), "here: classes="),
+        (lambda: fp.zeros(size=(2, 3)), "here: shape, without a name"),
+        (lambda: nn.Softmax(dim=1), "here: axis="),
+        (lambda: X.std(unbiased=False), "here: (axis, keepdims, ddof)"),
+    ],
+)  # fmt: skip
+def test_names_of_arguments(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(message) + "$"):
+        call()
+
+
+def test_functions_with_hints_are_functions() -> None:
+    assert pickle.loads(pickle.dumps(fp.mean)) is fp.mean
+    assert copy.deepcopy(functional.softmax) is functional.softmax is fp.softmax
+    assert list(inspect.signature(fp.mean).parameters) == ["x", "axis", "keepdims"]
+    assert list(inspect.signature(X.mean).parameters) == ["axis", "keepdims"]
+    assert "Mean over axes" in pydoc.render_doc(fp.mean)
+    assert repr(fp.mean).startswith("<function mean at")
+    assert fp.Tensor.mean(X, 1).tolist() == fp.compile(fp.mean)(X, axis=1).tolist() == [1.5]
+    assert [f(X).item() for f in (fp.sum, fp.Tensor.sum)] == [3, 3]
+    for call, error, message in (
+        (lambda: fp.mean(), TypeError, r"mean\(\) missing 1 required positional argument: 'x'"),
+        (lambda: fp.mean(X, axis=2), ValueError, "axis 2 is out of range"),
+        (lambda: fp.mean(X, axis="row"), TypeError, "axis"),
+        (lambda: fp.mean("text", axis=0), TypeError, "Tensor: expects real numbers"),
+    ):
+        with pytest.raises(error, match=message):
+            call()
+
+
+def test_every_argument_that_is_hinted_at_exists() -> None:
+    functions = [getattr(functional, name) for name in functional.__all__]
+    functions += [member for kind in fp.Tensor.__mro__ for member in vars(kind).values()]
+    hinted = [f for f in functions if callable(f) and hasattr(f, "__wrapped__")]
+    known = {name for f in hinted for name in inspect.signature(f).parameters}
+    assert {here for names in hints.ARGUMENTS.values() for here in names} <= known

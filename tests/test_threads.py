@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import fastprop as fp
+from fastprop import functional as F
 from fastprop import nn, optim
 
 
@@ -102,6 +105,55 @@ def test_two_models_train_beside_each_other() -> None:
         worker.join(timeout=60)
     for seed, weights in alone.items():
         np.testing.assert_array_equal(found[seed], weights)
+
+
+def _beside_each_other(work: Callable[[int], None], threads: int = 4) -> None:
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(work, i) for i in range(threads)]:
+            done.result()
+
+
+def test_threads_share_a_compiled_function() -> None:
+    """It has one arena: who comes second waits."""
+    compiled = fp.compile(lambda x: F.tanh(x @ x.T) @ x)
+    x = np.random.default_rng(0).normal(size=(64, 64))
+    inputs = [fp.tensor(x + i, requires_grad=True) for i in range(4)]
+    expected = [compiled(a) for a in inputs]
+    gradients = [fp.grad(y.sum(), a).data for y, a in zip(expected, inputs, strict=True)]
+
+    def work(i: int) -> None:
+        for _ in range(50):
+            y = compiled(inputs[i])
+            np.testing.assert_array_equal(y.data, expected[i].data)
+            np.testing.assert_array_equal(fp.grad(y.sum(), inputs[i]).data, gradients[i])
+
+    _beside_each_other(work)
+
+
+def test_threads_share_predict() -> None:
+    model = nn.Sequential(nn.Dense(8, 64, "tanh"), nn.Dense(64, 1))
+    trainer = fp.Trainer(model, "mse", "sgd")
+    x = np.random.default_rng(0).normal(size=(500, 8)).astype("f")
+    expected = trainer.predict(x)
+
+    def work(i: int) -> None:
+        for rows in (500 - i, 100, 7 + i) * 20:
+            np.testing.assert_array_equal(trainer.predict(x[:rows]), expected[:rows])
+
+    _beside_each_other(work)
+
+
+def test_a_run_that_waits_for_itself_is_an_error() -> None:
+    def forward(x: np.ndarray) -> np.ndarray:
+        traced = x[0, 0] == 1  # on ones
+        return x if traced or len(x) < 4 else compiled(x[:2]).data.repeat(2, 0)
+
+    again = fp.custom_op(forward)
+    compiled = fp.compile(lambda x: again(x * 2.0))
+    compiled(np.ones((2, 1)))
+    with pytest.raises(ValueError, match="is running already"):
+        compiled(np.ones((4, 1)))
+    np.testing.assert_array_equal(compiled(np.ones((2, 1))).data, [[2.0], [2.0]])
 
 
 def test_denormals_are_restored_after_a_run() -> None:

@@ -295,7 +295,10 @@ public:
     std::tuple<Index, Index> latest() const { return {program_->runs(), program_->latest_steps()}; }
 
 private:
-    RunResult execute(const RunRequest& request) {
+    /// Steps of one optimizer have numbers that follow each other, so only what takes none can wait
+    /// its turn.
+    RunResult execute(RunRequest& request) {
+        request.waits = request.scalars_per_step == 0;
         RunResult result;
         {
             const py::gil_scoped_release release;

@@ -22,5 +22,6 @@ void bind_planning(pybind11::module_& m);
 void bind_program(pybind11::module_& m);
 void bind_run_many(pybind11::module_& m);
 void bind_single(pybind11::module_& m);
+void bind_hints(pybind11::module_& m);
 
 }  // namespace fastprop

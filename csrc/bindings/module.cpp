@@ -41,4 +41,5 @@ PYBIND11_MODULE(_core, m) {
     fastprop::bind_run_many(m);
     fastprop::bind_compiled(m);
     fastprop::bind_single(m);
+    fastprop::bind_hints(m);
 }

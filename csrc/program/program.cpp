@@ -1,6 +1,7 @@
 #include "program/program.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -17,6 +18,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr auto kInterruptInterval = std::chrono::milliseconds(20);
 constexpr Index kNever = std::numeric_limits<Index>::max();
+
+thread_local int runs_of_this_thread = 0;
 
 double scalar_value(const TensorView& view) {
     return view.dtype == DType::f32 ? static_cast<double>(*view.as<float>()) : *view.as<double>();
@@ -38,13 +41,35 @@ struct Program::Session {
     std::atomic<Index> bad_step{kNever};  ///< its loss is not finite: nobody goes past the guard
 };
 
+/// The only run of a Program, which has one arena.
+class Program::Turn {
+public:
+    Turn(Program& program, bool waits) : program_(program) {
+        std::unique_lock<std::mutex> lock(program_.turns_);
+        // Who waits inside of a run (a function of the host may run others) could wait for itself.
+        if (program_.running_ && (!waits || runs_of_this_thread > 0))
+            throw Error("Program.run: this Program is running already in another thread");
+        program_.ended_.wait(lock, [&] { return !program_.running_; });
+        program_.running_ = true;
+        ++runs_of_this_thread;
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+    ~Turn() {
+        --runs_of_this_thread;
+        {
+            const std::lock_guard<std::mutex> lock(program_.turns_);
+            program_.running_ = false;
+        }
+        program_.ended_.notify_one();
+    }
+
+private:
+    Program& program_;
+};
+
 RunResult Program::run(const RunRequest& request) {
-    if (running_.test_and_set())
-        throw Error("Program.run: this Program is running already in another thread");
-    struct Release {
-        std::atomic_flag& flag;
-        ~Release() { flag.clear(); }
-    } release{running_};
+    const Turn turn(*this, request.waits);
     check_request(request);
 
     const Index steps = request.steps();

@@ -4,9 +4,10 @@
 /// runs it.
 
 #include <algorithm>
-#include <atomic>
+#include <condition_variable>
 #include <exception>
 #include <functional>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,7 @@ struct RunRequest {
     std::int64_t first_step = 0;
     std::uint64_t seed = 0;
     int threads = 1;
+    bool waits = false;          ///< for a run of another thread to end; else that is an error
     double* values = nullptr;    ///< [steps, number of scalar outputs], written
     std::vector<void*> results;  ///< [count, …] for each per-row output, written
     /// Made in the first step, once its loss is known to be finite: what they have is then good.
@@ -199,7 +201,11 @@ private:
     std::vector<std::size_t> strip_ends_;  ///< of a step, see strips.h
     Index runs_ = 0;
     Index latest_steps_ = 0;
-    std::atomic_flag running_ = ATOMIC_FLAG_INIT;
+
+    class Turn;
+    bool running_ = false;
+    std::mutex turns_;  ///< guards `running_`
+    std::condition_variable ended_;
 };
 
 }  // namespace fastprop

@@ -2,6 +2,7 @@
 /// @file
 /// @brief Runs of many Programs at a time, each on one thread.
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <exception>

@@ -19,6 +19,7 @@ def lazy_names(
     submodules: Sequence[str] = (),
     *,
     hints: str = "",
+    ready: Callable[[Any, str], Any] = lambda value, package: value,
 ) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
     """``__all__``, ``__getattr__`` and ``__dir__`` of a package that loads its names when asked.
 
@@ -29,6 +30,7 @@ def lazy_names(
             of a module of the package itself, as Python puts the module there when it is loaded.
         submodules: Modules of the package that are names of it, too.
         hints: Which table of :mod:`fastprop.hints` knows what else a missing name is called.
+        ready: Makes of what a module has, and the package's name, what the package has.
     """
     homes = {name: module for module, names in modules.items() for name in names}
     exported = [*homes, *submodules]
@@ -36,7 +38,8 @@ def lazy_names(
 
     def load(name: str) -> Any:
         if name in homes:
-            value = namespace[name] = getattr(import_module(f"fastprop.{homes[name]}"), name)
+            found = getattr(import_module(f"fastprop.{homes[name]}"), name)
+            value = namespace[name] = ready(found, package)
             return value
         if name in submodules:
             return import_module(f"{package}.{name}")

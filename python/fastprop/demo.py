@@ -21,7 +21,6 @@ from fastprop.train import History, Trainer
 
 WIDTHS = (64, 128, 64, 10)
 LEARNING_RATE = 2e-3
-_CLASSES = 10
 
 
 class DemoError(Exception):

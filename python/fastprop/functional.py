@@ -1,5 +1,6 @@
 """Functions on Tensors. They take arrays and numbers too, and run at once or are recorded."""
 
+from fastprop._arguments import hinted
 from fastprop._lazy import lazy_names
 
 __all__, __getattr__, __dir__ = lazy_names(
@@ -61,4 +62,5 @@ __all__, __getattr__, __dir__ = lazy_names(
         "graph.ops_statistics": ("argmax", "argmin", "logsumexp", "norm", "prod", "std", "var"),
     },
     hints="FUNCTIONS",
+    ready=hinted,
 )  # fmt: skip

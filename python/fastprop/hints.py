@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from types import FunctionType
+
 _INDEXING = "x[…], with integers, slices or arrays"
 _NUMPY = "NumPy's, whose arrays serve: fp.tensor(array)"
 _PRODUCT = "c + a @ b"
@@ -88,6 +91,35 @@ METHODS = {
     "x.data = values, of a leaf", "fill_": "x.data[...] = value, of a leaf", "uniform_":
     "nn.init, or x.data = values", "normal_": "nn.init, or x.data = values",
 }  # fmt: skip
+
+
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "a": ("x",), "arrays": ("tensors",), "axis0": ("axis1",), "correction": ("ddof",),
+    "diagonal": ("offset",), "dim": ("axis",), "dim0": ("axis1",), "dim1": ("axis2",),
+    "dims": ("axis", "axes", "repeats"), "end_dim": ("end",), "indices": ("index",),
+    "indices_or_sections": ("size",), "input": ("x",), "k": ("offset", "diagonal"),
+    "keepdim": ("keepdims",), "num_classes": ("classes",), "p": ("ord",), "reps": ("repeats",),
+    "shifts": ("shift",), "size": ("shape",), "split_size": ("size",),
+    "split_size_or_sections": ("size",), "src": ("source",), "start_dim": ("start",),
+}  # fmt: skip
+"""Names of arguments in PyTorch and NumPy, and those that functions here have for them."""
+
+
+def wrong_names(function: FunctionType, names: Sequence[str]) -> str | None:
+    """The message for a call with such names of arguments; ``None`` if they all exist."""
+    import inspect  # wanted for an error only
+
+    arguments = inspect.signature(function).parameters
+    several = {p.name for p in arguments.values() if p.kind is p.VAR_POSITIONAL}
+    unknown = next((n for n in names if n not in arguments or n in several), None)
+    if unknown is None:
+        return None
+    here = next((n for n in ARGUMENTS.get(unknown, ()) if n in arguments), None)
+    if here in several:
+        hint = f"{here}, without a name"
+    else:
+        hint = f"({', '.join(n for n in arguments if n != 'self')})" if here is None else f"{here}="
+    return f"{function.__qualname__}() got an unexpected keyword argument {unknown!r}; here: {hint}"
 
 
 def _elsewhere(name: str, known: dict[str, str]) -> str | None:

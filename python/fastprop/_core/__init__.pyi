@@ -590,6 +590,11 @@ def granted_cpus() -> int:
     CPUs that the system grants to this process: by the CPU affinity and the cgroup's quota.
     """
 
+def hinted(function: collections.abc.Callable, explain: collections.abc.Callable) -> typing.Any:
+    """
+    The function; where a call with names of arguments ends in a TypeError, explain(function, names) gives its message, or None.
+    """
+
 def index_tensor(index: typing.Any, count: int) -> typing.Any:
     """
     Indices into `count` places as a Tensor, negative ones counted from the end; None if one is out of range or they are no contiguous int64 of NumPy's or of a Tensor.

@@ -25,6 +25,7 @@ from fastprop.graph.ops_reduction import broadcast_to
 from fastprop.graph.ops_shape import _RESHAPE, cast, reshape, transpose
 from fastprop.graph.recipe import composed
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
+from fastprop.graph.trace import current_trace
 
 
 def permute(x: TensorLike, *axes: int | Sequence[int]) -> Tensor:
@@ -62,6 +63,11 @@ def _squeezed(x: TensorLike, axis: int | Sequence[int] | None) -> Tensor:
     x = as_tensor(x)
     if axis is None:
         drop = tuple(i for i, n in enumerate(x.shape) if n == 1 and not (x.batched and i == 0))
+        trace = current_trace()
+        if x.batched and x.shape[0] == 1 and trace is not None and trace.as_eager:
+            raise ValueError(
+                f"squeeze: without axes it takes away the batch of {x.shape}, which has one row"
+            )
     else:
         drop = infer.normalize_axes("squeeze", axis, x.ndim)
         for i in drop:

@@ -290,12 +290,13 @@ def tensor(data: ArrayLike, requires_grad: bool = False, dtype: DTypeLike | None
     """Make a Tensor from an array, a list or a number.
 
     Python floats and lists become float32; NumPy float32, float64 and int64 arrays are kept,
-    without a copy where they are contiguous; other integers become int64, float16 float32, and
-    booleans ones and zeros of float32, as comparisons give them.
+    without a copy where they are contiguous; other integers become int64, float16 float32, longer
+    floats float64, and booleans ones and zeros of float32, as comparisons give them.
 
     Raises:
-        TypeError: Complex, object or string data, or an integer Tensor that requires a gradient.
-        ValueError: Lists of different lengths.
+        TypeError: Complex, object, string or masked data, or an integer Tensor that requires a
+            gradient.
+        ValueError: Lists of different lengths, or integers beyond int64.
     """
     if not isinstance(requires_grad, bool):  # np.array(data, dtype) is another library's order
         raise TypeError(
@@ -329,6 +330,8 @@ def as_supported_array(name: str, data: Any, dtype: DTypeLike | None = None) -> 
         array = np.asarray(data)
     except ValueError as error:  # lists of different lengths
         raise ValueError(f"{name}: the data cannot become an array: {error}") from None
+    if isinstance(data, np.ndarray) and np.any(getattr(data, "mask", False)):
+        raise TypeError(f"{name}: the array has masked elements; give array.filled(value)")
     if array.dtype.kind not in "fiub":
         kind = "" if isinstance(data, np.ndarray) else f"{type(data).__name__} of "
         raise TypeError(f"{name}: expects real numbers, got {kind}dtype {array.dtype}")
@@ -340,8 +343,12 @@ def as_supported_array(name: str, data: Any, dtype: DTypeLike | None = None) -> 
         isinstance(data, np.ndarray | np.generic) or array.dtype.kind != "f"
     ):
         wanted = native
+    elif array.dtype.kind in "iu":
+        wanted = np.dtype(np.int64)
+        if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(wanted).max:
+            raise ValueError(f"{name}: {array.max()} is beyond int64")
     else:
-        wanted = np.dtype(np.int64 if array.dtype.kind in "iu" else np.float32)
+        wanted = np.dtype(np.float64 if array.dtype.itemsize > 8 else np.float32)
     return np.require(array, dtype=wanted, requirements="C")
 
 

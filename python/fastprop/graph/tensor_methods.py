@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from fastprop import functional
+from fastprop._arguments import hinted
 from fastprop.graph.tensor_arrangement import ArrangementMethods
 
 if TYPE_CHECKING:
@@ -390,8 +391,10 @@ def _mask(operator: str, value: Any) -> Any:
     return value
 
 
-for _method in [*vars(ArrangementMethods).values(), *vars(TensorMethods).values()]:
-    if isinstance(_method, FunctionType):  # what messages about wrong arguments call it
-        _method.__qualname__ = f"Tensor.{_method.__name__}"
+for _class in (ArrangementMethods, TensorMethods):
+    for _name, _method in [*vars(_class).items()]:
+        if isinstance(_method, FunctionType):
+            _method.__qualname__ = f"Tensor.{_name}"  # for messages about wrong arguments
+            setattr(_class, _name, hinted(_method))
 
 _COMPARABLE = (TensorMethods, int, float, np.ndarray, np.generic, list)

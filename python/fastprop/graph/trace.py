@@ -104,9 +104,12 @@ class Trace:
         gradients: By their id, the Tensors whose gradient the function adds to or forgets.
         freed: Of what a backward pass has given back the graph.
         last_segment: What the backward pass through the latest checkpointed segment has given.
+        as_eager: Whether a batch of one row has to be what eager ops make of one row. A Trainer's
+            last batch may have one, and stays a batch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, as_eager: bool = False) -> None:
+        self.as_eager = as_eager
         self.effects: list[Effect] = []
         self.numbers: list[StepNumbers] = []
         self.width = 0
@@ -208,12 +211,12 @@ def forget_gradient(tensor: Tensor) -> None:
 
 
 @contextmanager
-def tracing() -> Iterator[Trace]:
+def tracing(*, as_eager: bool = False) -> Iterator[Trace]:
     """Inside the block, ops on parameters and Buffers are recorded instead of run.
 
     After it all Tensors have the gradients that they had before.
     """
-    trace = Trace()
+    trace = Trace(as_eager)
     token = TRACE.set(trace)
     try:
         yield trace

@@ -71,7 +71,7 @@ class Capture(Graph):
         super().__init__([_placeholder(a) for a in args])
         self.results: list[Tensor] = []
         self.recorded = is_grad_enabled()
-        with tracing() as self.trace:
+        with tracing(as_eager=True) as self.trace:
             result = function(self.placeholders)
             self.structure: Structure = take_apart(result, _is_tensor, self.results)
             for constant in constants(self.structure):

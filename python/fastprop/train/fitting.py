@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from fastprop.train.checkpoint import ResumePoint
     from fastprop.train.streams import StreamData
     from fastprop.train.trainer import Trainer
-
-Explain = Callable[[list[NDArray[Any]], NDArray[np.int64]], Exception | None]
 
 
 class Fit:
