@@ -312,6 +312,7 @@ def test_samplers_are_checked(sampler, error, message) -> None:
         ([1.0, -1.0], None, ValueError, r"weights\[1\] is -1.0"),
         ([1.0, np.inf], None, ValueError, r"weights\[1\] is inf"),
         ([0, 0], None, ValueError, "all 2 weights are zero"),
+        ([], None, ValueError, "one weight for each row, got none"),
         (np.ones((2, 2)), None, ValueError, r"one weight for each row, got shape \(2, 2\)"),
         (["a"], None, TypeError, "weights must be numbers"),
         ([1.0], 0, ValueError, "samples must be at least 1"),

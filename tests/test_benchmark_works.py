@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from benchmarks.python import general, report, sweep, threads
 from benchmarks.python.footprint import arena, kept_bytes
+from benchmarks.python.machine import Machine
+from benchmarks.python.pool import usable_cpus
 from benchmarks.python.race import Result
 from benchmarks.python.works import WORKS, Work, parse_work
 
@@ -88,6 +91,31 @@ def test_a_result_survives_json() -> None:
     assert again == result
     assert again.ratio == 2.5
     assert again.best_peer == "torch"
+
+
+def test_a_table_tells_what_products_allow() -> None:
+    result = _result("6-4-1@5", 10, 15)
+    assert "| 1.50 | 50 % |" in report.by_threads(FACTS, [result])
+    result.attainable = [8.0, 7.5, 1.0]
+    text = report.by_threads(FACTS, [result])
+    assert "| 1.50 of 2.00 | 50 % (75 %) |" in text
+    assert "512 x 512 x 512" in text
+    assert result.to_dict()["attainable_ratio"] == 2.0
+
+
+def test_bounds_count_products_and_the_update() -> None:
+    work = parse_work("6-4-1@5")
+    machine = Machine([usable_cpus()[0]])
+    machine.peak, machine.product_rate = lambda: 4.0 * work.flops, lambda: 2.0 * work.flops
+    machine.bandwidth = lambda footprint: work.update_bytes / (footprint > 0)
+    assert machine.bounds(work) == (1.25, 1.5)
+    double = replace(work, dtype="float64")
+    machine.bandwidth = lambda footprint: double.update_bytes
+    assert machine.bounds(double) == (1.5, 2.0)
+
+
+def test_the_rate_of_products_is_measured_on_every_cpu() -> None:
+    assert Machine([usable_cpus()[0]]).product_rate() > 1e6
 
 
 def test_ranking_begins_with_the_losers() -> None:

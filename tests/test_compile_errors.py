@@ -147,6 +147,24 @@ def test_objects_that_hold_numbers_are_refused() -> None:
         compiled(X.astype(complex))
 
 
+def test_containers_that_contain_themselves() -> None:
+    def own() -> list:
+        items = [np.ones(3)]
+        items.append(items)
+        return items
+
+    @fp.compile
+    def first(items):
+        return items[0]
+
+    with pytest.raises(
+        ValueError, match=r"compile: an argument or result is a container .* itself"
+    ):
+        first(own())
+    with pytest.raises(ValueError, match="contains itself"):
+        fp.compile(lambda x: own())(np.ones(3))
+
+
 def test_arguments_that_are_others_in_each_call() -> None:
     compiled = fp.compile(lambda x, factor: x * factor)
     for k in range(32):

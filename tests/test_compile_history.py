@@ -291,6 +291,26 @@ def test_integers_and_masks() -> None:
     np.testing.assert_array_equal(x.grad, X[index])
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_an_index_from_outside(axis: int) -> None:
+    """It has the rows of one batch, so there is a Program for that number of rows."""
+    index = np.array([[0, 1], [1, 0], [1, 1]])
+    places = fp.tensor(rng.normal(size=(3, 2)))
+
+    def spread(x: fp.Tensor) -> fp.Tensor:
+        return (F.scatter_add(x * 2.0, axis, index, x) * places).sum()
+
+    compiled = fp.compile(spread)
+    found = []
+    for function in (spread, compiled):
+        x = fp.tensor(X[:3, :2], requires_grad=True)
+        found.append(fp.grad(function(x), x).data)
+    np.testing.assert_array_equal(*found)
+    assert "scatter_add: one of source and index varies with the batch" in compiled.notes[0]
+    with pytest.raises(ValueError, match="scatter_add: "):
+        compiled(X[:2, :2])
+
+
 def test_an_argument_that_comes_back() -> None:
     compiled = fp.compile(lambda x: (x, x.sum()))
     x = fp.tensor(X, requires_grad=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from training import assert_same, network, training_step, weights
@@ -10,6 +12,7 @@ import fastprop as fp
 from fastprop import functional as F
 from fastprop import losses, nn, optim
 from fastprop.graph.parameter import Buffer
+from fastprop.random import default_generator
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(40, 4))
@@ -56,6 +59,37 @@ def test_dropout_in_a_checkpoint() -> None:
         y.sum().backward()
         np.testing.assert_allclose(x.grad, y.data)
     assert inner.calls == 4
+
+
+def test_functions_draw_numbers_of_their_own() -> None:
+    """Two functions with the same mask would drop the same features of two networks."""
+
+    def drawn(**options: int) -> list[bytes]:
+        first, second = (fp.compile(lambda x: F.dropout(x, 0.5), **options) for _ in range(2))
+        return [f(X).data.tobytes() for _ in range(3) for f in (first, second)]
+
+    fp.seed(5)
+    masks = drawn()
+    eager = F.dropout(X, 0.5).data.tobytes()
+    assert len({*masks, eager}) == 7
+    fp.seed(5)
+    assert drawn() == masks
+    fp.seed(6)
+    assert not {*drawn()} & {*masks}
+    assert drawn(seed=5) == drawn(seed=5)
+    assert len({*drawn(seed=5)}) == 3  # of a seed of its own, and the number of the call
+
+
+def test_numbers_of_a_call_that_is_done_op_by_op() -> None:
+    compiled = fp.compile(lambda x: F.dropout(x, 0.5))
+    plain = fp.compile(lambda x: x * 2.0)
+    results = []
+    for anomaly in (False, True):
+        fp.seed(1)
+        with fp.detect_anomaly() if anomaly else nullcontext():
+            results.append([f(X).data.copy() for f in (compiled, plain, compiled)])
+        assert default_generator().counter == 2  # what draws nothing takes nothing
+    np.testing.assert_array_equal(*results)
 
 
 # -- normalization ---------------------------------------------------------------------------------
@@ -285,7 +319,7 @@ def test_a_checkpoint_inside() -> None:
             x = fp.checkpoint(lambda t, layer=layer: F.dropout(layer(t), 0.2), x)
         return x
 
-    compiled = fp.compile(segments)
+    compiled = fp.compile(segments, seed=0)
     x = fp.tensor(X, requires_grad=True)
     y = compiled(x)
     (slope,) = fp.grad(y.sum(), [x])
@@ -296,7 +330,7 @@ def test_a_checkpoint_inside() -> None:
             x = F.dropout(layer(x), 0.2)
         return x
 
-    without = fp.compile(plain)
+    without = fp.compile(plain, seed=0)
     np.testing.assert_array_equal(without(x).data, y.data)
     without.calls = 0
     np.testing.assert_array_equal(fp.grad(without(x).sum(), x).data, slope.data)

@@ -214,6 +214,8 @@ def test_arguments_that_are_wrong(tmp_path: Path) -> None:
     path = csv(tmp_path, "a,b,y\n1,2,3\n")
     with pytest.raises(ValueError, match=r"no column 'target'\. There are: 'a', 'b', 'y'"):
         data.from_csv(path, "target")
+    with pytest.raises(ValueError, match=r"no column 'Y'; did you mean 'y'\? There are: "):
+        data.from_csv(path, "Y")
     with pytest.raises(ValueError, match=r"no column 'yy'; did you mean 'y'\?"):
         data.from_csv(path, "yy")
     with pytest.raises(ValueError, match="'y' cannot be input and target"):

@@ -33,7 +33,7 @@ def test_npz(tmp_path: Path, save) -> None:
     np.testing.assert_array_equal(several.x[1], x[:, :1])
     np.testing.assert_array_equal(several.sample_weight, weight)
     assert data.from_npz(path, y=None).y is None
-    with pytest.raises(ValueError, match=r"no array 'x_train'; there are: 'x', 'y', 'a', 'w'"):
+    with pytest.raises(ValueError, match=r"no array 'x_train'\. There are: 'x', 'y', 'a', 'w'"):
         data.from_npz(path, "x_train")
 
 
@@ -106,6 +106,15 @@ def test_training_on_idx_files(tmp_path: Path) -> None:
     assert found[0] == found[1] == found[2]
 
 
+def test_idx_files_that_do_not_belong_together(tmp_path: Path) -> None:
+    images, labels = idx(tmp_path / "images", np.ones((3, 4, 4))), idx(tmp_path / "y", np.ones(3))
+    few = idx(tmp_path / "few", np.ones(2))
+    with pytest.raises(ValueError, match=r"from_idx: .*images has 3 rows, .*few has 2"):
+        data.from_idx(images, few)
+    with pytest.raises(ValueError, match=r"a row of .*images has shape \(4, 4\).*wrong way round"):
+        data.from_idx(labels, images)
+
+
 def test_idx_that_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "images"
     idx(path, np.ones((3, 4)))
@@ -125,9 +134,6 @@ def test_idx_that_is_wrong(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ValueError, match=f"from_idx: .*images.*{message}"):
             data.from_idx(path)
-    labels = idx(tmp_path / "labels", np.arange(4))
-    with pytest.raises(ValueError, match="x has 3 rows, y has 4"):
-        data.from_idx(idx(path, np.ones((3, 4))), labels)
     with pytest.raises(ValueError, match="is empty"):
         data.from_idx(idx(path, np.ones((0, 4))))
 

@@ -159,6 +159,94 @@ def test_k_fold() -> None:
         np.testing.assert_array_equal(np.sort(np.concatenate(seen)), x[:, 0])
 
 
+@pytest.mark.parametrize(("rows", "k"), [(103, 4), (60, 5), (57, 2), (211, 10)])
+def test_stratified_folds(rows: int, k: int) -> None:
+    rng = np.random.default_rng(rows)
+    labels = rng.choice([3, 7, 8], size=rows, p=[0.7, 0.2, 0.1])
+    labels[: 3 * k] = np.tile([3, 7, 8], k)  # as many as there are folds, at least
+    names = np.array(["a"] * 9)
+    names[[3, 7, 8]] = ["blue", "red", "green"]
+    one_hot = (labels[:, None] == [3, 7, 8]).astype(np.float32)
+    x = np.arange(rows).reshape(-1, 1)
+    found = []
+    for y, stratify in ((labels, True), (one_hot, True), (x, labels), (None, names[labels])):
+        dataset = data.ArrayDataset(x, y)
+        folds = list(data.k_fold(dataset, k, seed=5, stratify=stratify))
+        for train, validation in folds:
+            np.testing.assert_array_equal(np.sort([*train.x[:, 0], *validation.x[:, 0]]), x[:, 0])
+        found.append([validation.x[:, 0] for _, validation in folds])
+    held_out = found[0]
+    np.testing.assert_array_equal(np.sort(np.concatenate(held_out)), x[:, 0])
+    sizes = [len(fold) for fold in held_out]
+    assert max(sizes) - min(sizes) <= 1
+    for label in (3, 7, 8):
+        counts = [int((labels[fold] == label).sum()) for fold in held_out]
+        assert max(counts) - min(counts) <= 1, label
+    for other in (found[1], found[2]):  # the same classes in the same order
+        for mine, its in zip(held_out, other, strict=True):
+            np.testing.assert_array_equal(mine, its)
+    other_seed = next(data.k_fold(data.ArrayDataset(x, labels), k, seed=6, stratify=True))[1]
+    assert set(other_seed.x[:, 0]) != set(held_out[0])
+    assert not np.all(np.diff(labels[held_out[0]]) == 0)
+
+
+def test_stratified_folds_are_drawn_at_random() -> None:
+    labels = np.repeat([0, 1], [80, 20])
+    dataset = data.ArrayDataset(np.arange(100), labels)
+    times = np.zeros(100)
+    for seed in range(200):
+        _, validation = next(data.k_fold(dataset, 5, seed=seed, stratify=True))
+        times[validation.x] += 1
+    assert times.sum() == 200 * 20
+    assert times.min() > 15  # 40 of 200 on average, each with a deviation of 5.7
+    assert times.max() < 65
+
+
+def test_stratified_folds_are_as_even_as_those_of_sklearn() -> None:
+    selection = pytest.importorskip("sklearn.model_selection")
+    rng = np.random.default_rng(3)
+    labels = rng.choice(4, size=150, p=[0.5, 0.3, 0.15, 0.05])
+    dataset = data.ArrayDataset(np.arange(150), labels)
+
+    def counts(folds) -> list[list[int]]:
+        return sorted(sorted(np.bincount(labels[rows], minlength=4)) for rows in folds)
+
+    theirs = selection.StratifiedKFold(5, shuffle=True, random_state=0)
+    ours = counts(v.x for _, v in data.k_fold(dataset, 5, stratify=True))
+    for a, b in zip(ours, counts(v for _, v in theirs.split(labels, labels)), strict=True):
+        assert np.abs(np.subtract(a, b)).max() <= 1
+
+
+def test_stratified_split() -> None:
+    labels = np.repeat([0, 1, 2], [500, 300, 40])
+    x = np.arange(840)
+    parts = data.split(data.ArrayDataset(x, labels), [0.7, 0.2, 0.05], seed=2, stratify=True)
+    plain = data.split(data.ArrayDataset(x, labels), [0.7, 0.2, 0.05], seed=2)
+    assert [len(p) for p in parts] == [len(p) for p in plain] == [588, 168, 42]
+    assert len(set(np.concatenate([p.x for p in parts]))) == 798
+    for part, share in zip(parts, [0.7, 0.2, 0.05], strict=True):
+        counts = np.bincount(part.y, minlength=3)
+        np.testing.assert_allclose(counts, share * np.array([500, 300, 40]), atol=1.5)
+
+
+def test_folds_that_cannot_be_stratified() -> None:
+    x = np.arange(12).reshape(-1, 1)
+    few = data.ArrayDataset(x, np.repeat([0, 1], [10, 2]))
+    with pytest.warns(UserWarning, match="class 1 has 2 rows for 4 folds"):
+        folds = list(data.k_fold(few, 4, stratify=True))
+    assert [len(v) for _, v in folds] == [3] * 4
+    with pytest.raises(ValueError, match="k is 11, but no class has more than 10 rows"):
+        data.k_fold(few, 11, stratify=True)
+    with pytest.raises(ValueError, match=r"one class for each of the 12 rows.*shape \(3,\)"):
+        data.k_fold(few, 2, stratify=[1, 2, 3])
+    with pytest.raises(ValueError, match=r"k_fold: stratify: targets must be classes"):
+        data.k_fold(data.ArrayDataset(x, x + 0.5), 2, stratify=True)
+    with pytest.raises(ValueError, match=r"stratify: needs one array of targets, got 0"):
+        data.split(data.ArrayDataset(x), [0.5], stratify=True)
+    with pytest.raises(ValueError, match="stratify needs all rows in memory"):
+        data.k_fold(few.stream(), 2, stratify=True)
+
+
 def test_parts_keep_transforms() -> None:
     x, y = regression(100)
     for dataset in (data.ArrayDataset(x, y), data.ArrayDataset(x, y).stream()):
@@ -175,8 +263,13 @@ def test_parts_that_are_wrong() -> None:
         data.split(dataset, ["a"])
     with pytest.raises(ValueError, match="a part of 10 rows would have none"):
         data.split(dataset, [0.99, 0.01])
-    with pytest.raises(TypeError, match="expects a dataset, got ndarray"):
+    with pytest.raises(TypeError, match=r"expects a dataset, got ndarray; data\.ArrayDataset"):
         data.split(np.ones((10, 1)), [0.5])
+    with pytest.raises(IndexError, match=r"ArrayDataset\.take: of 10 rows: index 10 is out of"):
+        dataset.take([3, 10])
+    for wrong in (2, -0.5):
+        with pytest.raises(ValueError, match=r"train_test_split: test_size must be in \[0, 1\)"):
+            data.train_test_split(np.ones(10), test_size=wrong)
     with pytest.raises(TypeError, match="k must be an integer"):
         list(data.k_fold(dataset, 2.5))
     with pytest.raises(ValueError, match="k must be at least 2"):

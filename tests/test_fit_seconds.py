@@ -97,6 +97,17 @@ def test_planned_epochs_stretch_every_schedule(monkeypatch) -> None:
     assert t.optimizer.used[-1] == pytest.approx(0.1**4)
 
 
+@pytest.mark.parametrize("epochs", [2**63, 10**30])
+@pytest.mark.parametrize("lr", [0.1, schedules.Cosine(0.1, 60)])
+def test_more_epochs_than_there_are_numbers_for(epochs, lr, monkeypatch) -> None:
+    t, history = fit(monkeypatch, lr, epochs=epochs, max_seconds=30 * STEP)
+    assert t.optimizer.steps == 30
+    assert len(history.epoch) == 3
+    if isinstance(lr, schedules.Cosine):  # all of it is gone through
+        assert t.optimizer.used[0] == 0.1
+        assert t.optimizer.used[-1] < 0.002
+
+
 def test_a_fast_machine_follows_the_steps(monkeypatch) -> None:
     schedule = schedules.Cosine(0.1, steps=24)
     t, _ = fit(monkeypatch, schedule, epochs=2, max_seconds=1000.0)
@@ -221,6 +232,8 @@ BAD = [
     (-1, ValueError, "above 0"),
     (math.nan, ValueError, "above 0"),
     (math.inf, ValueError, "finite"),
+    (10**400, ValueError, "max_seconds must be a finite number above 0, got 1000"),
+    (-(10**400), ValueError, "above 0, got -1000"),
     ("long", TypeError, "max_seconds must be a number, got 'long'"),
     (True, TypeError, "must be a number"),
 ]

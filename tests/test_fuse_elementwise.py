@@ -12,7 +12,7 @@ from helpers import DTYPES, uniform
 import fastprop as fp
 from fastprop import functional as F
 from fastprop import nn, optim
-from fastprop.graph import fuse, planning
+from fastprop.graph import fuse, strips
 from fastprop.graph.fuse_elementwise import fuse_elementwise
 from fastprop.graph.ir import Instruction, Value, instruction
 
@@ -22,7 +22,7 @@ F32 = np.dtype(np.float32)
 @pytest.fixture(autouse=True)
 def _all_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a step goes by chunks depends on how much it writes, and so on what is fused."""
-    monkeypatch.setattr(planning, "pays", lambda items, capacity: False)
+    monkeypatch.setattr(strips, "pays", lambda items: False)
 
 
 @pytest.fixture

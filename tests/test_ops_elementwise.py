@@ -235,6 +235,36 @@ def test_ties_share_the_derivative() -> None:
             np.testing.assert_array_equal(d.data, [0.5] * 3)
 
 
+@pytest.mark.parametrize("array", [False, True], ids=["numbers", "Tensors"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_clip_at_a_bound_gives_the_derivative_to_what_is_clipped(array, compiled) -> None:
+    """As PyTorch's clamp does: a weight that sits at its bound must not learn half as fast."""
+    x = tensor(np.array([-2.0, -1.0, 0.0, 1.0, 2.0]), requires_grad=True)
+    low, high = (tensor(np.full(5, v), requires_grad=True) for v in (-1.0, 1.0))
+
+    def clipped(x: fp.Tensor, low: fp.Tensor, high: fp.Tensor) -> fp.Tensor:
+        return F.clip(x, low, high) if array else F.clip(x, -1, 1)
+
+    y = (fp.compile(clipped) if compiled else clipped)(x, low, high)
+    np.testing.assert_array_equal(y.data, [-1, -1, 0, 1, 1])
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.data, [0, 1, 1, 1, 0])
+    if array:
+        np.testing.assert_array_equal(low.grad.data, [1, 0, 0, 0, 0])
+        np.testing.assert_array_equal(high.grad.data, [0, 0, 0, 0, 1])
+
+
+def test_clip_hides_no_nan() -> None:
+    x = tensor(np.array([np.nan, 0.5, 3.0]))
+    np.testing.assert_array_equal(F.clip(x, 0, 1).data, [np.nan, 0.5, 1])
+    bound = np.array([0.0, np.nan, np.nan])
+    np.testing.assert_array_equal(F.clip(x, bound).data, [np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(F.clip(x, None, bound).data, [np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(F.clip(x, 2, 1).data, [np.nan, 1, 1])  # max goes last
+    with pytest.raises(ValueError, match="clip: a bound is NaN"):
+        F.clip(x, math.nan)
+
+
 def test_operators() -> None:
     a, b = uniform((3,), 0.5, 2), uniform((3,), 0.5, 2, seed=1)
     x, y = tensor(a), tensor(b)

@@ -7,6 +7,7 @@ import pytest
 from optim_cases import SETTINGS, make, parameters_of, problem, trajectory
 
 from fastprop import Parameter, optim
+from fastprop.graph.storage import flat_views
 from fastprop.optim import schedules
 
 
@@ -139,3 +140,19 @@ def test_groups_are_made_as_they_were_saved():
             assert [dict(g.own) for g in optimizer.param_groups] == [{"lr": 0.5}, {"eps": 1e-3}]
         runs.append(trajectory(optimizer, parameters, x, y, 3))
     assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("shape", [(3,), (600, 1000)])  # of small pages, and of huge ones
+def test_state_is_zeros_one_behind_the_other_on_cache_lines(shape):
+    like = [np.ones(shape, np.float32), np.ones((), np.float64), np.ones((0, 2), np.float32)]
+    views = flat_views([*like, *like])
+    ends = 0
+    for view, array in zip(views, [*like, *like], strict=True):
+        assert (view.shape, view.dtype) == (array.shape, array.dtype)
+        assert not view.any()
+        begins = view.__array_interface__["data"][0]
+        assert begins % 64 == 0
+        assert begins >= ends
+        ends = begins + view.nbytes
+    views[0][...] = 1
+    assert not any(view.any() for view in views[1:])

@@ -12,7 +12,7 @@ from fastprop import _core, nn
 from fastprop.graph import planning
 from fastprop.graph.arrange import Layers, on_one_thread
 from fastprop.graph.ir import BATCH, Instruction, Value, columns_key, columns_of, instruction
-from fastprop.graph.memory import align, open_places, peak_bytes, plan, split_phases
+from fastprop.graph.memory import Arena, align
 from fastprop.graph.planning import Lowered, plan_step
 from fastprop.graph.schedule import Schedule, Step, fewest_barriers, step
 from fastprop.graph.tensor import Tensor
@@ -139,7 +139,7 @@ def arrange(how: str, items: list[Instruction], kept: list[Value]) -> Schedule:
         return on_one_thread(given)
     orders = Layers(given).grouped(2 if how == "pairs of layers" else 1)
     arranged = orders[-1 if how == "late gradients" else 0]
-    return open_places(arranged, kept, 100) if how == "open places" else arranged
+    return Arena(items, kept).open_places(arranged, 100) if how == "open places" else arranged
 
 
 @pytest.mark.parametrize("how", ARRANGEMENTS)
@@ -148,7 +148,7 @@ def test_no_two_threads_can_disagree(seed: int, how: str) -> None:
     items, kept = random_program(seed, 5 + seed)
     arranged = arrange(how, items, kept)
     check_order(items, arranged)
-    plan(arranged, [], kept)
+    Arena(arranged.instructions, kept).place(arranged, [])
     for i, first in enumerate(arranged.instructions):
         for j in range(i + 1, len(arranged.instructions)):
             if arranged.phases[i] == arranged.phases[j]:
@@ -160,8 +160,8 @@ def test_no_two_threads_can_disagree(seed: int, how: str) -> None:
 def test_no_live_value_is_overwritten(seed: int, how: str) -> None:
     items, kept = random_program(seed, 5 + seed)
     arranged = arrange(how, items, kept)
-    total = plan(arranged, [], kept)
-    assert total >= peak_bytes(arranged, kept)
+    total = Arena(arranged.instructions, kept).place(arranged, [])
+    assert total >= Arena(items, kept).peak_bytes(arranged)
     born: dict[Value, int] = {}
     dies: dict[Value, int] = {}
     for position, item in enumerate(arranged.instructions):
@@ -204,7 +204,7 @@ def test_a_guarded_value_is_known_before_anything_is_overwritten(seed: int) -> N
     plain = schedule(items)
     assert plain.guard == -1
     assert arranged.barriers <= plain.barriers + 1
-    plan(arranged, [loss], kept)
+    Arena(arranged.instructions, kept).place(arranged, [loss])
     for i, first in enumerate(arranged.instructions):
         for j in range(i + 1, len(arranged.instructions)):
             if arranged.phases[i] == arranged.phases[j]:
@@ -246,7 +246,7 @@ def test_buffers_of_equal_layers_are_used_again_within_a_phase() -> None:
     for _ in range(10):
         values.append(value(CAPACITY, 4))
         items.append(instruction("dense", [values[-2], w], [values[-1]], own=(0,)))
-    total = plan(schedule(items), [], [values[-1]])
+    total = Arena(items, [values[-1]]).place(schedule(items), [])
     assert total == 2 * align(values[0].nbytes)
 
 
@@ -332,7 +332,7 @@ NETWORKS = {
 def test_the_arena_is_little_more_than_what_is_live(name: str, derivative: str) -> None:
     widths, rows = NETWORKS[name]
     arranged = schedule(multilayer_perceptron(widths, rows, derivative))
-    total = plan(arranged, [], [])
+    total = Arena(arranged.instructions, []).place(arranged, [])
     assert total <= 1.1 * bound(arranged, [], split=False)
 
 
@@ -341,15 +341,15 @@ def test_large_programs_get_barriers_that_save_memory(name: str) -> None:
     """Even against memory that is free again after every instruction."""
     widths, rows = NETWORKS[name]
     arranged = schedule(multilayer_perceptron(widths, rows, "from output"))
-    split = split_phases(arranged, [])
+    split = Arena(arranged.instructions, []).split_phases(arranged)
     assert split.instructions == arranged.instructions
     assert arranged.barriers <= split.barriers <= arranged.barriers + 2
-    assert plan(split, [], []) <= 1.1 * bound(split, [], split=True)
+    assert Arena(split.instructions, []).place(split, []) <= 1.1 * bound(split, [], split=True)
 
 
 def test_small_programs_get_no_further_barriers() -> None:
     arranged = schedule(multilayer_perceptron(*NETWORKS["tiny"], "from output"))
-    assert split_phases(arranged, []).phases == arranged.phases
+    assert Arena(arranged.instructions, []).split_phases(arranged).phases == arranged.phases
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -13,12 +13,14 @@ from helpers import DTYPES, torch, uniform
 import fastprop as fp
 from fastprop import functional as F
 from fastprop import nn, optim
-from fastprop.graph import planning, strips
+from fastprop.graph import strips
+from fastprop.graph.forms import Plans
 from fastprop.graph.ir import BATCH, Instruction, Value, instruction
 from fastprop.graph.memory import align
 from fastprop.graph.schedule import dependencies, fewest_barriers, step
 from fastprop.graph.strips import chunk_rows, plan_strips, sums_by_chunks
 from fastprop.inspect.labels import Labels
+from fastprop.train import programs
 
 F32 = np.dtype(np.float32)
 CAPACITY = 2048
@@ -27,13 +29,19 @@ ROWS = [1, 2, 7, 31, 100, 1023, 1025, 2047, 2048]
 
 @pytest.fixture
 def whole(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Call it to plan without strips from there on."""
-    return lambda: monkeypatch.setattr(planning, "pays", lambda items, capacity: False)
+    """Call it to plan without strips from there on, and not by what was planned before."""
+
+    def plan_anew() -> None:
+        monkeypatch.setattr(strips, "pays", lambda items: False)
+        monkeypatch.setattr(programs, "_STEPS", Plans(1))
+
+    return plan_anew
 
 
 @pytest.fixture(autouse=True)
 def small_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strips, "LEAST_BYTES", 0)
+    monkeypatch.setattr(programs, "_STEPS", Plans(1))
 
 
 def trainer(threads: int, dtype: str = "float32", **options: Any) -> fp.Trainer:
@@ -90,6 +98,29 @@ def test_values_are_those_of_all_rows_at_once(
     for a, b in zip(ours, plain, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=2000 * epsilon)
     np.testing.assert_allclose(history["loss"], plain_history["loss"], rtol=100 * epsilon)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "silu", "mish"])
+def test_values_and_slopes_have_places_of_their_own(
+    activation: str, whole: Callable[[], None]
+) -> None:
+    """One instruction makes f(z) and f'(z); the second one alone may take the place of z."""
+
+    def weights() -> tuple[list[np.ndarray], fp.Trainer]:
+        fp.seed(2)
+        layers = nn.Dense(3, 16, activation), nn.Dense(16, 8, activation), nn.Dense(8, 2)
+        made = fp.Trainer(nn.Sequential(*layers), "mse", optim.SGD(lr=0.1), threads=1)
+        made.fit(*data(CAPACITY, "float32"), epochs=3, batch_size=CAPACITY, verbose=False)
+        assert any(i.name == "activation_with_slope" for i in made.program.instructions)
+        return [p.data.copy() for p in made.model.parameters()], made
+
+    ours, made = weights()
+    assert chunks_of(made) > 0
+    whole()
+    plain, made = weights()
+    assert chunks_of(made) == 0
+    for a, b in zip(ours, plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
 
 
 def gradients(dtype: str, rows: int, threads: int) -> list[np.ndarray]:

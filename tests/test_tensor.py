@@ -123,6 +123,28 @@ def test_hooks() -> None:
         x.register_hook(3)
 
 
+def test_a_gradient_that_does_not_fit() -> None:
+    x = leaf(3)
+    x.grad = fp.tensor(np.ones(3))
+    wrong = [
+        ([1.0] * 3, TypeError, "a Tensor or None, got list"),
+        (np.ones(3), TypeError, "a Tensor or None, got ndarray"),
+        (
+            fp.tensor(np.ones(2)),
+            ValueError,
+            r"float64 \(3,\) as the Tensor itself, got float64 \(2,",
+        ),
+        (fp.tensor(np.ones(3, "f")), ValueError, r"float64 \(3,\) .*, got float32 \(3,\)"),
+    ]
+    for value, error, message in wrong:
+        with pytest.raises(error, match=f"Tensor.grad: expects {message}"):
+            x.grad = value
+        handle = x.register_hook(lambda g, value=value: value)
+        with pytest.raises(error, match=f"hook: must return {message}"):
+            grad(x.sum(), x)
+        handle.remove()
+
+
 def test_leaves_can_be_switched() -> None:
     x = tensor([1.0, 2.0])
     assert not (x * 2).requires_grad

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fastprop import _core
 from fastprop.graph.program import RunResult
 from fastprop.graph.threads import ThreadChooser
 
@@ -86,7 +87,7 @@ class Recorded:
 
 
 def test_leaves_a_core_to_a_thread_that_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastprop.graph.threads._cpus", lambda: 4)
+    monkeypatch.setattr(_core, "granted_cpus", lambda: 4)
     for planned, expected in ((4, 3), (3, 3), (1, 1)):
         chooser, program = ThreadChooser(planned, fixed=True), Recorded(planned)
         chooser.beside = 1
@@ -98,7 +99,7 @@ def test_leaves_a_core_to_a_thread_that_reads(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_runs_beside_a_reader_are_short_and_teach_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastprop.graph.threads._cpus", lambda: 2)
+    monkeypatch.setattr(_core, "granted_cpus", lambda: 2)
     chooser, program = ThreadChooser(2, fixed=False), Recorded(2)
     chooser.beside = 1
     assert chooser.steps_beside() == 1

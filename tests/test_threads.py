@@ -56,6 +56,12 @@ def test_environment_limits_threads(variable: str) -> None:
     assert run_python(code, **{variable: "1"}) == "1"
 
 
+@pytest.mark.parametrize("variable", ["FASTPROP_NUM_THREADS", "OMP_NUM_THREADS"])
+def test_what_is_granted_is_so_whatever_the_environment_says(variable: str) -> None:
+    code = "from fastprop import _core; print(_core.granted_cpus())"
+    assert run_python(code) == run_python(code, **{variable: "1"})
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the platform has no CPU affinity")
 def test_affinity_limits_threads() -> None:
     code = (

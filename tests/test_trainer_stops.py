@@ -177,7 +177,7 @@ def test_copies_are_rare() -> None:
 
 def test_what_is_zero_is_not_copied_but_comes_back() -> None:
     parameter = next(iter(model().parameters()))
-    state, signed = np.zeros(3, np.float32), np.full((), -0.0)
+    state, signed = np.zeros(20_000, np.float32), np.full(20_000, -0.0)
     arrays = [parameter.data, state, signed]
     optimizer = optim.SGD([parameter], lr=0.1)
     kept = Recovery(arrays, optimizer, lambda segment, count: None)
@@ -296,3 +296,23 @@ def test_a_program_asks_for_the_numbers_of_its_steps() -> None:
             ValueError, match=r"Program\.run: step_scalars: expects 3 numbers a step"
         ):
             program.run([x, x[:, :1].copy()], order, batch_size=4, step_scalars=wrong)
+
+
+def test_a_fit_leaves_nothing_for_the_garbage_collector() -> None:
+    """It keeps a copy of all parameters, and in a circle that would outlive the fit."""
+    import gc
+    import tracemalloc
+
+    trainer = fp.Trainer(nn.Dense(300, 300), "mse", "sgd")
+    x = np.ones((8, 300), np.float32)
+    trainer.fit(x, x)
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            trainer.fit(x, x)
+        assert tracemalloc.get_traced_memory()[0] < 100_000  # a copy is 361 KB
+    finally:
+        tracemalloc.stop()
+        gc.enable()

@@ -1,4 +1,5 @@
-"""What this machine allows: peak of multiply-adds and bandwidth, measured while the benchmark runs.
+"""What this machine allows: peak of multiply-adds, rate of a product, and bandwidth, measured while
+the benchmark runs.
 
 A small C file is compiled for exactly this CPU, if there is a C compiler. Without one the rate of a
 large float32 product in NumPy stands in for the peak, and the tables say so.
@@ -17,13 +18,30 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import NamedTuple
 
 import numpy as np
+
+from fastprop import kernels
 
 from .pool import usable_cpus
 from .works import Work
 
 _SOURCE = Path(__file__).with_name("peak.c")
+_WIDTH, _REPEATS = 512, 4  # of the matrices of `product_rate`: 10 to 15 ms
+
+
+class Bounds(NamedTuple):
+    """Two lower bounds of a step's time, in seconds.
+
+    Attributes:
+        limit: Its products at the peak of multiply-adds, its update at the bandwidth.
+        attainable: Its products at the rate of plain products instead. The difference is what no
+            framework can help, as long as its products are not better.
+    """
+
+    limit: float
+    attainable: float
 
 
 class Machine:
@@ -42,6 +60,8 @@ class Machine:
             else "NumPy's product of 2048 x 2048 matrices, for want of a C compiler"
         )
         self._arrays: dict[int, list[np.ndarray]] = {}
+        ones = [np.ones((_WIDTH, _WIDTH), np.float32) for _ in range(3 * len(cpus))]
+        self._matrices = [ones[3 * rank : 3 * rank + 3] for rank in range(len(cpus))]
 
     def peak(self) -> float:
         """Floating-point operations a second, float32; takes about 20 ms."""
@@ -71,13 +91,26 @@ class Machine:
 
         return sum(12.0 * length * rounds / took for took in self._on_each_cpu(run))
 
-    def limit(self, work: Work) -> float:
-        """The shortest time of a step: products at the peak, the update at the bandwidth.
+    def product_rate(self) -> float:
+        """Floating-point operations a second of products that each CPU computes on its own.
 
-        A register holds half as many float64, so their peak is half as high.
+        What a product reaches, and a loop in registers does not show, is how busy the other
+        hardware thread of each core is, and the caches. So it is a mean, as the time of a step is.
         """
-        products = work.flops * (work.itemsize / 4) / self.peak()
-        return products + work.update_bytes / self.bandwidth(work.update_footprint)
+
+        def run(rank: int) -> float:
+            a, b, out = self._matrices[rank]
+            kernels.matmul(a, b, out=out)  # the first one finds nothing in cache
+            return _timed(lambda: [kernels.matmul(a, b, out=out) for _ in range(_REPEATS)])
+
+        flops = 2.0 * _WIDTH**3 * _REPEATS
+        return sum(flops / took for took in self._on_each_cpu(run))
+
+    def bounds(self, work: Work) -> Bounds:
+        """Of a step of `work`. A register holds half as many float64, so their rates are halved."""
+        flops = work.flops * (work.itemsize / 4)
+        update = work.update_bytes / self.bandwidth(work.update_footprint)
+        return Bounds(flops / self.peak() + update, flops / self.product_rate() + update)
 
     def _stream(self, y: np.ndarray, a: np.ndarray, b: np.ndarray, rounds: int) -> float:
         if self._library is not None:

@@ -31,6 +31,7 @@ class Result:
     Attributes:
         microseconds: Per step, one number a round, of every contestant that finished.
         limits: The machine's limit in microseconds, measured in every round.
+        attainable: The same with products at the rate that plain products had in that round.
         deviations: Largest relative difference of a verified loss from the reference's.
         errors: Why a contestant has no times.
         mismatched: Those among them whose losses differ from the others'.
@@ -43,6 +44,7 @@ class Result:
     threads: int
     microseconds: dict[str, list[float]] = field(default_factory=dict)
     limits: list[float] = field(default_factory=list)
+    attainable: list[float] = field(default_factory=list)
     deviations: dict[str, float] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -68,6 +70,25 @@ class Result:
         return statistics.median(self.limits)
 
     @property
+    def share(self) -> float | None:
+        """Of the machine's limit that fastprop reaches."""
+        own = self.median("fastprop")
+        return self.limit / own if own and self.limits else None
+
+    @property
+    def attainable_share(self) -> float | None:
+        """The same of what products at the rate of plain products allow."""
+        own = self.median("fastprop")
+        return statistics.median(self.attainable) / own if own and self.attainable else None
+
+    @property
+    def attainable_ratio(self) -> float | None:
+        """How many times faster than the best peer a step of plain products and the update is."""
+        peer = self.best_peer
+        best = self.median(peer) if peer else None
+        return best / statistics.median(self.attainable) if best and self.attainable else None
+
+    @property
     def best_peer(self) -> str | None:
         peers = [key for key in self.microseconds if key != "fastprop"]
         return min(peers, key=lambda key: self.median(key) or 0.0, default=None)
@@ -84,8 +105,11 @@ class Result:
         derived = {
             "median_microseconds": medians,
             "limit_microseconds": self.limit if self.limits else None,
+            "best_peer": self.best_peer,
+            "ratio": self.ratio,
+            "attainable_ratio": self.attainable_ratio,
         }
-        return {**asdict(self), **derived, "best_peer": self.best_peer, "ratio": self.ratio}
+        return {**asdict(self), **derived}
 
     @staticmethod
     def from_dict(saved: dict[str, Any]) -> Result:
@@ -192,8 +216,9 @@ class Race:
         self._turns.log.clear()
         for number in range(1, self._rounds + 1):
             # The limit depends on where the cores are as much as the steps do.
-            limit = self._turns.take("limit", lambda: 1e6 * self._machine.limit(work))
-            result.limits.append(limit)
+            bounds = self._turns.take("limit", partial(self._machine.bounds, work))
+            result.limits.append(1e6 * bounds.limit)
+            result.attainable.append(1e6 * bounds.attainable)
             # Another one begins each time, so that none always follows the same neighbour.
             shift = number % max(1, len(ready))
             for worker in [*ready[shift:], *ready[:shift]]:

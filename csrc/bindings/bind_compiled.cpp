@@ -8,6 +8,8 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <optional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -65,7 +67,7 @@ PyObject* array_of(PyObject* value) {
 /// The calls of one compiled function that take arrays alone.
 class CallTable {
 public:
-    explicit CallTable(std::uint64_t seed) : seed_(seed) {}
+    explicit CallTable(std::optional<std::uint64_t> seed) : seed_(seed) {}
 
     /// The result; NotImplemented where Python has to find out what is to be done.
     py::object call(const py::tuple& args) {
@@ -94,7 +96,13 @@ public:
 
     py::object run(TracedCall& traced, const py::tuple& leaves, const py::tuple& arrays,
                    Index rows) {
-        py::object result = traced.run(leaves, arrays, rows, seed_, calls);
+        std::uint64_t seed = seed_.value_or(0);
+        std::int64_t number = calls;
+        if (traced.draws() && !seed_) {
+            const py::object stream = owned(PyObject_CallNoArgs(compiled.next_stream));
+            std::tie(seed, number) = stream.cast<std::pair<std::uint64_t, std::int64_t>>();
+        }
+        py::object result = traced.run(leaves, arrays, rows, seed, number);
         ++calls;
         return result;
     }
@@ -175,7 +183,7 @@ private:
     }
 
     std::vector<Entry> entries_;
-    std::uint64_t seed_;
+    std::optional<std::uint64_t> seed_;  ///< none: a call that draws takes the default generator's
 };
 
 PyObject* call_table(PyObject* self, PyObject* args) {
@@ -195,7 +203,8 @@ py::object function_of(PyMethodDef& method, const py::object& self) {
 void bind_compiled(py::module_& m) {
     m.def(
         "bind_compiled",
-        [](const py::type& call, const py::object& suppressed, const py::object& changes) {
+        [](const py::type& call, const py::object& suppressed, const py::object& changes,
+           const py::function& next_stream) {
             const auto keep = [](const py::object& object) {
                 return py::object(object).release().ptr();
             };
@@ -204,10 +213,11 @@ void bind_compiled(py::module_& m) {
             compiled.call_type = reinterpret_cast<PyTypeObject*>(keep(call));
             compiled.suppressed = keep(suppressed);
             compiled.changes = keep(changes);
+            compiled.next_stream = keep(next_stream);
         },
-        py::arg("call"), py::arg("suppressed"), py::arg("changes"),
+        py::arg("call"), py::arg("suppressed"), py::arg("changes"), py::arg("next_stream"),
         "Tell compiled functions the class of calls, the context variable that leaves out effects, "
-        "and what counts changes of models.");
+        "what counts changes of models, and what gives the default generator's next stream.");
     py::class_<Executable>(m, "Executable", collected<Executable>(),
                            "A Program whose results are Tensors.")
         .def(
@@ -251,10 +261,11 @@ void bind_compiled(py::module_& m) {
     py::class_<TracedCall>(m, "TracedCall", collected<TracedCall>(),
                            "What a call of a compiled function does.")
         .def(py::init<const py::object&, const py::object&, const py::list&, const py::list&,
-                      const py::list&, const py::object&, const py::object&, const py::object&>(),
+                      const py::list&, const py::object&, const py::object&, const py::object&,
+                      bool>(),
              py::arg("executable"), py::arg("connection"), py::arg("numbers"), py::arg("gradients"),
              py::arg("leaf_gradients"), py::arg("results"), py::arg("put_together"),
-             py::arg("gradient_error"),
+             py::arg("gradient_error"), py::arg("draws"),
              "Gradients are (tensor, cleared, used, left), those of leaves (position, left); what "
              "is left, and results, are positions of what is wanted, or Tensors. One result alone, "
              "or a list for put_together.")
@@ -291,7 +302,7 @@ void bind_compiled(py::module_& m) {
     static PyMethodDef call_method = {"call", &call_table, METH_O, nullptr};
     py::class_<CallTable>(m, "CallTable", collected<CallTable>(),
                           "The calls of one compiled function that take arrays alone.")
-        .def(py::init<std::uint64_t>(), py::arg("seed"))
+        .def(py::init<std::optional<std::uint64_t>>(), py::arg("seed"))
         .def_readwrite("calls", &CallTable::calls, "How many there were, which draws new numbers.")
         .def("add", &CallTable::add, py::arg("args"), py::arg("batched"), py::arg("traced"),
              "Have calls with arrays like `args` find `traced`.")

@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/cpu_info.h"
 #include "core/device.h"
+#include "core/granted_cpus.h"
 #include "core/level.h"
 #include "core/line_round_trip.h"
 #include "core/machine_speed.h"
@@ -81,6 +82,9 @@ void bind_config(py::module_& m) {
     m.def("available_threads", &available_threads,
           "Threads this process may use: FASTPROP_NUM_THREADS, or the smallest of OMP_NUM_THREADS, "
           "the CPU affinity and the cgroup's quota.");
+    m.def(
+        "granted_cpus", &granted_cpus,
+        "CPUs that the system grants to this process: by the CPU affinity and the cgroup's quota.");
     m.def("machine_speed", &machine_speed, py::arg("dtype"), py::arg("threads"), py::arg("bytes"),
           "Floating-point operations and bytes a second that `threads` threads reach together now: "
           "multiply-adds in registers, and y = x + 3 z over arrays of `bytes` in all.");

@@ -102,11 +102,16 @@ py::list flat_views(const std::vector<py::array>& like) {
     const auto place = [](const py::array& array) {
         return align_up(static_cast<std::size_t>(array.nbytes()));
     };
-    std::size_t bytes = kAlignment;
+    std::size_t bytes = 0;
     for (const py::array& array : like) bytes += place(array);
-    const auto flat = py::module_::import("numpy").attr("zeros")(bytes, "uint8").cast<py::array>();
+    const std::size_t alignment = alignment_of(bytes);
+    const auto flat =
+        py::module_::import("numpy").attr("zeros")(bytes + alignment, "uint8").cast<py::array>();
     auto* raw = static_cast<char*>(flat.request(true).ptr);
-    raw += align_up(reinterpret_cast<std::uintptr_t>(raw)) - reinterpret_cast<std::uintptr_t>(raw);
+    const std::size_t behind = reinterpret_cast<std::uintptr_t>(raw) % alignment;
+    raw += behind == 0 ? 0 : alignment - behind;
+    // Not one byte is touched here: what nobody writes takes no memory.
+    if (alignment == kHugePage) prefer_huge_pages(raw, bytes / kHugePage * kHugePage);
     py::list views;
     for (const py::array& array : like) {
         const std::vector<py::ssize_t> shape(array.shape(), array.shape() + array.ndim());
@@ -139,6 +144,14 @@ void bind_ops(py::module_& m) {
     m.def(
         "all_finite", [](const py::array& array) { return first_nonfinite_of(array) < 0; },
         py::arg("array"), "True if no element is NaN or infinite.");
+    m.def(
+        "any_bit",
+        [](const py::array& array) {
+            const TensorView view = view_of_array(array, false, "any_bit");
+            const py::gil_scoped_release release;
+            return any_bit(view.data, static_cast<std::size_t>(array.nbytes()));
+        },
+        py::arg("array"), "True if some bit of a contiguous array is set: minus zero has one.");
     m.def("permutation", &permutation_of, py::arg("seed"), py::arg("stream"), py::arg("step"),
           py::arg("n"), py::arg("count") = 1,
           "A random order of range(n) that depends on the arguments alone; those of `count` steps, "

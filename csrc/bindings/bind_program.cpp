@@ -14,7 +14,6 @@
 #include "bindings/bindings.h"
 #include "bindings/program_run.h"
 #include "bindings/tensor_slots.h"
-#include "program/place_buffers.h"
 
 namespace py = pybind11;
 
@@ -334,16 +333,6 @@ void prepare_run(const py::object& program, const RunArguments& arguments, Progr
 }
 
 void bind_program(py::module_& m) {
-    m.def(
-        "place_buffers",
-        [](const std::vector<std::tuple<std::size_t, int, int>>& wishes) {
-            std::vector<BufferWish> list;
-            for (const auto& [bytes, start, end] : wishes) list.push_back({bytes, start, end});
-            return place_buffers(list);
-        },
-        py::arg("wishes"),
-        "Offsets in an arena for (bytes, start, end): from the largest to the smallest, each into "
-        "the tightest gap among those that live when it does.");
     py::class_<Template> planned(m, "Template", "A Program without its memory.");
     py::class_<BoundProgram>(m, "Program",
                              "A flat list of instructions over one arena; see fastprop.graph.")

@@ -36,6 +36,7 @@ PYBIND11_MODULE(_core, m) {
     fastprop::bind_effects(m);
     fastprop::bind_form(m);
     fastprop::bind_arrow(m);
+    fastprop::bind_planning(m);
     fastprop::bind_program(m);
     fastprop::bind_run_many(m);
     fastprop::bind_compiled(m);

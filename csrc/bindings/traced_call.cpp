@@ -170,12 +170,13 @@ void Connection::connect(const std::vector<py::object>& values, PyObject* call,
 TracedCall::TracedCall(const py::object& executable, const py::object& connection,
                        const py::list& numbers, const py::list& gradients,
                        const py::list& leaf_gradients, const py::object& results,
-                       const py::object& put_together, const py::object& gradient_error)
+                       const py::object& put_together, const py::object& gradient_error, bool draws)
     : executable_object_(kept(executable)),
       executable_(executable.cast<Executable&>()),
       single_(!py::isinstance<py::list>(results)),
       put_together_(kept(put_together)),
-      gradient_error_(kept(gradient_error)) {
+      gradient_error_(kept(gradient_error)),
+      draws_(draws) {
     if (!connection.is_none())
         connection_ = &py::handle(kept(connection)).cast<const Connection&>();
     for (const py::handle item : numbers) {

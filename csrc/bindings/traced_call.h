@@ -19,8 +19,9 @@ enum CallField { call_leaves, call_arrays, call_rows, call_seed, call_number };
 /// What Python hands over once.
 struct CompiledBound {
     PyTypeObject* call_type = nullptr;
-    PyObject* suppressed = nullptr;  ///< context variable: whether effects are left out
-    PyObject* changes = nullptr;     ///< `latest` counts changes of models
+    PyObject* suppressed = nullptr;   ///< context variable: whether effects are left out
+    PyObject* changes = nullptr;      ///< `latest` counts changes of models
+    PyObject* next_stream = nullptr;  ///< () -> (seed, number) of the default generator
 };
 inline CompiledBound compiled;
 
@@ -76,7 +77,8 @@ public:
     TracedCall(const pybind11::object& executable, const pybind11::object& connection,
                const pybind11::list& numbers, const pybind11::list& gradients,
                const pybind11::list& leaf_gradients, const pybind11::object& results,
-               const pybind11::object& put_together, const pybind11::object& gradient_error);
+               const pybind11::object& put_together, const pybind11::object& gradient_error,
+               bool draws);
 
     /// What has to be the same in a call; `watched`: what else, WatchedPlaces.
     void look(const pybind11::list& modules, const pybind11::list& settings,
@@ -86,6 +88,9 @@ public:
 
     pybind11::object run(const pybind11::tuple& leaves, const pybind11::tuple& arrays, Index rows,
                          std::uint64_t seed, std::int64_t number);
+
+    /// Whether it needs random numbers.
+    bool draws() const { return draws_; }
 
     bool valid = true;  ///< the calls of another one keep what derivatives need
     Kept kept;
@@ -118,6 +123,7 @@ private:
     std::vector<Outcome> results_;
     PyObject* put_together_;
     PyObject* gradient_error_;
+    bool draws_;
 
     long long changes_ = -1;
     PyObject* modes_ = nullptr;     ///< (module, mode)

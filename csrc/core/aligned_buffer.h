@@ -14,6 +14,19 @@ constexpr std::size_t align_up(std::size_t bytes) {
     return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
+/// From this size on memory comes in pages as large as that: a tile of a large matrix touches a
+/// page a row, and misses in a virtual machine's TLB are dear. A step of 1024-2048-2048-1000 took 2
+/// to 3 % less in three alternating runs, little more than the noise.
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+/// The alignment of memory of that size: that of a cache line, or of a huge page.
+constexpr std::size_t alignment_of(std::size_t bytes) {
+    return bytes < kHugePage ? kAlignment : kHugePage;
+}
+
+/// Asks for huge pages, which is a hint: the system may have none. `memory` is on such a boundary.
+void prefer_huge_pages(void* memory, std::size_t bytes);
+
 struct AlignedDelete {
     std::size_t alignment = kAlignment;
     void operator()(void* p) const { ::operator delete(p, std::align_val_t(alignment)); }

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
 #include <optional>
-#include <string>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -14,11 +12,12 @@
 #endif
 #if defined(__linux__)
 #include <pthread.h>
-#include <sched.h>
 #endif
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
+
+#include "core/granted_cpus.h"
 
 namespace fastprop {
 namespace {
@@ -61,33 +60,6 @@ int positive_int_from_env(const char* name) {
     if (text == nullptr) return 0;
     const long value = std::strtol(text, nullptr, 10);
     return value > 0 && value < 4096 ? static_cast<int>(value) : 0;
-}
-
-int affinity_count() {
-#if defined(__linux__)
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-#endif
-    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
-/// CPUs granted by cgroup v2's cpu.max or v1's cfs quota; 0 where there is no limit.
-int cgroup_quota() {
-#if defined(__linux__)
-    std::ifstream v2("/sys/fs/cgroup/cpu.max");
-    std::string quota;
-    double period = 0;
-    if (v2 >> quota >> period && quota != "max" && period > 0)
-        return std::max(1, static_cast<int>(std::strtod(quota.c_str(), nullptr) / period + 0.5));
-    double quota_us = 0;
-    double period_us = 0;
-    std::ifstream q("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-    std::ifstream p("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-    if (q >> quota_us && p >> period_us && quota_us > 0 && period_us > 0)
-        return std::max(1, static_cast<int>(quota_us / period_us + 0.5));
-#endif
-    return 0;
 }
 
 #if defined(_OPENMP)
@@ -167,10 +139,9 @@ void run_team(int threads, const std::function<void(const Team&)>& body) {
 int available_threads() {
     const int fixed = positive_int_from_env("FASTPROP_NUM_THREADS");
     if (fixed > 0) return fixed;
-    int count = affinity_count();
-    for (const int limit : {positive_int_from_env("OMP_NUM_THREADS"), cgroup_quota()})
-        if (limit > 0) count = std::min(count, limit);
-    return count;
+    const int cpus = granted_cpus();
+    const int limit = positive_int_from_env("OMP_NUM_THREADS");
+    return limit > 0 ? std::min(cpus, limit) : cpus;
 }
 
 }  // namespace fastprop

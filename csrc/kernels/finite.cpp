@@ -66,6 +66,21 @@ Index first_nonfinite(const T* values, Index n) {
     return found == values + n ? -1 : found - values;
 }
 
+bool any_bit(const void* memory, std::size_t bytes) {
+    const auto* begin = static_cast<const unsigned char*>(memory);
+    constexpr std::size_t block = 4096;  // within one there is no early exit
+    while (bytes > 0) {
+        const std::size_t count = std::min(bytes, block);
+        unsigned char found = 0;
+        for (std::size_t i = 0; i < count; ++i)
+            found = static_cast<unsigned char>(found | begin[i]);
+        if (found != 0) return true;
+        begin += count;
+        bytes -= count;
+    }
+    return false;
+}
+
 LabelRange label_range(const std::int64_t* labels, Index n) {
     LabelRange range{labels[0], labels[0]};
     for (Index i = 1; i < n; ++i) {

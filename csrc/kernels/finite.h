@@ -2,6 +2,7 @@
 /// @file
 /// @brief Fast looks at user data before a run: is it finite, are the labels in range.
 
+#include <cstddef>
 #include <cstdint>
 
 #include "core/types.h"
@@ -15,6 +16,9 @@ bool all_finite(const T* values, Index n);
 /// Index of the first NaN or infinity, or -1.
 template <class T>
 Index first_nonfinite(const T* values, Index n);
+
+/// True if some bit of so many bytes is set: minus zero has one.
+bool any_bit(const void* memory, std::size_t bytes);
 
 struct LabelRange {
     std::int64_t least;

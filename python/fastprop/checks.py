@@ -76,6 +76,8 @@ def _as_float(where: str, name: str, value: Any) -> float:
         raise TypeError(f"{where}: {name} must be a number, got {value!r}")
     try:
         return float(value)
+    except OverflowError:  # an integer beyond all floats
+        return math.inf if abs(value) == value else -math.inf  # type: ignore[arg-type]
     except (TypeError, ValueError):  # an array of several
         raise TypeError(f"{where}: {name} must be a number, got {value!r}") from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -23,11 +23,17 @@ def lookup(where: str, kind: str, name: str, known: Mapping[str, T]) -> T:
     """
     if name in known:
         return known[name]
+    hint = did_you_mean(name, known)
+    raise ValueError(f"{where}: unknown {kind} {name!r}{hint} Known: {', '.join(sorted(known))}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question for a message, ``"; did you mean 'x'?"``, or a full stop if no name is near."""
     from difflib import get_close_matches  # wanted for an error only
 
-    nearest = get_close_matches(name.lower(), known, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
-    raise ValueError(f"{where}: unknown {kind} {name!r}{hint} Known: {', '.join(sorted(known))}")
+    by_letters = {other.casefold(): other for other in known}
+    near = get_close_matches(name.casefold(), by_letters, n=1)
+    return f"; did you mean {by_letters[near[0]]!r}?" if near else "."
 
 
 def type_name(value: Any) -> str:

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 #include <string>
 #include <vector>
@@ -15,6 +17,7 @@
 #include "core/cpu_levels.h"
 #include "core/denormals.h"
 #include "core/device.h"
+#include "core/granted_cpus.h"
 #include "core/level.h"
 #include "core/line_round_trip.h"
 #include "core/philox.h"
@@ -144,6 +147,28 @@ TEST(Team, ManyShortRuns) {
 }
 
 TEST(Team, AvailableThreadsIsPositive) { EXPECT_GE(available_threads(), 1); }
+
+TEST(GrantedCpus, AreWhatTheQuotaAllows) {
+    const std::filesystem::path root = std::filesystem::path(testing::TempDir()) / "cgroup";
+    std::filesystem::create_directories(root / "cpu");
+    const auto write = [&](const char* name, const char* text) {
+        std::ofstream(root / name) << text;
+    };
+    EXPECT_EQ(cgroup_quota(root.string()), 0);
+    write("cpu/cpu.cfs_quota_us", "-1");
+    write("cpu/cpu.cfs_period_us", "100000");
+    EXPECT_EQ(cgroup_quota(root.string()), 0);
+    write("cpu/cpu.cfs_quota_us", "300000");
+    EXPECT_EQ(cgroup_quota(root.string()), 3);
+    write("cpu.max", "max 100000");
+    EXPECT_EQ(cgroup_quota((root / "nowhere").string()), 0);
+    write("cpu.max", "150000 100000");
+    EXPECT_EQ(cgroup_quota(root.string()), 2);
+    write("cpu.max", "1000 100000");
+    EXPECT_EQ(cgroup_quota(root.string()), 1);
+    std::filesystem::remove_all(root);
+    EXPECT_GE(granted_cpus(), 1);
+}
 
 // Known answers of Philox4x32-10, published with Random123 (its kat_vectors).
 TEST(Philox, KnownAnswers) {

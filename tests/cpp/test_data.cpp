@@ -231,6 +231,22 @@ TYPED_TEST(Metric, NonFiniteValuesAreFoundWhereTheyAre) {
     }
 }
 
+TEST(Bits, AnyOfThemIsFound) {
+    for (std::size_t n : {0, 1, 3, 4095, 4096, 4097, 9000}) {
+        std::vector<unsigned char> memory(n + 1);
+        memory[n] = 1;  // behind the end
+        EXPECT_FALSE(any_bit(memory.data(), n));
+        for (std::size_t at : {std::size_t{0}, n / 2, n - 1}) {
+            if (at >= n) continue;
+            memory[at] = 0x80;
+            EXPECT_TRUE(any_bit(memory.data(), n));
+            memory[at] = 0;
+        }
+    }
+    const float minus_zero = -0.0f;
+    EXPECT_TRUE(any_bit(&minus_zero, sizeof minus_zero));
+}
+
 TEST(Labels, Range) {
     const std::vector<std::int64_t> labels = {3, -4, 9, 0, 5, 2, 8, 1, 1};
     EXPECT_EQ(label_range(labels.data(), 9).least, -4);

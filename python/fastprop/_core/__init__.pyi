@@ -68,6 +68,72 @@ class Form:
         True if `value` is a NumPy array (no subclass) of this dtype, contiguous and aligned, with one or more rows of this shape; if its labels lie in [0, classes); and, where asked for, if its numbers are finite.
         """
 
+class ArenaPlan:
+    """
+    Which values of a step share memory; see fastprop.graph.memory.
+    """
+    def __init__(
+        self,
+        values: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                bool,
+            ]
+        ],
+        items: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, bool]],
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+                typing.SupportsInt | typing.SupportsIndex,
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+            ]
+        ],
+        kept: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> None: ...
+    def dying_bytes(
+        self,
+        order: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        phases: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> list[int]:
+        """
+        Bytes in the arena whose last use is at each position.
+        """
+    def peak_bytes(
+        self,
+        order: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        phases: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> int:
+        """
+        What is live at the fullest moment.
+        """
+    def placed(
+        self,
+        order: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        phases: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> list[tuple[int, int, int, int, list[int]]]:
+        """
+        (bytes, start, end, offset, values) of every buffer.
+        """
+    def places_behind_barriers(
+        self,
+        order: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        phases: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> list[tuple[int, int]]:
+        """
+        (position, bytes) where an output could take the place of an input if a phase began there.
+        """
+    def total_bytes(
+        self,
+        order: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        phases: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> int:
+        """
+        Bytes of the arena.
+        """
+
 class Template:
     """
     A Program without its memory.
@@ -225,6 +291,7 @@ class TracedCall:
         results: typing.Any,
         put_together: typing.Any,
         gradient_error: typing.Any,
+        draws: bool,
     ) -> None:
         """
         Gradients are (tensor, cleared, used, left), those of leaves (position, left); what is left, and results, are positions of what is wanted, or Tensors. One result alone, or a list for put_together.
@@ -276,7 +343,7 @@ class CallTable:
     """
     The calls of one compiled function that take arrays alone.
     """
-    def __init__(self, seed: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __init__(self, seed: typing.SupportsInt | typing.SupportsIndex | None) -> None: ...
     def add(self, args: tuple, batched: collections.abc.Sequence[bool], traced: typing.Any) -> None:
         """
         Have calls with arrays like `args` find `traced`.
@@ -421,6 +488,11 @@ def all_finite(array: numpy.ndarray) -> bool:
     True if no element is NaN or infinite.
     """
 
+def any_bit(array: numpy.ndarray) -> bool:
+    """
+    True if some bit of a contiguous array is set: minus zero has one.
+    """
+
 def apply(op: typing.Any, *inputs: typing.Any, **attrs: typing.Any) -> typing.Any:
     """
     Run an op on Tensors that hold data, or record it on symbolic ones.
@@ -445,9 +517,11 @@ def bind_backward(
     Tell `accumulate` the op of a freed node, and the functions of Python that it calls.
     """
 
-def bind_compiled(call: type, suppressed: typing.Any, changes: typing.Any) -> None:
+def bind_compiled(
+    call: type, suppressed: typing.Any, changes: typing.Any, next_stream: collections.abc.Callable
+) -> None:
     """
-    Tell compiled functions the class of calls, the context variable that leaves out effects, and what counts changes of models.
+    Tell compiled functions the class of calls, the context variable that leaves out effects, what counts changes of models, and what gives the default generator's next stream.
     """
 
 def bind_index(
@@ -527,6 +601,11 @@ def flat_views(like: collections.abc.Sequence[numpy.ndarray]) -> list:
 def getitem(x: typing.Any, key: typing.Any) -> typing.Any:
     """
     x[key]
+    """
+
+def granted_cpus() -> int:
+    """
+    CPUs that the system grants to this process: by the CPU affinity and the cgroup's quota.
     """
 
 def index_tensor(index: typing.Any, count: int) -> typing.Any:

@@ -16,7 +16,15 @@ from fastprop.data.prefetch import Pool
 from fastprop.data.reading import Reading
 from fastprop.data.sampler import RowOrder
 from fastprop.data.stream import StreamDataset
-from fastprop.data.windows import Buffer, Convert, Window, row_order, transform_windows, window_rows
+from fastprop.data.windows import (
+    Buffer,
+    Convert,
+    Window,
+    check_window_rows,
+    row_order,
+    transform_windows,
+    window_rows,
+)
 
 _BLOCKS_PER_WINDOW = 16
 
@@ -118,7 +126,10 @@ class ArrayDataset(BaseDataset):
                 "ArrayDataset.take: expects numbers of rows or a mask, got shape "
                 f"{chosen.shape} and dtype {chosen.dtype}"
             )
-        made._rows = here[chosen]
+        try:
+            made._rows = here[chosen]
+        except IndexError as error:
+            raise IndexError(f"ArrayDataset.take: of {len(self)} rows: {error}") from None
         if not len(made._rows):
             raise ValueError("ArrayDataset.take: the mask leaves no row")
         return made
@@ -180,7 +191,7 @@ class ArrayStream(StreamDataset):
     """
 
     def __init__(self, dataset: ArrayDataset, rows: int | None = None) -> None:
-        self.window_rows = rows
+        self.window_rows = rows = check_window_rows("ArrayDataset.stream", rows)
         self.transforms = dataset.transforms
         self._data = dataset.whole
         self._chosen = dataset.row_numbers

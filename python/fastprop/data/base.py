@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fastprop.data.prefetch import Pool
     from fastprop.data.reading import Reading
     from fastprop.data.transform import Transform
-    from fastprop.data.windows import Buffer, Convert, Window
+    from fastprop.data.windows import Buffer, Convert, SpareBuffers, Window
 
 Self = TypeVar("Self", bound="BaseDataset")
 
@@ -31,6 +31,16 @@ class BaseDataset(ABC):
     """
 
     transforms: tuple[Transform, ...] = ()
+    _spare: SpareBuffers | None = None
+
+    @property
+    def spare(self) -> SpareBuffers:
+        """Memory for windows, which one reading leaves to the next."""
+        if self._spare is None:
+            from fastprop.data.windows import SpareBuffers
+
+            self._spare = SpareBuffers()
+        return self._spare
 
     @abstractmethod
     def windows(
@@ -70,14 +80,18 @@ class BaseDataset(ABC):
                 raise ValueError(f"batches: {name} must be at least {least}, got {value}")
         from fastprop.data.prefetch import Pool
         from fastprop.data.reading import Reading
-        from fastprop.data.windows import Buffer
 
         reading = Reading(batch_size, shuffle, check_seed("batches", seed), drop_last)
-        pool = Pool([Buffer()])
-        for buffer, window in self.windows(reading, epoch, first_step, pool, lambda rows, _: rows):
-            for begin in range(0, len(window.order), batch_size):
-                yield window.rows.take(window.order[begin : begin + batch_size])
-            pool.give_back(buffer)
+        own = self.spare.take()
+        pool = Pool([own])
+        windows = self.windows(reading, epoch, first_step, pool, lambda rows, _: rows)
+        try:
+            for buffer, window in windows:
+                for begin in range(0, len(window.order), batch_size):
+                    yield window.rows.take(window.order[begin : begin + batch_size])
+                pool.give_back(buffer)
+        finally:
+            self.spare.give_back(own)
 
     def map(self: Self, function: Callable[..., Any]) -> Self:
         """The same rows, with a function applied to every batch.

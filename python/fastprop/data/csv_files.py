@@ -19,6 +19,7 @@ from fastprop.data.paths import Paths, files_of, stamp
 from fastprop.data.stream import StreamDataset
 from fastprop.data.table_arguments import Categories
 from fastprop.data.tables import Layout, TableReader, in_memory
+from fastprop.data.windows import check_window_rows
 
 _BLOCK_BYTES = 1 << 20  # text that is parsed at once
 
@@ -289,7 +290,7 @@ class CsvStream(StreamDataset):
         self._layout = layout
         self._text = text
         self._files = files
-        self.window_rows = window_rows
+        self.window_rows = check_window_rows(layout.where, window_rows)
         self.block_rows = [None] * len(files)
         schema = text.first_schema(files[0])
         names = layout.wanted(schema.names, str(files[0]))

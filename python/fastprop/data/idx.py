@@ -39,6 +39,13 @@ def from_idx(
     """
     x = _read(existing("from_idx", inputs))
     y = None if targets is None else _read(existing("from_idx", targets))
+    if y is not None and len(x) != len(y):
+        raise ValueError(f"from_idx: {inputs} has {len(x)} rows, {targets} has {len(y)}")
+    if y is not None and y.ndim > x.ndim:
+        raise ValueError(
+            f"from_idx: a row of {targets} has shape {y.shape[1:]}, one of {inputs} has "
+            f"{x.shape[1:]}; are inputs and targets the wrong way round?"
+        )
     return ArrayDataset(x, y)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from fastprop.data.base import RowsGone
 from fastprop.data.batch import Batch, as_batch
 from fastprop.data.stream import StreamDataset
+from fastprop.data.windows import check_window_rows
 from fastprop.registry import type_name
 
 
@@ -82,7 +83,7 @@ class IterableStream(StreamDataset):
         self._where = where
         self._make = make
         self.block_rows = [rows]
-        self.window_rows = window_rows
+        self.window_rows = check_window_rows(where, window_rows)
 
     def read(self, block: int, epoch: int) -> Iterator[Batch]:
         wanted = self.block_rows[0]

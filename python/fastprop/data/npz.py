@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastprop.data.array_dataset import ArrayDataset
 from fastprop.data.paths import existing
+from fastprop.registry import did_you_mean
 
 
 def from_npz(
@@ -58,7 +59,8 @@ def from_npz(
 def _array(where: str, file: str, archive: Any, name: str) -> NDArray[Any]:
     if name not in archive.files:
         there = ", ".join(map(repr, archive.files)) or "nothing"
-        raise ValueError(f"{where}: {file} has no array {name!r}; there are: {there}")
+        hint = did_you_mean(name, archive.files)
+        raise ValueError(f"{where}: {file} has no array {name!r}{hint} There are: {there}")
     try:
         array: NDArray[Any] = archive[name]
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:

@@ -17,6 +17,7 @@ from fastprop.data.paths import Paths, files_of, stamp
 from fastprop.data.stream import StreamDataset
 from fastprop.data.table_arguments import Categories
 from fastprop.data.tables import Layout, TableReader, collect, find_categories
+from fastprop.data.windows import check_window_rows
 
 # Numbers that are decoded at once, two windows of them: 64 MB of float32. Each column of a piece
 # costs pyarrow some 20 µs, however long it is: with a quarter of that, 784 columns in row groups of
@@ -98,7 +99,7 @@ class ParquetStream(StreamDataset):
         self._files = files
         self._metadata = [self._open(file).metadata for file in files]
         schema = self._open(files[0]).schema_arrow
-        self.window_rows = window_rows
+        self.window_rows = check_window_rows(where, window_rows)
         self._groups = [
             (i, g, m.row_group(g).num_rows)
             for i, m in enumerate(self._metadata)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, SupportsIndex, TypeVar, cast
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from fastprop import _core
 from fastprop.data.array_dataset import ArrayDataset
 from fastprop.data.batch import Batch
+from fastprop.data.classes import strata
 from fastprop.data.stream import StreamDataset
 from fastprop.random import SPLIT, check_seed
 from fastprop.registry import type_name
@@ -22,7 +24,11 @@ _GROUP = 1000
 
 
 def split(
-    dataset: DatasetT, fractions: Sequence[float], *, seed: SupportsIndex = 0
+    dataset: DatasetT,
+    fractions: Sequence[float],
+    *,
+    seed: SupportsIndex = 0,
+    stratify: Any = False,
 ) -> list[DatasetT]:
     """Divide a dataset at random, such as ``train, validation, test = split(set, [.8, .1, .1])``.
 
@@ -32,10 +38,13 @@ def split(
         fractions: The share of the rows that each part gets; at most 1 together. Parts of streams
             have about that share.
         seed: The same seed gives the same parts.
+        stratify: Divide every class alike, up to whole rows: True for the classes of the dataset's
+            targets, or the class of each row. Not for streams.
 
     Raises:
         TypeError: No dataset, or fractions that are no numbers.
-        ValueError: Fractions that are not positive or more than 1 together; a part without rows.
+        ValueError: Fractions that are not positive or more than 1 together; a part without rows;
+            targets that are no classes.
     """
     if not isinstance(fractions, Sequence | np.ndarray):
         raise TypeError(f"split: fractions must be a list of numbers, got {fractions!r}")
@@ -44,22 +53,30 @@ def split(
         wanted = "at most 1 together" if shares else "at least one"
         raise ValueError(f"split: fractions must be {wanted}, got {list(fractions)}")
     ends = np.minimum(np.cumsum(shares), 1.0)
-    return _divide("split", dataset, ends, [(i,) for i in range(len(shares))], seed)
+    return _divide("split", dataset, ends, [(i,) for i in range(len(shares))], seed, stratify)
 
 
 def k_fold(
-    dataset: DatasetT, k: int = 5, *, seed: SupportsIndex = 0
+    dataset: DatasetT, k: int = 5, *, seed: SupportsIndex = 0, stratify: Any = False
 ) -> Iterator[tuple[DatasetT, DatasetT]]:
     """Every k-th of a dataset in turn as validation set, the rest to train on: k pairs.
+
+    Sizes of folds differ by one row at most.
 
     Args:
         dataset: As for :func:`split`.
         k: Number of folds, 2 or more.
         seed: The same seed gives the same folds.
+        stratify: As for :func:`split`. Every fold then has a k-th of the rows of every class, up to
+            one row.
 
     Raises:
         TypeError: No dataset.
-        ValueError: `k` is less than 2, or more than there are rows.
+        ValueError: `k` is less than 2, or more than there are rows, or with `stratify` more than
+            any class has; targets that are no classes.
+
+    Warns:
+        UserWarning: A class has fewer than `k` rows, so some folds have none of it.
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer):
         raise TypeError(f"k_fold: k must be an integer, got {k!r}")
@@ -68,7 +85,7 @@ def k_fold(
     ends = np.arange(1, k + 1) / k
     keep = [(i,) for i in range(k)]
     rest = [tuple(j for j in range(k) if j != i) for i in range(k)]
-    parts = _divide("k_fold", dataset, ends, [*rest, *keep], seed)
+    parts = _divide("k_fold", dataset, ends, [*rest, *keep], seed, stratify)
     return iter(list(zip(parts[:k], parts[k:], strict=True)))
 
 
@@ -86,15 +103,31 @@ def _divide(
     ends: NDArray[np.float64],
     keep: Sequence[tuple[int, ...]],
     seed: SupportsIndex,
+    stratify: Any,
 ) -> list[DatasetT]:
     """Parts of a dataset; each is made of the slices ``keep[i]`` that end at `ends`."""
     number = check_seed(where, seed)
+    stratified = stratify is not None and stratify is not False
     if isinstance(dataset, StreamDataset):
+        if stratified:
+            raise ValueError(
+                f"{where}: stratify needs all rows in memory; a stream is divided at random, row "
+                "by row, which leaves every class its share where it has many rows"
+            )
         return [cast("DatasetT", PartStream(dataset, ends, slices, number)) for slices in keep]
     if not isinstance(dataset, ArrayDataset):
-        raise TypeError(f"{where}: expects a dataset, got {type_name(dataset)}")
+        raise TypeError(
+            f"{where}: expects a dataset, got {type_name(dataset)}; data.ArrayDataset(x, y) makes "
+            "one of arrays"
+        )
     count = len(dataset)
-    part_of = _slice_numbers(number, SPLIT, 0, count, ends)
+    if stratified:
+        labels = _labels(where, dataset, stratify)
+        if where == "k_fold":
+            _check_classes(labels, len(ends))
+        part_of = _stratified(number, labels, ends)
+    else:
+        part_of = _slice_numbers(number, SPLIT, 0, count, ends)
     parts = []
     for slices in keep:
         rows = np.flatnonzero(np.isin(part_of, slices))
@@ -113,6 +146,49 @@ def _slice_numbers(
     numbers = np.empty(count, np.int64)
     numbers[order] = np.searchsorted(cuts, np.arange(count), side="right")
     return numbers
+
+
+def _labels(where: str, dataset: ArrayDataset, stratify: Any) -> NDArray[Any]:
+    """The class of each row of a dataset."""
+    y = dataset.y if stratify is True else None
+    targets = () if y is None else y if isinstance(y, tuple) else (y,)
+    return strata(where, stratify, targets, len(dataset))
+
+
+def _check_classes(labels: NDArray[Any], k: int) -> None:
+    names, sizes = np.unique(labels, return_counts=True)
+    if sizes.max() < k:
+        raise ValueError(
+            f"k_fold: k is {k}, but no class has more than {sizes.max()} rows to stratify"
+        )
+    if sizes.min() < k:
+        warnings.warn(
+            f"k_fold: class {names[np.argmin(sizes)]} has {sizes.min()} rows for {k} folds, so "
+            "some of them have none of it",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _stratified(seed: int, labels: NDArray[Any], ends: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Which slice each row belongs to, where every class is divided alike.
+
+    Rows are laid out class by class, at random within each, and slices take turns as evenly as
+    their sizes allow: row i of n in a slice of m has its ideal place at (i + 1/2) n / m. So any
+    stretch, such as a class, holds about its share of every slice, and equal slices differ by one.
+    """
+    count = len(labels)
+    order = _core.permutation(seed, SPLIT, 0, count)
+    _, numbers = np.unique(labels, return_inverse=True)
+    by_class = order[np.argsort(numbers[order], kind="stable")]
+    sizes = np.diff(np.rint(np.append(ends, 1.0) * count).astype(np.int64), prepend=0)
+    slices = np.repeat(np.arange(len(sizes)), sizes)
+    within = np.arange(count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    places = (within + 0.5) / sizes[slices]
+    # Equal slices begin a turn in their order, also where one of them has a row less.
+    part_of = np.empty(count, np.int64)
+    part_of[by_class] = slices[np.argsort(places, kind="stable")]
+    return part_of
 
 
 class PartStream(StreamDataset):
@@ -139,6 +215,7 @@ class PartStream(StreamDataset):
         self.window_rows = base.window_rows
         self.transforms = base.transforms
         self.repeatable = base.repeatable
+        self._spare = base.spare
         self.block_rows = [
             None if rows is None else int(self._mask(block, 0, rows).sum())
             for block, rows in enumerate(base.block_rows)

@@ -87,6 +87,8 @@ class WeightedSampler:
                 f"WeightedSampler: weights[{row}] is {array[row]}, expected a finite number, not "
                 "negative"
             )
+        if not len(array):
+            raise ValueError("WeightedSampler: expects one weight for each row, got none")
         if not array.any():
             raise ValueError(f"WeightedSampler: all {len(array)} weights are zero")
         self.weights = array.astype(np.float64)

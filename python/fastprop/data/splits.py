@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprop import _core
+from fastprop.checks import real_number
 from fastprop.random import SPLIT
 
 Rows = NDArray[np.int64]
@@ -97,6 +98,7 @@ def train_test_split(
     lengths = [len(a) for a in values]
     if len(set(lengths)) > 1:
         raise ValueError(f"train_test_split: arrays have different lengths, {lengths}")
+    test_size = real_number("train_test_split", "test_size", test_size, 0.0, 1.0)
     train, test = split_rows(lengths[0], test_size, seed, stratify)
     if not len(test):
         raise ValueError(

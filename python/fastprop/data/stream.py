@@ -209,7 +209,8 @@ class StreamDataset(BaseDataset):
         if not self.transforms:
             yield from fill_windows(pieces, reading, epoch, first_step, size, pool, convert)
             return
-        raw = Pool([Buffer()])
+        own = self.spare.take()
+        raw = Pool([own])
         filled = fill_windows(pieces, reading, epoch, first_step, size, raw, None)
 
         def unfilled() -> Iterator[Window]:
@@ -217,7 +218,10 @@ class StreamDataset(BaseDataset):
                 yield window
                 raw.give_back(buffer)
 
-        yield from transform_windows(unfilled(), self.transforms, reading, epoch, pool, convert)
+        try:
+            yield from transform_windows(unfilled(), self.transforms, reading, epoch, pool, convert)
+        finally:
+            self.spare.give_back(own)
 
     def _plan(self, reading: Reading, epoch: int) -> tuple[NDArray[np.int64], int]:
         """The order of the blocks, and the rows of a window."""

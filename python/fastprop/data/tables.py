@@ -20,6 +20,7 @@ from fastprop.data.table_arguments import (
     listed,
     missing_values,
 )
+from fastprop.registry import did_you_mean
 
 Array = NDArray[Any]
 
@@ -103,10 +104,7 @@ class Layout:
         for name in [*wanted, *self.categories, *self.missing]:
             if name is None or name in there:
                 continue
-            from difflib import get_close_matches  # wanted for an error only
-
-            near = get_close_matches(name, there, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
+            hint = did_you_mean(name, there)
             other = [mark for mark in ";\t|" if len(there) == 1 and mark in there[0]]
             if other and self.where == "from_csv":
                 hint = f"; is it delimiter={other[0]!r}?"

@@ -9,8 +9,7 @@ for a few of them.
 from __future__ import annotations
 
 from fastprop.graph.cost import affordable_barriers
-from fastprop.graph.ir import Value
-from fastprop.graph.memory import open_places, peak_bytes, split_phases
+from fastprop.graph.memory import Arena
 from fastprop.graph.order import by_demand
 from fastprop.graph.schedule import Schedule, Step
 
@@ -34,14 +33,14 @@ def on_one_thread(step: Step) -> Schedule:
 
 
 def with_barriers(
-    step: Step, fewest: Schedule, kept: list[Value], capacity: int, threads: int
+    step: Step, fewest: Schedule, arena: Arena, capacity: int, threads: int
 ) -> Schedule:
     """What needs least memory among the orders whose barriers the step can afford.
 
     Args:
         step: What is to be ordered.
         fewest: The order with the fewest barriers.
-        kept: Values that are read after the last instruction.
+        arena: Its memory.
         capacity: Rows of the batch.
         threads: Size of the team.
     """
@@ -49,8 +48,8 @@ def with_barriers(
     budget = affordable_barriers(fewest, capacity, threads, share)
     if budget == 0:
         return fewest
-    best = split_phases(fewest, kept)
-    least = peak_bytes(best, kept)
+    best = arena.split_phases(fewest)
+    least = arena.peak_bytes(best)
     layers = Layers(step)
     # Fewer layers a barrier cannot be afforded; the search from there takes a step or two.
     size = max(1, layers.count // (budget + fewest.barriers + 1))
@@ -58,8 +57,8 @@ def with_barriers(
         most = fewest.barriers + budget
         affordable = [o for o in layers.grouped(size) if fewest.barriers <= o.barriers <= most]
         for found in affordable:
-            found = split_phases(open_places(found, kept, most - found.barriers), kept)
-            nbytes = peak_bytes(found, kept)
+            found = arena.split_phases(arena.open_places(found, most - found.barriers))
+            nbytes = arena.peak_bytes(found)
             if nbytes < (1 - WORTH) * least:
                 best, least = found, nbytes
         if affordable:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastprop.graph.op import now
+from fastprop.registry import type_name
 
 if TYPE_CHECKING:
     from fastprop.graph.tensor import Tensor
@@ -46,12 +47,27 @@ def call_hooks(tensor: Tensor, gradient: Tensor) -> Tensor:
         changed = hooks[number](tensor, gradient)
         if changed is None:
             continue
-        if not hasattr(changed, "spec"):
-            raise TypeError(f"hook: must return a Tensor or None, got {type(changed).__name__}")
-        if changed.shape != gradient.shape or changed.dtype != gradient.dtype:
-            raise ValueError(
-                f"hook: the gradient is {gradient.dtype} {gradient.shape}, the hook returned "
-                f"{changed.dtype} {changed.shape}"
-            )
+        check_gradient("hook: must return", changed, gradient)
         gradient = changed
     return gradient
+
+
+def check_gradient(where: str, value: Any, like: Any) -> None:
+    """Refuses what cannot be the gradient of a Tensor, or take the place of another one.
+
+    Args:
+        where: What is wanted by whom; starts the message.
+        value: What was given.
+        like: A Tensor of the shape and dtype that it must have.
+
+    Raises:
+        TypeError: It is no Tensor.
+        ValueError: It has another shape or dtype.
+    """
+    if not hasattr(value, "spec"):
+        raise TypeError(f"{where} a Tensor or None, got {type_name(value)}")
+    if value.shape != like.shape or value.dtype != like.dtype:
+        raise ValueError(
+            f"{where} {like.dtype} {like.shape} as the Tensor itself, got {value.dtype} "
+            f"{value.shape}"
+        )

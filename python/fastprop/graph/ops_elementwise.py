@@ -163,9 +163,12 @@ _FLOAT32 = Tensor(np.zeros((), np.float32))
 def clip(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
     """`x` where it lies between `min` and `max`, else the bound; ``None`` is no bound.
 
+    At a bound, as between them, the derivative by `x` is 1 and that by the bound 0. NaN stays NaN;
+    where `min` is above `max`, the result is `max`.
+
     Raises:
         TypeError: One is float32, the other float64.
-        ValueError: The shapes do not broadcast.
+        ValueError: The shapes do not broadcast, or a number that is a bound is NaN.
     """
     return _clip(x, min, max)
 
@@ -174,8 +177,17 @@ def clip(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = 
 def _clip(x: TensorLike, min: TensorLike | None, max: TensorLike | None) -> Tensor:
     y = as_tensor(x)
     if min is not None:
-        y = maximum(y, min)
-    return y if max is None else minimum(y, max)
+        y = _bounded(y, min, less, greater_equal, maximum)
+    return y if max is None else _bounded(y, max, greater, less_equal, minimum)
+
+
+def _bounded(y: Tensor, bound: TensorLike, beyond: Any, within: Any, extreme: Any) -> Tensor:
+    """`y` within a bound: one derivative goes to either, also where they are equal."""
+    if isinstance(bound, Tensor | np.ndarray):  # whose NaN stays NaN, as those of `y` do
+        return where(within(y, bound), y, extreme(y, bound))
+    if bound != bound:
+        raise ValueError("clip: a bound is NaN")
+    return where(beyond(y, bound), bound, y)
 
 
 def _pow_base(dy: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor | None:

@@ -104,6 +104,10 @@ def _infer_scatter(name: str, specs: Sequence[Spec], attrs: infer.Attrs) -> Spec
     _checked_index(name, index)
     if source.shape != index.shape:
         raise ValueError(f"{name}: source has shape {source.shape}, the index {index.shape}")
+    if source.batched != index.batched:
+        raise ValueError(
+            f"{name}: one of source and index varies with the batch, the other does not"
+        )
     shape = (*source.shape[:axis], attrs["n"], *source.shape[axis + 1 :])
     return Spec(shape, infer.number_dtype(name, [source]), source.batched and axis != 0)
 

@@ -12,13 +12,15 @@ from fastprop.graph.cost import choose_threads
 from fastprop.graph.fuse import fuse
 from fastprop.graph.ir import Instruction, Value
 from fastprop.graph.lower import Lowering
-from fastprop.graph.memory import plan, split_phases
+from fastprop.graph.memory import Arena
 from fastprop.graph.packing import pack
-from fastprop.graph.schedule import Schedule, fewest_barriers, step
+from fastprop.graph.schedule import Schedule, Strips, fewest_barriers, step
 from fastprop.graph.slices import slice_by_columns
-from fastprop.graph.strips import Strips, pays, plan_strips, sums_by_chunks
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import Effect
+
+STRIP_ROWS = 1024
+"""Rows of the batch from which strips pay (strips.py)."""
 
 
 class Lowered(NamedTuple):
@@ -83,9 +85,13 @@ def plan_step(
     """Plan a step; see :class:`Program` for the arguments."""
     recorded, outputs = lowered.recorded, lowered.outputs
     items = fuse(lowered.instructions, outputs)
-    by_chunks = pays(items, capacity)
-    if by_chunks:
-        items = sums_by_chunks(items, outputs)
+    by_chunks = False
+    if capacity >= STRIP_ROWS:
+        from fastprop.graph.strips import pays, plan_strips, sums_by_chunks
+
+        by_chunks = pays(items)
+        if by_chunks:
+            items = sums_by_chunks(items, outputs)
     guarded = recorded[0] if check_loss else None
     # Recorded scalars keep a place of their own: rank 0 reads them while others go on.
     for value in recorded:
@@ -106,14 +112,16 @@ def plan_step(
         if given is None or given.instructions != items:
             prologue, given = [], step(items, guarded)
         order = fewest_barriers(given) if by_chunks else on_one_thread(given)
-    elif given is not None and not by_chunks:
-        order = with_barriers(given, order, outputs, capacity, team)
     strips = Strips()
     if by_chunks:
         order, strips = plan_strips(order, outputs, capacity)
-        order = split_phases(order, outputs)
+    arena = Arena(order.instructions, outputs)
+    if by_chunks:
+        order = arena.split_phases(order)
+    elif team > 1 and given is not None:
+        order = with_barriers(given, order, arena, capacity, team)
     persistent = [v for p in prologue for v in p.outputs] + persistent
-    return StepPlan(prologue, order, plan(order, persistent, outputs), team, strips)
+    return StepPlan(prologue, order, arena.place(order, persistent), team, strips)
 
 
 def _needs_two_rows(item: Instruction) -> bool:

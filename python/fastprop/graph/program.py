@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastprop import _core
 from fastprop.graph import cost
 from fastprop.graph.assemble import Assembler
+from fastprop.graph.collector import collector_paused
 from fastprop.graph.forms import Planned, Plans, form_of, numbered
 from fastprop.graph.ir import BATCH, Instruction
 from fastprop.graph.planning import Lowered, StepPlan, plan_step
@@ -108,17 +109,22 @@ class Program:
         self.capacity = _common_capacity(inputs)
         self.step_numbers = step_numbers
         _check_outputs(scalars, rows)
-        self._lowered = Lowered.of(inputs, scalars, rows, effects)
-        self.least_rows = self._lowered.least_rows
         self._check_loss = check_loss
         self._packed = packed
         self._wanted_threads = threads
         self.planned: Planned | None = None
         self._lower: Callable[[], Lowered]
-        if plans is None:
-            self._make()
-            return
-        options = (self.capacity, threads, check_loss, self._packed, len(scalars))
+        with collector_paused():
+            self._lowered = Lowered.of(inputs, scalars, rows, effects)
+            self.least_rows = self._lowered.least_rows
+            if plans is None:
+                self._make()
+            else:
+                self._make_in_form(plans, len(scalars))
+
+    def _make_in_form(self, plans: Plans[Planned], scalars: int) -> None:
+        """Make it as another one of the same form was planned, if there was one."""
+        options = (self.capacity, self._wanted_threads, self._check_loss, self._packed, scalars)
         form = form_of(self._lowered.instructions, self._lowered.outputs, options)
         known = plans.find(form.key)
         if known is None or not self._take_over(known, form.arrays):

@@ -39,6 +39,18 @@ class Schedule(NamedTuple):
         return len(here) == 2 and here[0] == here[1] >= 0
 
 
+class Strips(NamedTuple):
+    """How a step goes by chunks.
+
+    Attributes:
+        chunks: Of the batch; 0 if nothing goes by chunks.
+        scratch_bytes: Memory of each thread for one chunk.
+    """
+
+    chunks: int = 0
+    scratch_bytes: int = 0
+
+
 class _Access(NamedTuple):
     position: int
     own: bool

@@ -14,14 +14,12 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
+from fastprop import _core
 from fastprop.graph.ir import BATCH, Instruction, Value, consumers, instruction
-from fastprop.graph.memory import Buffer, align, in_place, last_uses, place
-from fastprop.graph.schedule import Schedule, dependencies
+from fastprop.graph.memory import align, replaceable
+from fastprop.graph.schedule import Schedule, Strips, dependencies
 
-LEAST_ROWS = 1024
-"""Rows of the batch from which strips pay."""
 LEAST_BYTES = 4 * 2**20
 """Bytes of narrow arrays that a step writes from which strips pay. On one thread 4-64-64-1 took
 0.80 of the time with 4,096 rows, 0.99 with 1,024; 20-50-50-10 with 2,048 rows 1.07."""
@@ -41,22 +39,8 @@ CHUNKS = 16
 _PARTS = {"dense_backward_weights": "dense_backward_weights_parts", "sum": "sum_parts"}
 
 
-class Strips(NamedTuple):
-    """How a step goes by chunks.
-
-    Attributes:
-        chunks: Of the batch; 0 if nothing goes by chunks.
-        scratch_bytes: Memory of each thread for one chunk.
-    """
-
-    chunks: int = 0
-    scratch_bytes: int = 0
-
-
-def pays(instructions: Sequence[Instruction], capacity: int) -> bool:
-    """Whether a step has enough narrow arrays of many rows."""
-    if capacity < LEAST_ROWS:
-        return False
+def pays(instructions: Sequence[Instruction]) -> bool:
+    """Whether a step of many rows has enough narrow arrays."""
     written = [v for item in instructions if _is_narrow(item) for v in item.outputs]
     return sum(v.nbytes for v in written) >= LEAST_BYTES
 
@@ -303,7 +287,7 @@ def _locals(order: Schedule, kept: set[Value]) -> set[Value]:
 
 def _chunks(instructions: Sequence[Instruction], locals_: set[Value], capacity: int) -> int:
     """So many that the local values of one fit the cache."""
-    last = last_uses(instructions, ())
+    last = _last_uses(instructions)
     live = most = 0
     for position, item in enumerate(instructions):
         live += sum(_row_bytes(v) for v in item.writes() if v in locals_)
@@ -320,26 +304,39 @@ def _place_locals(instructions: Sequence[Instruction], locals_: set[Value], rows
 
     A thread alone uses them, so memory is free again right behind the last reader.
     """
-    last = last_uses(instructions, ())
-    buffers: list[Buffer] = []
-    owner: dict[Value, Buffer] = {}
-    own: dict[Value, int | None] = {v: None for item in instructions for v, _ in item.reads()}
-    own.update(dict.fromkeys(locals_, BATCH))
+    last = _last_uses(instructions)
+    buffers: list[list[Value]] = []
+    owner: dict[Value, list[Value]] = {}
+    starts: dict[Value, int] = {}
     for position, item in enumerate(instructions):
-        taken = in_place(item, position, last, own)
+        dying = [v for v in replaceable(item) if v in locals_ and last[v] == position]
         for value in item.writes():
-            if value not in locals_:
+            if value not in locals_ or value in owner:
                 continue
-            if taken in locals_:
-                buffer = owner[taken]
+            if dying and value is item.outputs[-1]:
+                buffer = owner[dying[0]]
             else:
-                buffer = Buffer(align(_row_bytes(value) * rows), position, position)
+                buffer = []
                 buffers.append(buffer)
-            buffer.end = last[value] + 1
-            buffer.values.append(value)
+            buffer.append(value)
             owner[value] = buffer
-    total = place(buffers)
-    for buffer in buffers:
-        for value in buffer.values:
-            value.local, value.offset = True, buffer.offset
+            starts[value] = position
+    wishes = [
+        (align(_row_bytes(b[0]) * rows), starts[b[0]], max(last[v] for v in b) + 1) for b in buffers
+    ]
+    total = 0
+    for offset, wish, buffer in zip(_core.place_buffers(wishes), wishes, buffers, strict=True):
+        total = max(total, offset + wish[0])
+        for value in buffer:
+            value.local, value.offset = True, offset
     return total
+
+
+def _last_uses(instructions: Sequence[Instruction]) -> dict[Value, int]:
+    last: dict[Value, int] = {}
+    for position, item in enumerate(instructions):
+        for value in item.writes():
+            last[value] = position
+        for value, _ in item.reads():
+            last[value] = position
+    return last

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastprop.graph.hooks import RETAIN, Hook, HookHandle, keep_gradient
+from fastprop.graph.hooks import RETAIN, Hook, HookHandle, check_gradient, keep_gradient
 
 if TYPE_CHECKING:
     from fastprop.graph.op import Op
@@ -45,13 +45,7 @@ class TensorGradients:
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
-            if not hasattr(value, "spec"):
-                raise TypeError(f"Tensor.grad: expects a Tensor or None, got {type(value)}")
-            if value.shape != self.shape or value.dtype != self.dtype:
-                raise ValueError(
-                    f"Tensor.grad: expects {self.dtype} {self.shape} as the Tensor itself, got "
-                    f"{value.dtype} {value.shape}"
-                )
+            check_gradient("Tensor.grad: expects", value, self)
         self._grad = value
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:

@@ -8,7 +8,6 @@ number of threads, so it may change from run to run.
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -75,10 +74,10 @@ class ThreadChooser:
     @property
     def makes_room(self) -> bool:
         """The next run leaves cores to other threads of ours."""
-        return self.beside > 0 and self.best > max(1, _cpus() - self.beside)
+        return self.beside > 0 and self.best > max(1, _core.granted_cpus() - self.beside)
 
     def _run_beside(self, program: Program, *args: Any, **options: Any) -> RunResult:
-        program.threads = max(1, _cpus() - self.beside)
+        program.threads = max(1, _core.granted_cpus() - self.beside)
         try:
             result = program.run(*args, **options)
         finally:
@@ -155,11 +154,3 @@ class ThreadChooser:
         if compared:
             wait = max(_SOONEST_SECONDS, _COST_SHARE * seconds)
             self._next_look = time.perf_counter() + wait
-
-
-def _cpus() -> int:
-    """CPUs that this process may use, also where it was told to compute on fewer."""
-    told = any(os.environ.get(name) for name in ("FASTPROP_NUM_THREADS", "OMP_NUM_THREADS"))
-    if told and hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return _core.available_threads()

@@ -194,21 +194,14 @@ class Accumulate(Around):
         self._done = int(steps)
         self._given = {i for i, a in enumerate(self.state["gradient_sum"]) if a.any()}
 
-    def __repr__(self) -> str:
-        return f"{type_name(self)}({self.optimizer!r}, {self.count})"
-
-
-def check_epoch(where: str, optimizer: Optimizer, rows: int | None, batch: int) -> None:
-    """Refuse an epoch in whose midst an update would be left.
-
-    Raises:
-        ValueError: The batches of an epoch cannot be divided by those of an update.
-    """
-    if isinstance(optimizer, Accumulate) and rows is not None:
+    def check_epoch(self, where: str, rows: int, batch: int) -> None:
         steps = -(-rows // batch)
-        if steps % optimizer.count:
+        if steps % self.count:
             raise ValueError(
                 f"{where}: an epoch of {rows} rows has {steps} batches of {batch}, which "
-                f"{optimizer.count} for each update do not divide; take another batch_size, or "
+                f"{self.count} for each update do not divide; take another batch_size, or "
                 "drop_last=True"
             )
+
+    def __repr__(self) -> str:
+        return f"{type_name(self)}({self.optimizer!r}, {self.count})"

@@ -196,6 +196,18 @@ class Optimizer(HasHyper):
             self._block = (self._revision, first_step, block)
         return block[begin : begin + count]
 
+    def check_epoch(self, where: str, rows: int, batch: int) -> None:
+        """Refuse an epoch in whose midst an update would be left.
+
+        Args:
+            where: Who asks; starts the message.
+            rows: Of the epoch.
+            batch: Rows of a step.
+
+        Raises:
+            ValueError: The batches of an epoch cannot be divided by those of an update.
+        """
+
     # -- parameters and state ---
 
     def bind(self, params: Parameters) -> None:

@@ -19,7 +19,14 @@ from fastprop.graph.program import Program
 from fastprop.graph.tensor import DTYPES, Tensor, as_supported_array, as_tensor
 from fastprop.graph.trace import TraceError, is_tracing
 from fastprop.graph.user_line import line_of
-from fastprop.random import Step, check_seed, counts_calls, current_step, drawing_as
+from fastprop.random import (
+    Step,
+    check_seed,
+    counts_calls,
+    current_step,
+    default_generator,
+    drawing_as,
+)
 from fastprop.registry import type_name
 from fastprop.tracing.capture import Argument, Capture
 from fastprop.tracing.structure import Structure, put_together, take_apart
@@ -34,7 +41,7 @@ def compile(
     function: Callable[..., Any] | None = None,
     *,
     threads: int | None = None,
-    seed: SupportsIndex = 0,
+    seed: SupportsIndex | None = None,
 ) -> Any:
     """Trace a function once, and from then on run it as one Program.
 
@@ -57,7 +64,9 @@ def compile(
     Args:
         function: The function, or a module. Left out, this is a decorator with options.
         threads: Threads of a run; ``None`` lets a cost model choose. Results do not depend on it.
-        seed: Of whatever is random in the function.
+        seed: Of whatever is random in the function: the numbers of a call depend on it and on how
+            many calls there were before. By default a call takes them from the generator of
+            :func:`fastprop.seed`, as an eager op does, so that no two functions draw the same.
 
     Returns:
         A :class:`CompiledFunction`.
@@ -71,7 +80,8 @@ def compile(
         return functools.partial(compile, threads=threads, seed=seed)
     if not callable(function):
         raise TypeError(f"compile: expects a function or a module, got {type_name(function)}")
-    return CompiledFunction(function, threads, check_seed("compile", seed))
+    own_seed = None if seed is None else check_seed("compile", seed)
+    return CompiledFunction(function, threads, own_seed)
 
 
 class Signature(NamedTuple):
@@ -105,7 +115,7 @@ class CompiledFunction:
         notes: Why there is a Program for each shape, where one does not serve all numbers of rows.
     """
 
-    def __init__(self, function: Callable[..., Any], threads: int | None, seed: int) -> None:
+    def __init__(self, function: Callable[..., Any], threads: int | None, seed: int | None) -> None:
         self.function = function
         self.traces = 0
         self._threads = threads
@@ -194,10 +204,14 @@ class CompiledFunction:
 
     def _op_by_op(self, structure: Structure, leaves: Sequence[Any]) -> Any:
         """A call where NaN is looked for, with the random numbers that it has otherwise."""
-        step = current_step() or Step(self._seed, self.calls)
+        generator, outer = default_generator(), current_step()
+        own = generator.state if self._seed is None else (self._seed, self.calls)
+        step = Step(*own) if outer is None else outer
         with drawing_as(step):
             result = self._as_written(structure, leaves)
         self.calls += 1
+        if outer is None and self._seed is None and step.streams:
+            generator.next_stream()  # which this call has used
         return result
 
     def _find(self, signature: Signature, rows: int) -> Variant | None:

@@ -15,6 +15,7 @@ from fastprop.graph.program import Program
 from fastprop.graph.tensor import Tensor
 from fastprop.graph.threads import ThreadChooser
 from fastprop.graph.trace import Effect
+from fastprop.random import default_generator
 from fastprop.tracing.capture import Graph
 
 Array = NDArray[Any]
@@ -28,7 +29,7 @@ class Call(NamedTuple):
         arrays: The same as contiguous arrays.
         rows: Of the batch.
         seed: Of whatever is random.
-        number: Of the call, which makes random numbers new ones.
+        number: Makes random numbers new ones: of the call, or of a stream of the default generator.
     """
 
     leaves: tuple[Any, ...]
@@ -38,7 +39,7 @@ class Call(NamedTuple):
     number: int
 
 
-_core.bind_compiled(Call, SUPPRESSED, CHANGES)
+_core.bind_compiled(Call, SUPPRESSED, CHANGES, lambda: default_generator().next_stream())
 
 
 class Executable:

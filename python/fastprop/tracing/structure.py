@@ -67,21 +67,36 @@ def look(structure: Structure) -> Any:
 
 
 def take_apart(value: Any, is_leaf: Callable[[Any], bool], leaves: list[Any]) -> Structure:
-    """The structure of `value`, which compares and hashes; its leaves are appended to `leaves`."""
+    """The structure of `value`, which compares and hashes; its leaves are appended to `leaves`.
+
+    Raises:
+        TypeError: An array is a key of a dict.
+        ValueError: A container holds itself, or hundreds are nested.
+    """
+    try:
+        return _taken_apart(value, is_leaf, leaves)
+    except RecursionError:
+        raise ValueError(
+            "compile: an argument or result is a container (list, tuple, dict, dataclass) that "
+            "contains itself, or is nested too deeply"
+        ) from None
+
+
+def _taken_apart(value: Any, is_leaf: Callable[[Any], bool], leaves: list[Any]) -> Structure:
     if is_leaf(value):
         leaves.append(value)
         return LEAF
     if isinstance(value, tuple | list):
-        items = tuple(take_apart(item, is_leaf, leaves) for item in value)
+        items = tuple(_taken_apart(item, is_leaf, leaves) for item in value)
         return Container(type(value), (), items)
     if isinstance(value, Mapping):
         if any(map(is_leaf, value)):
             raise TypeError("compile: the keys of a dict must not be arrays or Tensors")
-        items = tuple(take_apart(item, is_leaf, leaves) for item in value.values())
+        items = tuple(_taken_apart(item, is_leaf, leaves) for item in value.values())
         return Container(type(value), tuple(value), items)
     fields = _fields(value)
     if fields is not None:
-        items = tuple(take_apart(getattr(value, name), is_leaf, leaves) for name in fields)
+        items = tuple(_taken_apart(getattr(value, name), is_leaf, leaves) for name in fields)
         return Container(type(value), fields, items)
     return Constant(value)
 

@@ -112,6 +112,7 @@ class Variant:
             results[0] if single else results,
             lambda leaves: put_together(capture.structure, iter(leaves)),
             self._gradient_error,
+            trace.streams > 0,
         )
         call.look(*self._looks)
         for rows in self.sizes:

@@ -15,7 +15,6 @@ from fastprop.graph.tensor import Tensor
 from fastprop.graph.trace import tracing
 from fastprop.nn import Module, Standardize
 from fastprop.nn.standardize import capture, shapes_only
-from fastprop.optim.accumulate import check_epoch
 from fastprop.train.mixup import Mixup
 from fastprop.train.programs import Programs
 from fastprop.train.runs import Making, TracedProgram
@@ -43,7 +42,8 @@ def trace_unadapted(
     Raises:
         ValueError: The last batch is too short for what the step computes, or as for ``fit``.
     """
-    check_epoch(where, programs.optimizer, rows, batch)
+    if rows is not None:
+        programs.optimizer.check_epoch(where, rows, batch)
     with shapes_only():
         several = rows is None or rows > batch
         traced = programs.training(where, data, batch, several=several, mix=mix, making=making)

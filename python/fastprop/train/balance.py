@@ -1,4 +1,4 @@
-"""Classes of unequal size: what a class is, weights of classes, and which rows an epoch takes."""
+"""Classes of unequal size: weights of classes, and which rows an epoch takes."""
 
 from __future__ import annotations
 
@@ -17,60 +17,15 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-def classes_of(where: str, data: Dataset) -> Array:
-    """The class of each row of the arrays: a label, the column of a one-hot row, or 0 and 1.
-
-    Args:
-        where: Who asks, and for what; starts the messages.
-        data: With one array of targets.
+def strata_of(where: str, data: Dataset, stratify: Any) -> Array:
+    """The class of each row of `data` for a stratified split; see :func:`strata`.
 
     Raises:
-        ValueError: Targets that are no classes.
+        ValueError: Not one class for each row of its arrays.
     """
-    if len(data.targets) != 1:
-        raise ValueError(f"{where}: needs one array of targets, got {len(data.targets)}")
-    (y,) = data.targets
-    if y.ndim == 2 and y.shape[1] > 1:
-        label: Array = y.argmax(axis=1)
-        one_hot = (y == (np.arange(y.shape[1]) == label[:, None])).all(axis=1)
-        if not one_hot.all():
-            row = int(np.argmin(one_hot))
-            raise ValueError(
-                f"{where}: targets of shape {y.shape} must have a single 1 in each row, as "
-                f"classes have; y[{row}] has not"
-            )
-        return label
-    values = y.reshape(len(y), -1)
-    if values.shape[1] != 1 or (values != np.floor(values)).any():
-        raise ValueError(
-            f"{where}: targets must be classes, got {y.dtype} of shape {y.shape} that are not "
-            "whole numbers"
-        )
-    return values[:, 0].astype(np.int64)
+    from fastprop.data.classes import strata
 
-
-def strata(where: str, data: Dataset, stratify: Any) -> Array:
-    """The class of each row for a stratified split.
-
-    Args:
-        where: Who asks; starts the messages.
-        data: The rows to split.
-        stratify: True, or the class of each row of its arrays.
-
-    Raises:
-        ValueError: Not one class for each row.
-    """
-    if stratify is True:
-        labels = classes_of(f"{where}: stratify", data)
-    else:
-        labels, count = np.asarray(stratify), len(data.inputs[0])
-        if labels.shape == (count, 1):
-            labels = labels[:, 0]
-        if labels.shape != (count,):
-            raise ValueError(
-                f"{where}: stratify must be True, or one class for each of the {count} rows; got "
-                f"an array of shape {labels.shape}"
-            )
+    labels = strata(where, stratify, data.targets, len(data.inputs[0]))
     return labels if data.rows is None else labels[data.rows]
 
 
@@ -90,8 +45,10 @@ def weigh_classes(where: str, data: Dataset, class_weight: Any, programs: Progra
     """
     if class_weight is None:
         return data
+    from fastprop.data.classes import classes_of
+
     where = f"{where}: class_weight"
-    labels = classes_of(where, data)
+    labels = classes_of(where, data.targets)
     rows = labels if data.rows is None else labels[data.rows]
     present, counts = np.unique(rows, return_counts=True)
     check_class_weight(where, class_weight)

@@ -38,7 +38,8 @@ class History(Mapping[str, list[float]]):
             TypeError: Something in `logs` is no number.
         """
         for name, value in logs.items():
-            if not isinstance(value, SupportsFloat):  # a string is none
+            # Asking for a protocol takes longer than all the rest of an epoch of a small network.
+            if type(value) is not float and not isinstance(value, SupportsFloat):
                 raise TypeError(
                     f"Trainer.fit: {name!r} among the numbers of epoch {epoch}, which a callback "
                     f"has put there, must be a number, got {value!r}"

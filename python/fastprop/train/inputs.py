@@ -14,7 +14,7 @@ from fastprop.data.base import BaseDataset
 from fastprop.data.dataset import Dataset, same_length
 from fastprop.optim import Optimizer
 from fastprop.registry import type_name
-from fastprop.train.balance import strata
+from fastprop.train.balance import strata_of
 from fastprop.train.misfit import argument_range
 from fastprop.train.objective import Objective
 from fastprop.train.programs import Programs
@@ -236,7 +236,7 @@ class Reader:
             return train, held_out
         from fastprop.data.splits import split_rows
 
-        labels = strata(where, data, stratify) if stratified else None
+        labels = strata_of(where, data, stratify) if stratified else None
         try:
             rows, others = split_rows(len(data), fraction, seed, labels)
         except ValueError as error:

@@ -115,6 +115,7 @@ class EpochRunner:
     def close(self) -> None:
         """Nothing more will be run."""
         self._feed.close()
+        self._recovery.close()  # as large as the model, and in a circle with this runner
         self._traced.chooser.beside = 0
 
     def run(self, epoch: int, epochs_done: int) -> Runs[NDArray[np.float64] | None]:

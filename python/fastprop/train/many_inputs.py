@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from fastprop.data import Dataset
 from fastprop.data.base import BaseDataset
 from fastprop.graph.forms import Planned, Plans
-from fastprop.optim.accumulate import check_epoch
 from fastprop.registry import type_name
 from fastprop.train.balance import sample_rows, weigh_classes
 from fastprop.train.callbacks import CallbackList, check_callbacks
@@ -26,6 +25,7 @@ from fastprop.train.inputs import (
 )
 from fastprop.train.progress import Watcher
 from fastprop.train.runs import Making
+from fastprop.train.shared_arrays import Converted, Known
 from fastprop.train.trainer import Trainer
 
 
@@ -72,6 +72,8 @@ class Training:
 
     def check(self) -> None:
         """Raise what its callbacks find wrong."""
+        if not self._options["callbacks"]:
+            return
         CallbackList(self.trainer, self._options["callbacks"]).check(self._held_out is not None)
 
     def fit(self, plans: Plans[Planned], progress: Watcher | None = None) -> Fit:
@@ -118,7 +120,7 @@ class ManyInputs:
         self._where = where
         self._trainers = trainers
         self._finite = finite
-        self._converted = _Converted()
+        self._converted = Converted()
 
     def read(
         self,
@@ -198,7 +200,7 @@ class ManyInputs:
         batch = check_batch_size(where, own.batch_size, len(data), drop_last)
         check_full_batch(where, trainer.optimizer, batch, len(data))
         used = len(data) - len(data) % batch if drop_last else len(data)
-        check_epoch(where, trainer.optimizer, used, batch)
+        trainer.optimizer.check_epoch(where, used, batch)
         training = Training(
             where,
             trainer,
@@ -225,11 +227,15 @@ class ManyInputs:
         known = self._converted.find(trainer, x, y)
         if known is None:
             data = trainer._reader.dataset(where, x, y, weight, self._finite, notes)
-            self._converted.add(trainer, x, y, data)
+            self._converted.add(trainer, x, y, Known(where, trainer, data))
             return data
+        if weight is None and known.fits(where, trainer):
+            return known.again(trainer)
         # Others have looked at these numbers; whether they fit this model is looked at here.
-        targets = None if y is None else known.targets
-        return trainer._reader.dataset(where, known.inputs, targets, weight, False, notes)
+        inputs, targets = known.arrays
+        return trainer._reader.dataset(
+            where, inputs, None if y is None else targets, weight, False, notes
+        )
 
     def _each(self, name: str, value: Any) -> list[Any]:
         """A list has an entry for each trainer, all else is for all."""
@@ -260,34 +266,6 @@ class ManyInputs:
         return self._each("callbacks", callbacks)
 
 
-class _Converted:
-    """Arrays that several trainers share, as the first of them needed them: converted once."""
-
-    def __init__(self) -> None:
-        self._found: dict[tuple[object, ...], Dataset] = {}
-        self._alive: list[Any] = []  # an id is only good while its object lives
-
-    def find(self, trainer: Trainer, x: Any, y: Any) -> Dataset | None:
-        return self._found.get(self._key(trainer, x, y))
-
-    def add(self, trainer: Trainer, x: Any, y: Any, data: Dataset) -> None:
-        self._found[self._key(trainer, x, y)] = data
-        self._alive += [x, y]
-
-    def _key(self, trainer: Trainer, x: Any, y: Any) -> tuple[object, ...]:
-        # Targets are converted to what this loss takes, and to the outputs' dtype.
-        return (
-            *map(id, _parts(x)),
-            *map(id, _parts(y)),
-            trainer.loss.function,
-            trainer._programs.dtype,
-        )
-
-
-def _parts(value: Any) -> tuple[Any, ...]:
-    return (len(value), *value) if isinstance(value, tuple) else (value,)
-
-
 def check_trainers(where: str, trainers: Iterable[Trainer]) -> list[Trainer]:
     """A list of Trainers that do not change each other's models.
 
@@ -299,11 +277,13 @@ def check_trainers(where: str, trainers: Iterable[Trainer]) -> list[Trainer]:
         raise TypeError(f"{where}: trainers must be a list of Trainers, got {type_name(trainers)}")
     found = list(trainers)
     owners: dict[int, tuple[int, str]] = {}  # by what may be changed: the trainer, what it is
+    seen: set[int] = set()
     for i, trainer in enumerate(found):
         if not isinstance(trainer, Trainer):
             raise TypeError(f"{where}: trainers[{i}] must be a Trainer, got {type_name(trainer)}")
-        if any(trainer is other for other in found[:i]):
+        if id(trainer) in seen:
             raise ValueError(f"{where}: trainers[{i}] is there twice")
+        seen.add(id(trainer))
         if trainer.fitting is not None:
             raise ValueError(f"{where}: trainers[{i}] is training already")
         for what, item in _changed(trainer):

@@ -12,7 +12,6 @@ import numpy as np
 
 from fastprop import functional as F
 from fastprop import losses
-from fastprop.graph.ops_mixup import mixup
 from fastprop.graph.tensor import Tensor
 
 _LEAST, _MOST = 1e-6, 1e6
@@ -37,6 +36,12 @@ def check_mixup(where: str, alpha: Any, loss: losses.Loss | losses.MultiOutput) 
     return Mixup(float(alpha))
 
 
+def _mixed(tensor: Tensor, alpha: float) -> Tensor:
+    from fastprop.graph.ops_mixup import mixup
+
+    return mixup(tensor, alpha)
+
+
 class Mixup(NamedTuple):
     """Mixes what a step reads.
 
@@ -48,7 +53,7 @@ class Mixup(NamedTuple):
 
     def inputs(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Inputs mixed."""
-        return [mixup(tensor, self.alpha) for tensor in tensors]
+        return [_mixed(tensor, self.alpha) for tensor in tensors]
 
     def targets(
         self,
@@ -71,9 +76,9 @@ class Mixup(NamedTuple):
                         "numbers, such as one-hot rows"
                     )
                 target = F.one_hot(target, output.shape[1], output.dtype)
-            mixed.append(mixup(target, self.alpha))
+            mixed.append(_mixed(target, self.alpha))
         return mixed
 
     def weight(self, weight: Tensor | None) -> Tensor | None:
         """Sample weights mixed as the rows are."""
-        return None if weight is None else mixup(weight, self.alpha)
+        return None if weight is None else _mixed(weight, self.alpha)

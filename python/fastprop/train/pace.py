@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fastprop.optim.hyper import LearningRate
     from fastprop.optim.rates import Tempo
 
+_MOST_STEPS = 1 << 62  # a schedule is stretched over; the clock ends a fit long before
+
 
 class Pace:
     r"""Says when the time is up, and stretches a schedule over the time there is.
@@ -47,6 +49,8 @@ class Pace:
         self._optimizer = optimizer
         self._first_step = optimizer.steps - done
         first = optimizer.updates(self._first_step, 1)
+        if steps is not None:
+            steps = min(steps, _MOST_STEPS)
         # Schedules count updates, of which one may be for several steps.
         self._updates = steps and int((optimizer.updates(self._first_step + steps, 1) - first)[0])
         self._started = perf_counter() - used

@@ -15,6 +15,7 @@ from fastprop import _core
 from fastprop.data import Dataset
 from fastprop.graph import anomaly
 from fastprop.graph.changes import CHANGES
+from fastprop.graph.collector import collector_paused
 from fastprop.graph.forms import Planned, Plans
 from fastprop.graph.op import Spec
 from fastprop.graph.program import Program
@@ -149,12 +150,13 @@ class Programs:
         signature = self.signature(inputs)
         if signature not in self._specs:
             recipe = self._steps.recipe(Kind.OUTPUTS, where, Look.of(inputs), 2)
-            structure = recipe.structure()
-            specs = None if structure is None else _OUTPUTS.find(structure.key)
-            if specs is None:
-                specs = recipe.outputs()
-                if structure is not None:
-                    _OUTPUTS.add(structure.key, specs)
+            with collector_paused():
+                structure = recipe.structure()
+                specs = None if structure is None else _OUTPUTS.find(structure.key)
+                if specs is None:
+                    specs = recipe.outputs()
+                    if structure is not None:
+                        _OUTPUTS.add(structure.key, specs)
             self._specs.clear()
             self._specs[signature] = specs
         return self._specs[signature]
@@ -225,6 +227,10 @@ class Programs:
 
     def _make(self, recipe: Recipe, several: bool, making: Making) -> TracedProgram:
         """A Program: on the plan of another one of the same structure, if there was one."""
+        with collector_paused():
+            return self._made(recipe, several, making)
+
+    def _made(self, recipe: Recipe, several: bool, making: Making) -> TracedProgram:
         fixed = making.threads is not None
         structure = recipe.structure()
         threads = making.threads or -_core.available_threads()

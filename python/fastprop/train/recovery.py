@@ -79,7 +79,7 @@ class Recovery:
             return None
         self._asked = False
         self._next = [
-            np.empty_like(array) if saved is None and _any_bit(array) else saved
+            np.empty_like(array) if saved is None and _core.any_bit(array) else saved
             for saved, array in zip(self._saved, self._arrays, strict=True)
         ]
         pairs = zip(self._arrays, self._next, strict=True)
@@ -117,13 +117,14 @@ class Recovery:
         if not self.parameters_finite():
             self._return_to_copy()
 
+    def close(self) -> None:
+        """Let go of the copies and of who does segments again: nothing more will be run."""
+        self._saved = self._next = []
+        self._segments = []
+        del self._replay
+
     def _return_to_copy(self) -> None:
         assert self._step is not None
         for saved, array in zip(self._saved, self._arrays, strict=True):
             np.copyto(array, 0 if saved is None else saved)
         self._optimizer.steps = self._step
-
-
-def _any_bit(array: NDArray[Any]) -> bool:
-    """Minus zero has one."""
-    return bool(array.reshape(-1).view(f"u{array.itemsize}").any())

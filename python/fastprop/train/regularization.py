@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastprop import gradients
 from fastprop.graph.scope import Scope, scoped
 from fastprop.graph.tensor import Tensor
 from fastprop.nn import Module
@@ -13,6 +12,9 @@ from fastprop.optim import Optimizer
 from fastprop.optim.python_step import PythonOptimizer
 from fastprop.registry import type_name
 from fastprop.train.objective import Traced
+
+if TYPE_CHECKING:
+    from fastprop.gradients import Gradients, Rule
 
 Penalty = Callable[[Module], Tensor]
 Constraint = Callable[[Module], None]
@@ -36,7 +38,11 @@ class Regularization:
     def __init__(self, where: str, model: Module, penalty: Any, constraint: Any, clip: Any) -> None:
         self._model = model
         self.penalties: list[Penalty] = _listed(where, model, "penalty", penalty)
-        self.rules = gradients.rules(where, clip)
+        self.rules: list[Rule] = []
+        if clip is not None:
+            from fastprop.gradients import rules
+
+            self.rules = rules(where, clip)
         self.constraints: list[Constraint] = _listed(where, model, "constraint", constraint)
 
     def check_optimizer(self, where: str, optimizer: Optimizer) -> None:
@@ -74,11 +80,13 @@ class Regularization:
                 loss = loss + value
         return traced._replace(loss=loss)
 
-    def control(
-        self, where: str, parameters: Sequence[Tensor], found: gradients.Gradients
-    ) -> gradients.Gradients:
+    def control(self, where: str, parameters: Sequence[Tensor], found: Gradients) -> Gradients:
         """The gradients as the rules leave them."""
-        return gradients.apply_rules(where, self.rules, parameters, found)
+        if not self.rules:
+            return found
+        from fastprop.gradients import apply_rules
+
+        return apply_rules(where, self.rules, parameters, found)
 
     def constrain(self) -> None:
         """After an update."""

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from fastprop.data import Dataset, StreamDataset
 from fastprop.data.batch import Batch
+from fastprop.data.classes import classes_of
 from fastprop.data.reading import Reading
 from fastprop.data.windows import Convert
-from fastprop.train.balance import check_class_weight, classes_of, listed, weights_of_classes
+from fastprop.train.balance import check_class_weight, listed, weights_of_classes
 from fastprop.train.streams import StreamData, StreamFeed
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ def weigh_stream(
     if class_weight is None:
         return data
     where = f"{where}: class_weight"
-    head = Dataset(data.inputs, data.targets, data.weight)
-    labels = classes_of(where, head)
+    labels = classes_of(where, data.targets)
     counts = _counted(where, data, seed) if isinstance(class_weight, str) else None
     table = _Table(where, class_weight, counts)
     dtype = programs.outputs(where, data.inputs)[0].dtype
@@ -71,7 +71,7 @@ def _counted(where: str, data: StreamData, seed: int) -> tuple[Array, Array]:
     try:
         while (chunk := feed.at(1, step)) is not None:
             target = chunk.sources[len(data.inputs)][chunk.order]
-            labels = classes_of(where, Dataset((), (target,)))
+            labels = classes_of(where, (target,))
             for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
                 found[int(label)] = found.get(int(label), 0) + int(count)
             step += chunk.steps
@@ -152,7 +152,7 @@ class _Weighed:
     def __call__(self, batch: Batch, place: str) -> Batch:
         made = self._convert(batch, place)
         try:
-            labels = classes_of(self._where, Dataset((), made.y))
+            labels = classes_of(self._where, made.y)
             return Batch(made.x, made.y, self.weights(labels, made.sample_weight))
         except ValueError as error:
             raise ValueError(f"{error} (counted in {place})") from error

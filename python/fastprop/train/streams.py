@@ -147,6 +147,7 @@ class StreamFeed:
         self._rows = data.count
         if self._rows is not None and reading.drop_last:
             self._rows -= self._rows % reading.batch
+        self._buffers: list[Buffer] = []
         self._pool: Pool[Buffer] | None = None
         self._ahead: Prefetch[tuple[Buffer, Window] | None] | None = None
         self._next = (-1, -1)  # epoch and step of what the thread gives next
@@ -187,7 +188,10 @@ class StreamFeed:
         self._let_go()
         if self._ahead is not None:
             self._ahead.close()
-            self._ahead = None
+            if not self._ahead.alive:  # one that hangs may still write to them
+                for buffer in self._buffers:
+                    self._data.dataset.spare.give_back(buffer)
+            self._ahead, self._pool, self._buffers = None, None, []
 
     def _epoch_ends(self, epoch: int, step: int) -> None:
         if step == 0:
@@ -215,7 +219,9 @@ class StreamFeed:
 
     def _restart(self, epoch: int, step: int) -> None:
         self.close()
-        pool = self._pool = Pool([Buffer(), Buffer()])
+        spare = self._data.dataset.spare
+        self._buffers = [spare.take(), spare.take()]
+        pool = self._pool = Pool([*self._buffers])
 
         def read() -> Iterator[tuple[Buffer, Window] | None]:
             first = step
