@@ -211,6 +211,31 @@ def test_calls_like_the_latest_take_no_python(monkeypatch: pytest.MonkeyPatch) -
         compiled(X[:11])  # a number of rows that nobody has seen
 
 
+def test_derivatives_by_several_results_take_no_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = network(4, 9, 1), network(4, 5, 2)
+
+    def function(x):
+        return first(x), second(x)
+
+    def gradients(of, both: bool) -> list[np.ndarray]:
+        a, b = of(X)
+        loss = (a**2).sum() + (b**3).sum() + b.sum() if both else (a**2).sum()
+        parameters = [*first.parameters(), *(second.parameters() if both else ())]
+        return [g.data for g in fp.grad(loss, parameters)]
+
+    compiled = fp.compile(function, threads=1)
+    for _ in range(3):  # traced, differentiated, with what derivatives need
+        gradients(compiled, True), gradients(compiled, False)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("Python was asked")
+
+    monkeypatch.setattr("fastprop.tracing.history.is_tracing", refuse)
+    for both in (True, False):
+        for found, eager in zip(gradients(compiled, both), gradients(function, both), strict=True):
+            np.testing.assert_allclose(found, eager, rtol=1e-5, atol=1e-5)
+
+
 def test_rows_that_meet_another_extent_are_a_batch() -> None:
     """An argument that is no batch, but has as many rows as one, is one in that call."""
     compiled = fp.compile(lambda x, y: x.sum() * y, threads=1)

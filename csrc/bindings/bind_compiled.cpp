@@ -1,6 +1,5 @@
 /// @file
-/// @brief Calls of compiled functions: from arrays to the Program that was made for such ones, and
-/// from the derivative by a result to the Program that goes on from there.
+/// @brief Calls of compiled functions: from arrays to the Program that was made for such ones.
 ///
 /// Arrays alone, as most calls have them, need a look each and no Python in between: a compiled
 /// forward pass of a small network took twice as long as its arithmetic.
@@ -194,79 +193,6 @@ PyObject* call_table(PyObject* self, PyObject* args) {
     });
 }
 
-/// The rule of a call: one for all that its results came from.
-class Pull {
-public:
-    explicit Pull(const py::object& by_python) : by_python_(kept(by_python)) {}
-
-    /// Have derivatives by what is `wanted` be taken like that, where one result has one and
-    /// nobody records them.
-    void add(const py::tuple& wanted, const py::object& derivative) {
-        known_.push_back({kept(wanted), kept(derivative)});
-    }
-
-    void clear() {
-        const py::object function = py::reinterpret_borrow<py::object>(by_python_);
-        known_.clear();
-        kept.clear();
-        kept(function);
-    }
-
-    py::object call(PyObject* const* args) {
-        PyObject *dy = args[0], *y = args[1], *wanted = args[3];
-        const py::object derivative = find(dy, wanted);
-        if (derivative) {
-            auto& found = object_of<TracedDerivative>(derivative);
-            PyObject* attrs = slot(y, slot_attrs);
-            const py::object call = part(attrs, "call");
-            const py::object saved = part(attrs, "saved");
-            // A call that was made before anybody had differentiated has saved nothing.
-            if (call && saved && (!found.resumes() || PyTuple_GET_SIZE(saved.ptr()) > 0)) {
-                const py::object none = py::tuple();
-                return found.run(y, call.ptr(), (found.resumes() ? saved : none).ptr(), {dy});
-            }
-        }
-        return owned(PyObject_Vectorcall(by_python_, args, 4, nullptr));
-    }
-
-    Kept kept;
-
-private:
-    struct Known {
-        PyObject* wanted;
-        PyObject* derivative;
-    };
-
-    py::object find(PyObject* dy, PyObject* wanted) const {
-        if (!is_tensor(dy) || slot(dy, slot_data) == Py_None) return {};
-        if (value_of(modes.grad_enabled).ptr() == Py_True || !value_of(modes.trace).is_none())
-            return {};
-        for (const Known& known : known_) {
-            const int same = PyObject_RichCompareBool(known.wanted, wanted, Py_EQ);
-            if (same < 0) throw py::error_already_set();
-            if (same > 0) return py::reinterpret_borrow<py::object>(known.derivative);
-        }
-        return {};
-    }
-
-    static py::object part(PyObject* attrs, const char* name) {
-        PyObject* found = PyDict_GetItemString(attrs, name);
-        if (found == nullptr || PyTuple_Check(found) == 0) return {};
-        return py::reinterpret_borrow<py::object>(found);
-    }
-
-    PyObject* by_python_;
-    std::vector<Known> known_;
-};
-
-PyObject* call_pull(PyObject* self, PyObject* const* args, Py_ssize_t count) {
-    return guarded([&] {
-        if (count != 4 || !is_tensor(args[1]))
-            throw TypeError("pull: expects dy, y, inputs, wanted");
-        return object_of<Pull>(self).call(args);
-    });
-}
-
 /// A function of CPython's table of methods, which holds those of any signature under one type.
 py::object function_of(PyMethodDef& method, const py::object& self) {
     return owned(PyCFunction_New(&method, self.ptr()));
@@ -374,9 +300,6 @@ void bind_compiled(py::module_& m) {
 
     // CPython's table of methods holds functions of any signature under this one type.
     static PyMethodDef call_method = {"call", &call_table, METH_O, nullptr};
-    static PyMethodDef pull_method = {
-        "pull", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&call_pull)),
-        METH_FASTCALL, nullptr};
     py::class_<CallTable>(m, "CallTable", collected<CallTable>(),
                           "The calls of one compiled function that take arrays alone.")
         .def(py::init<std::optional<std::uint64_t>>(), py::arg("seed"))
@@ -396,14 +319,6 @@ void bind_compiled(py::module_& m) {
             "function", [](const py::object& self) { return function_of(call_method, self); },
             "A function of a tuple of arguments: the result of the call, NotImplemented where "
             "Python has to look.");
-    py::class_<Pull>(m, "Pull", collected<Pull>(), "The rule of a call of a compiled function.")
-        .def(py::init<const py::object&>(), py::arg("by_python"))
-        .def("add", &Pull::add, py::arg("wanted"), py::arg("derivative"),
-             "Take derivatives by what is wanted like that, where nobody records them.")
-        .def("clear", &Pull::clear, "Forget all.")
-        .def(
-            "function", [](const py::object& self) { return function_of(pull_method, self); },
-            "The rule: a function of dy, y, inputs and wanted.");
 }
 
 }  // namespace fastprop

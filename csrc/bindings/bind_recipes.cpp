@@ -236,7 +236,9 @@ py::object find_derivation(PyObject* node, PyObject* dy, unsigned wanted) {
     PyObject* op = slot(node, slot_op);
     PyObject* inputs = slot(node, slot_inputs);
     if (bound.make_derivation == nullptr || wanted >= 1U << kMaxRecipeInputs) return py::none();
-    if (slot(node, slot_data) == Py_None || slot(dy, slot_data) == Py_None) return py::none();
+    // What arrives at a call of a compiled function may be no Tensor.
+    if (!is_tensor(dy) || slot(node, slot_data) == Py_None || slot(dy, slot_data) == Py_None)
+        return py::none();
     const auto identity = [&] {
         PlanCache::Key key;
         key.add(op);

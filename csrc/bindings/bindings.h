@@ -18,6 +18,7 @@ void bind_backward(pybind11::module_& m);
 void bind_effects(pybind11::module_& m);
 void bind_form(pybind11::module_& m);
 void bind_arrow(pybind11::module_& m);
+void bind_pull(pybind11::module_& m);
 void bind_planning(pybind11::module_& m);
 void bind_program(pybind11::module_& m);
 void bind_run_many(pybind11::module_& m);

@@ -40,6 +40,7 @@ PYBIND11_MODULE(_core, m) {
     fastprop::bind_program(m);
     fastprop::bind_run_many(m);
     fastprop::bind_compiled(m);
+    fastprop::bind_pull(m);
     fastprop::bind_single(m);
     fastprop::bind_hints(m);
 }

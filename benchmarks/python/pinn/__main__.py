@@ -30,6 +30,7 @@ class Worker:
 
     def __init__(self, name: str, count: int, cpus: list[int]) -> None:
         self.name, self.label = name, CONTESTANTS[name][0]
+        self.losses: list[float] = []  # after each turn, also of those that are repeated
         number = str(len(cpus))
         flags = "--xla_cpu_multi_thread_eigen=" + ("true" if len(cpus) > 1 else "false")
         environment = {**os.environ, "OMP_NUM_THREADS": number, "XLA_FLAGS": flags}
@@ -54,7 +55,11 @@ class Worker:
         except BrokenPipeError:
             return None
         line = self._process.stdout.readline()
-        return tuple(json.loads(line)) if line else None
+        if not line:
+            return None
+        seconds, loss = json.loads(line)
+        self.losses.append(loss)
+        return seconds, loss
 
     def close(self) -> str:
         """The last line of what went wrong, if anything did."""
@@ -75,7 +80,6 @@ def compare(count: int, threads: int, rounds: int, *, any_placement: bool) -> bo
     workers = [Worker(name, count, cpus) for name in CONTESTANTS]
     first = {w.name: w.turn() for w in workers}  # compiles
     times: dict[str, list[float]] = {w.name: [] for w in workers if first[w.name] is not None}
-    losses: dict[str, float] = {}
     turns = turns_on(cpus, _PATIENCE, any_placement=any_placement)
     for _ in range(rounds):
         for worker in workers:
@@ -83,9 +87,11 @@ def compare(count: int, threads: int, rounds: int, *, any_placement: bool) -> bo
                 found = turns.take(worker.name, worker.turn)
                 assert found is not None
                 times[worker.name].append(found[0])
-                losses[worker.name] = found[1]
     errors = {w.name: w.close() for w in workers}
     own = statistics.median(times["fastprop"])
+    # Who repeated a turn has trained for longer.
+    common = min(len(w.losses) for w in workers if w.name in times) - 1
+    losses = {w.name: w.losses[common] for w in workers if w.name in times}
     agree = True
     print(f"\n### {threads} thread{'s' * (threads > 1)}, {count} points\n")
     print("| contestant | ms a step | of fastprop's | loss |\n| --- | ---: | ---: | ---: |")

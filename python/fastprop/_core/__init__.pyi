@@ -374,14 +374,32 @@ class CallTable:
     @calls.setter
     def calls(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
 
+class Cotangents:
+    """
+    Derivatives by some results of a call of a compiled function.
+    """
+
+    _data = None
+    def __add__(self, other: Cotangents) -> Cotangents: ...
+    @property
+    def terms(self) -> list[tuple[int, typing.Any]]:
+        """
+        (number of the result, derivative), in the order of these numbers.
+        """
+
 class Pull:
     """
     The rule of a call of a compiled function.
     """
     def __init__(self, by_python: typing.Any) -> None: ...
-    def add(self, wanted: tuple, derivative: typing.Any) -> None:
+    def add(
+        self,
+        results: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        wanted: tuple,
+        derivative: typing.Any,
+    ) -> None:
         """
-        Take derivatives by what is wanted like that, where nobody records them.
+        Take derivatives by what is wanted like that, from those by these results, where nobody records them.
         """
     def clear(self) -> None:
         """
@@ -646,6 +664,11 @@ def multiply_add_peak(threads: typing.SupportsInt | typing.SupportsIndex) -> flo
 def now() -> int:
     """
     The next number of the clock that orders results and changes of what they came from.
+    """
+
+def one_result(dy: typing.Any, y: typing.Any, node: typing.Any) -> Cotangents:
+    """
+    The rule of one of several results of a call.
     """
 
 def op_info(name: str) -> tuple[int, list[str]]:

@@ -103,7 +103,10 @@ def dropout(x: TensorLike, p: float = 0.5, training: bool = True) -> Tensor:
     """
     if not isinstance(x, Tensor):
         x = as_tensor(x)
-    p = _probability("dropout", p)
+    if (
+        type(p) is not float or not 0 <= p < 1
+    ):  # a call less, of those that count beside the kernels
+        p = _probability("dropout", p)
     if not training or p == 0:
         return x
     if x.dtype.kind != "f":

@@ -28,27 +28,6 @@ if TYPE_CHECKING:
 _KEPT = 16  # Programs for derivatives of one graph
 
 
-class Cotangents:
-    """Derivatives by the results of a call, as far as they have arrived; the others are zero.
-
-    They take the place of the derivative by one Tensor in a backward pass, so they add up as that
-    does.
-    """
-
-    __slots__ = ("by_result",)
-
-    _data = None  # nothing to look at, for detect_anomaly
-
-    def __init__(self, by_result: dict[int, Tensor]) -> None:
-        self.by_result = by_result
-
-    def __add__(self, other: Cotangents) -> Cotangents:
-        total = dict(self.by_result)
-        for k, d in other.by_result.items():
-            total[k] = total[k] + d if k in total else d
-        return Cotangents(total)
-
-
 class History:
     """How the results of a graph are connected to what they were computed from.
 
@@ -121,7 +100,11 @@ class History:
         )
 
     def _differentiate(
-        self, dy: Tensor | Cotangents, y: Tensor, inputs: Sequence[Tensor], wanted: Sequence[bool]
+        self,
+        dy: Tensor | _core.Cotangents,
+        y: Tensor,
+        inputs: Sequence[Tensor],
+        wanted: Sequence[bool],
     ) -> list[Any]:
         """The rule of a call: derivatives by its inputs, as far as they are wanted."""
         if is_tracing():
@@ -130,7 +113,7 @@ class History:
                 "traced into a Program, which it came into from outside; call it inside, or take "
                 "its result with detach()"
             )
-        given = sorted(dy.by_result.items()) if isinstance(dy, Cotangents) else [(0, dy)]
+        given = dy.terms if isinstance(dy, _core.Cotangents) else [(0, dy)]
         record = is_grad_enabled()
         looks = [(k, record and d.requires_grad) for k, d in given]
         key = (tuple(looks), tuple(wanted), record)
@@ -141,8 +124,8 @@ class History:
                 self._derivatives.clear()
                 self._pull.clear()
             self._derivatives[key] = derivative
-            if not record and isinstance(dy, Tensor):
-                self._pull.add(tuple(wanted), derivative.run)  # C++ finds it from now on
+            if not record:  # C++ finds it from now on
+                self._pull.add([k for k, _ in given], tuple(wanted), derivative.run)
         call: Call = y.attrs["call"]
         saved = y.attrs["saved"] if derivative.resumes else ()
         if derivative.resumes and not saved:  # it was made before anybody had differentiated
@@ -295,11 +278,7 @@ def _unknown(name: str, specs: Sequence[Spec], attrs: dict[str, Any]) -> Spec:
     raise AssertionError("the results of a compiled function are known when they are made")
 
 
-def _one_result(dy: Tensor, y: Tensor, node: Tensor) -> Cotangents:
-    return Cotangents({y.attrs["index"]: dy})
-
-
-_RESULT = Op("result of compile", _unknown, (_one_result,))  # type: ignore[arg-type]
+_RESULT = Op("result of compile", _unknown, (_core.one_result,))  # type: ignore[arg-type]
 """One of several results of a call, which is a node of its own."""
 
 
