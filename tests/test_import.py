@@ -60,7 +60,7 @@ def loaded_by(code: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("code", "most"),
-    [("import fastprop", 6), (FIRST_STEP, 116)],
+    [("import fastprop", 6), (FIRST_STEP, 117)],
     ids=["import", "first step"],
 )
 def test_no_more_is_loaded_than_is_used(code, most):
