@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "bindings/arrays.h"
+#include "bindings/interned.h"
 #include "bindings/new_tensor.h"
 #include "bindings/plan_cache.h"
 
@@ -14,8 +15,21 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-py::object attribute(PyObject* object, const char* name) {
-    return owned(PyObject_GetAttrString(object, name));
+/// Asked for in every run. Each new string would take a place in Python's cache of attributes.
+struct Names {
+    PyObject* best = interned("best");
+    PyObject* choosing = interned("choosing");
+    PyObject* next = interned("next");
+    PyObject* threads = interned("threads");
+};
+
+const Names& names() {
+    static const Names found;
+    return found;
+}
+
+py::object attribute(PyObject* object, PyObject* name) {
+    return owned(PyObject_GetAttr(object, name));
 }
 
 /// A recorded number as an array without axes.
@@ -77,17 +91,17 @@ Executable::Executable(const py::object& program, const py::object& chooser,
 }
 
 Executable::Threads Executable::choose_threads() const {
-    if (attribute(chooser_, "choosing").ptr() != Py_True)
-        return {attribute(program_, "threads").cast<int>(), false};
-    const py::object next = owned(PyObject_CallMethod(chooser_, "next", nullptr));
+    if (attribute(chooser_, names().choosing).ptr() != Py_True)
+        return {attribute(program_, names().threads).cast<int>(), false};
+    const py::object next = owned(PyObject_CallMethodNoArgs(chooser_, names().next));
     return {py::reinterpret_borrow<py::tuple>(next)[0].cast<int>(), true};
 }
 
 /// Tells the chooser, and the Program what is best now.
 void Executable::learn(int threads, Index steps, double seconds) const {
     owned(PyObject_CallMethod(chooser_, "took", "ind", threads, steps, seconds));
-    const py::object best = attribute(chooser_, "best");
-    if (PyObject_SetAttrString(program_, "threads", best.ptr()) < 0) throw py::error_already_set();
+    const py::object best = attribute(chooser_, names().best);
+    if (PyObject_SetAttr(program_, names().threads, best.ptr()) < 0) throw py::error_already_set();
 }
 
 Executable::Arrays Executable::run(const std::vector<PyObject*>& sources, Index rows,
