@@ -110,8 +110,13 @@ py::list flat_views(const std::vector<py::array>& like) {
     auto* raw = static_cast<char*>(flat.request(true).ptr);
     const std::size_t behind = reinterpret_cast<std::uintptr_t>(raw) % alignment;
     raw += behind == 0 ? 0 : alignment - behind;
-    // Not one byte is touched here: what nobody writes takes no memory.
-    if (alignment == kHugePage) prefer_huge_pages(raw, bytes / kHugePage * kHugePage);
+    // Not one byte is touched here: what nobody writes takes no memory. Nor does what lies behind
+    // the last array: NumPy asks for huge pages from 4 MB on, which would be a megabyte on average.
+    if (alignment == kHugePage) {
+        const std::size_t whole = bytes / kHugePage * kHugePage;
+        prefer_huge_pages(raw, whole);
+        prefer_small_pages(raw + whole, bytes - whole);
+    }
     py::list views;
     for (const py::array& array : like) {
         const std::vector<py::ssize_t> shape(array.shape(), array.shape() + array.ndim());

@@ -7,13 +7,24 @@
 #endif
 
 namespace fastprop {
-void prefer_huge_pages(void* memory, std::size_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    madvise(memory, bytes, MADV_HUGEPAGE);
+namespace {
+
+void advise_huge_pages(void* memory, std::size_t bytes, bool wanted) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE) && defined(MADV_NOHUGEPAGE)
+    madvise(memory, bytes, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 #else
     static_cast<void>(memory);
     static_cast<void>(bytes);
+    static_cast<void>(wanted);
 #endif
+}
+
+}  // namespace
+
+void prefer_huge_pages(void* memory, std::size_t bytes) { advise_huge_pages(memory, bytes, true); }
+
+void prefer_small_pages(void* memory, std::size_t bytes) {
+    advise_huge_pages(memory, bytes, false);
 }
 
 AlignedBuffer::AlignedBuffer(std::size_t bytes) : bytes_(bytes) {

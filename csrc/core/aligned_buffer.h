@@ -27,6 +27,9 @@ constexpr std::size_t alignment_of(std::size_t bytes) {
 /// Asks for huge pages, which is a hint: the system may have none. `memory` is on such a boundary.
 void prefer_huge_pages(void* memory, std::size_t bytes);
 
+/// Takes that back, for memory that begins on a page of any size.
+void prefer_small_pages(void* memory, std::size_t bytes);
+
 struct AlignedDelete {
     std::size_t alignment = kAlignment;
     void operator()(void* p) const { ::operator delete(p, std::align_val_t(alignment)); }
