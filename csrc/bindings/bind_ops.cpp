@@ -104,19 +104,10 @@ py::list flat_views(const std::vector<py::array>& like) {
     };
     std::size_t bytes = 0;
     for (const py::array& array : like) bytes += place(array);
-    const std::size_t alignment = alignment_of(bytes);
-    const auto flat =
-        py::module_::import("numpy").attr("zeros")(bytes + alignment, "uint8").cast<py::array>();
-    auto* raw = static_cast<char*>(flat.request(true).ptr);
-    const std::size_t behind = reinterpret_cast<std::uintptr_t>(raw) % alignment;
-    raw += behind == 0 ? 0 : alignment - behind;
-    // Not one byte is touched here: what nobody writes takes no memory. Nor does what lies behind
-    // the last array: NumPy asks for huge pages from 4 MB on, which would be a megabyte on average.
-    if (alignment == kHugePage) {
-        const std::size_t whole = bytes / kHugePage * kHugePage;
-        prefer_huge_pages(raw, whole);
-        prefer_small_pages(raw + whole, bytes - whole);
-    }
+    const auto flat = py::module_::import("numpy")
+                          .attr("zeros")(bytes + alignment_of(bytes), "uint8")
+                          .cast<py::array>();
+    auto* raw = static_cast<char*>(aligned_part(flat.request(true).ptr, bytes));
     py::list views;
     for (const py::array& array : like) {
         const std::vector<py::ssize_t> shape(array.shape(), array.shape() + array.ndim());

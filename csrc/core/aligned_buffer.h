@@ -24,11 +24,10 @@ constexpr std::size_t alignment_of(std::size_t bytes) {
     return bytes < kHugePage ? kAlignment : kHugePage;
 }
 
-/// Asks for huge pages, which is a hint: the system may have none. `memory` is on such a boundary.
-void prefer_huge_pages(void* memory, std::size_t bytes);
-
-/// Takes that back, for memory that begins on a page of any size.
-void prefer_small_pages(void* memory, std::size_t bytes);
+/// The first boundary of alignment_of(bytes) in somebody's memory of bytes + alignment_of(bytes).
+/// Nothing is touched: what nobody writes takes no memory. Nor does what lies behind the last whole
+/// huge page: NumPy asks for them from 4 MB on, which would be a megabyte on average.
+void* aligned_part(void* memory, std::size_t bytes);
 
 struct AlignedDelete {
     std::size_t alignment = kAlignment;

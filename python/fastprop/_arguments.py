@@ -21,8 +21,8 @@ _VARIABLE = 4  # CO_VARARGS; `inspect` takes long to load
 def hinted(function: Callable[..., Any], module: str = "") -> Callable[..., Any]:
     """A function whose error about the name of an argument says what that is here.
 
-    It costs a call 0.03 µs, so only functions with such arguments get it; anything else, also what
-    C++ has made, comes back as it is.
+    It costs a call up to 0.1 µs, so only functions with such arguments get it; anything else, also
+    what C++ has made, comes back as it is.
 
     Args:
         function: A function on Tensors.

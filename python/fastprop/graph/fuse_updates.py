@@ -40,12 +40,16 @@ def fuse_updates(instructions: list[Instruction], kept: Iterable[Value]) -> list
         instructions: Of one step.
         kept: Values that are read after the last instruction.
     """
+    products = {
+        item.outputs[0]: item
+        for item in instructions
+        if item.name == "dense_backward_weights" and _pays(item)
+    }
+    if not products:
+        return instructions
     kept_bases = {v.base for v in kept}
     users = consumers(instructions)
     aliased = {v.base for v in users if v.alias is not None}
-    products = {
-        item.outputs[0]: item for item in instructions if item.name == "dense_backward_weights"
-    }
 
     def product_of(update: Instruction) -> Instruction | None:
         if update.name not in OF_PRODUCTS or len(update.inputs) != 1:
@@ -55,7 +59,7 @@ def fuse_updates(instructions: list[Instruction], kept: Iterable[Value]) -> list
         if gradient is None or product is None or product.when != update.when:
             return None
         alone = len(users[gradient]) == 1 and gradient not in aliased | kept_bases
-        return product if alone and _pays(product, update.outputs[0]) else None
+        return product if alone and update.outputs[0].shape == gradient.shape else None
 
     fused = {item: found for item in instructions if (found := product_of(item)) is not None}
     gone = set(fused.values())
@@ -66,14 +70,14 @@ def fuse_updates(instructions: list[Instruction], kept: Iterable[Value]) -> list
     ]
 
 
-def _pays(product: Instruction, weight: Value) -> bool:
+def _pays(product: Instruction) -> bool:
     x, dz = product.inputs
     assert x is not None
     assert dz is not None
     # What x and dz are has to last until the update; arrays outside may change until then.
-    if not (x.base.in_arena and dz.base.in_arena and weight.shape == product.outputs[0].shape):
+    if not (x.base.in_arena and dz.base.in_arena):
         return False
-    return weight.nbytes >= LEAST_BYTES and math.prod(x.shape[:-1]) <= MOST_ROWS
+    return product.outputs[0].nbytes >= LEAST_BYTES and math.prod(x.shape[:-1]) <= MOST_ROWS
 
 
 def _fused(update: Instruction, product: Instruction) -> Instruction:
