@@ -7,6 +7,7 @@
 #include "core/aligned_buffer.h"
 #include "kernels/gemm_epilogue.h"
 #include "kernels/gemm_narrow.h"
+#include "kernels/gemm_sparse.h"
 #include "kernels/gemm_thin.h"
 #include "kernels/gemm_tile.h"
 #include "kernels/pack.h"
@@ -109,9 +110,6 @@ public:
     Gemm(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Index m, Index n,
          Index k, const GemmEpilogue<T>& epilogue)
         : a_(a), b_(b), c_(c), c_stride_(c_stride), m_(m), n_(n), k_(k), e_(epilogue) {
-        const bool identity = e_.activation == Activation::identity;
-        in_registers_ = identity || e_.activation == Activation::relu;
-        backward_ = e_.h != nullptr && !identity;
         plan();
     }
 
@@ -140,7 +138,7 @@ private:
         depth_ = k_ <= kDepth ? k_ : ceil_div(k_, ceil_div(k_, kDepth));
         const Index row_bytes = std::max<Index>(depth_, 1) * Index{sizeof(T)};
         row_block_ = std::max(kRows, kLeftBytes / row_bytes / kRows * kRows);
-        if (!in_registers_) {
+        if (!is_in_registers(e_)) {
             const Index rows = kActivationBytes / (n_ * Index{sizeof(T)}) / kRows * kRows;
             row_block_ = std::min(row_block_, std::max(rows, 8 * kRows));
         }
@@ -223,7 +221,7 @@ private:
             const Index m = std::min(row_block_, m_ - i);
             const LeftBlock<T> a = left(i, m, k_begin, k);
             run_panels(a, b, i, m, j, n, k, k_begin > 0 || e_.accumulate, last);
-            if (last && !in_registers_) {
+            if (last && !is_in_registers(e_)) {
                 apply_activation(e_, c_, c_stride_, i * c_stride_ + j, m, n);
             }
         }
@@ -245,40 +243,28 @@ private:
             for (; p + group <= full; p += group) {
                 t.b = b.data + p * b.stride;
                 t.columns = group * kWidth;
-                place(t, i, j + p * kWidth, last);
+                place_tile(t, e_, c_, c_stride_, i * c_stride_ + j + p * kWidth, j + p * kWidth,
+                           last);
                 run_rows(t, a, m, kGroupRows, tiles.group);
             }
         }
         t.columns = kWidth;
         for (; p < full; ++p) {
             t.b = b.data + p * b.stride;
-            place(t, i, j + p * kWidth, last);
+            place_tile(t, e_, c_, c_stride_, i * c_stride_ + j + p * kWidth, j + p * kWidth, last);
             run_rows(t, a, m, kRows, tiles.wide);
         }
         t.columns = n - full * kWidth;
         if (t.columns == 0) return;
         t.b = b.tail;
         t.b_stride = b.tail_k_stride;
-        place(t, i, j + full * kWidth, last);
+        place_tile(t, e_, c_, c_stride_, i * c_stride_ + j + full * kWidth, j + full * kWidth,
+                   last);
         if (t.columns > Simd<T>::width) {
             run_rows(t, a, m, kRows, tiles.wide);
         } else {
             run_rows(t, a, m, tiles.narrow_limit, tiles.narrow);
         }
-    }
-
-    /// Points the tile at C[i, j] and at what its epilogue needs there.
-    void place(TileCall<T>& t, Index i, Index j, bool last) const {
-        const Index at = i * c_stride_ + j;
-        t.c = c_ + at;
-        t.c_stride = c_stride_;
-        if (!last) return;
-        const bool relu = e_.activation == Activation::relu;
-        t.bias = e_.bias && !e_.scalar_bias ? e_.bias + j : e_.bias;
-        t.scalar_bias = e_.scalar_bias;
-        t.z = e_.z ? e_.z + at : nullptr;
-        t.mask = relu && backward_ ? e_.h + at : nullptr;
-        t.relu = relu && !backward_;
     }
 
     /// One panel (or group of panels) times all rows of the block.
@@ -304,8 +290,6 @@ private:
     Index c_stride_;
     Index m_, n_, k_;
     GemmEpilogue<T> e_;
-    bool in_registers_ = true;
-    bool backward_ = false;
     bool pack_a_ = false;
     bool pack_b_ = false;
     Index depth_ = 0;
@@ -344,6 +328,7 @@ void gemm(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Ind
     if (m <= 0 || n <= 0) return;
     if (!epilogue.accumulate && gemm_thin(a, b, c, c_stride, m, n, k, epilogue)) return;
     if (gemm_narrow(a, b, c, c_stride, m, n, k, epilogue)) return;
+    if (gemm_sparse(a, b, c, c_stride, m, n, k, epilogue)) return;
     if (n == 1 && c_stride == 1 && m > 3 && a.transposed) {
         // C^T = B^T A^T: packets along the rows instead of one lane each; the same products and
         // order.

@@ -7,6 +7,7 @@
 #include "core/aligned_buffer.h"
 #include "kernels/gemm_epilogue.h"
 #include "kernels/gemm_tile.h"
+#include "kernels/pack.h"
 
 // A packet as a template argument loses its alignment attribute, which a local variable does not
 // need.
@@ -79,7 +80,7 @@ void run_tile(const NarrowCall<T>& call) {
         for (int v = 0; v + 1 < kPackets; ++v) row[v] = S::load(b + v * S::width);
         row[kPackets - 1] = S::load(b_last);
         FASTPROP_UNROLL
-        for (int v = 0; v < kPackets; ++v) tile::hold(row[v]);
+        for (int v = 0; v < kPackets; ++v) tile::hold_packet(row[v]);
         FASTPROP_UNROLL
         for (int i = 0; i < kRows; ++i) {
             const Packet left = S::set(kTransposed ? a[i] : a[i * t.a_stride]);
@@ -155,28 +156,6 @@ TileSet<T> tile_set(Index packets) {
     if (packets == 1) return {kTiles<T, 1, kTransposed, single>.data(), single};
     if (packets == 2) return {kTiles<T, 2, kTransposed, rows>.data(), rows};
     return {kTiles<T, 3, kTransposed, kTripleRows<T>>.data(), kTripleRows<T>};
-}
-
-/// Rows [k, n] of B from its transposed form.
-template <class T>
-void transpose(const T* bt, Index stride, T* b, Index k, Index n) {
-    using S = Simd<T>;
-    constexpr Index width = S::width;
-    for (Index first = 0; first < n; first += width) {
-        const Index j = std::min(first, n - width);  // the last squares may overlap others
-        for (Index next = 0; next < k && k >= width; next += width) {
-            const Index i = std::min(next, k - width);
-            pk::PacketBlock<typename S::Packet, S::width> block;
-            FASTPROP_UNROLL
-            for (int r = 0; r < S::width; ++r) block.packet[r] = S::load(bt + (j + r) * stride + i);
-            pk::ptranspose(block);
-            FASTPROP_UNROLL
-            for (int r = 0; r < S::width; ++r) S::store(b + (i + r) * n + j, block.packet[r]);
-        }
-        for (Index i = 0; i < k && k < width; ++i) {
-            for (Index r = 0; r < width; ++r) b[i * n + j + r] = bt[(j + r) * stride + i];
-        }
-    }
 }
 
 template <class T>
@@ -264,7 +243,7 @@ bool gemm_narrow(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stri
     if (b.layout == GemmLayout::transposed) {
         T* scratch = static_cast<T*>(
             thread_scratch(static_cast<std::size_t>(std::max<Index>(k * n, 1)) * sizeof(T), 0));
-        transpose(b.data, b.stride, scratch, k, n);
+        transpose_block(b.data, b.stride, n, k, scratch, n);
         rows = scratch;
         b_stride = n;
     }

@@ -69,7 +69,7 @@ void shallow_columns(const ShallowCall<T>& call, Index rows) {
         FASTPROP_UNROLL
         for (int v = 0; v < kPackets; ++v) {
             right[k][v] = load(t.b + k * t.b_step, v);
-            tile::hold(right[k][v]);
+            tile::hold_packet(right[k][v]);
         }
     }
     Packet bias[kPackets];

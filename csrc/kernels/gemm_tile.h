@@ -217,13 +217,23 @@ inline void finish(const TileCall<T>& call, PacketOf<T> (&acc)[kRows][kPackets])
 /// multiply-add, in tiles of up to four rows: 12 loads beside 8 multiply-adds, two thirds of the
 /// speed on Zen 3.
 template <class P>
-EIGEN_ALWAYS_INLINE void hold(P& v) {
+EIGEN_ALWAYS_INLINE void hold_packet(P& v) {
 #if defined(__GNUC__) && defined(__AVX512F__)
     __asm__("" : "+v"(v));
 #elif defined(__GNUC__) && defined(__x86_64__)
     __asm__("" : "+x"(v));
 #else
     (void)v;
+#endif
+}
+
+/// Keeps a pointer in a register of its own, where it would be added up anew each time.
+template <class T>
+EIGEN_ALWAYS_INLINE void hold_pointer(const T*& p) {
+#if defined(__GNUC__)
+    __asm__("" : "+r"(p));
+#else
+    (void)p;
 #endif
 }
 
@@ -255,7 +265,7 @@ struct Cursor {
         FASTPROP_UNROLL
         for (int v = 0; v < kPackets; ++v) {
             row[v] = Simd<T>::load(from + v / panel_packets * b_panel + v % panel_packets * width);
-            if (v < held) hold(row[v]);
+            if (v < held) hold_packet(row[v]);
         }
         FASTPROP_UNROLL
         for (int i = 0; i < kRows; ++i) {

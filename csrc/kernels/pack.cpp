@@ -182,6 +182,32 @@ void pack_strip_transposed(const T* a, T* packed, Index k, Index width, Index st
     }
 }
 
+template <class T>
+void transpose_block(const T* x, Index x_stride, Index rows, Index columns, T* y, Index y_stride) {
+    using S = Simd<T>;
+    constexpr Index square = S::width;
+    if (rows < square || columns < square) {
+        for (Index r = 0; r < rows; ++r) {
+            for (Index c = 0; c < columns; ++c) y[c * y_stride + r] = x[r * x_stride + c];
+        }
+        return;
+    }
+    for (Index first = 0; first < rows; first += square) {
+        const Index r = std::min(first, rows - square);  // the last squares may overlap others
+        for (Index next = 0; next < columns; next += square) {
+            const Index c = std::min(next, columns - square);
+            pk::PacketBlock<typename S::Packet, S::width> block;
+            FASTPROP_UNROLL
+            for (int i = 0; i < S::width; ++i)
+                block.packet[i] = S::load(x + (r + i) * x_stride + c);
+            pk::ptranspose(block);
+            FASTPROP_UNROLL
+            for (int i = 0; i < S::width; ++i)
+                S::store(y + (c + i) * y_stride + r, block.packet[i]);
+        }
+    }
+}
+
 #define FASTPROP_PACK(T)                                                                         \
     template Index panel_width<T>();                                                             \
     template Index packed_size<T>(Index, Index);                                                 \
@@ -190,7 +216,8 @@ void pack_strip_transposed(const T* a, T* packed, Index k, Index width, Index st
     template void pack_rows(const T*, T*, Index, Index, Range);                                  \
     template void pack_rows_transposed(const T*, T*, Index, Index, Range);                       \
     template void pack_strip(const T*, T*, Index, Index, Index);                                 \
-    template void pack_strip_transposed(const T*, T*, Index, Index, Index);
+    template void pack_strip_transposed(const T*, T*, Index, Index, Index);                      \
+    template void transpose_block(const T*, Index, Index, Index, T*, Index);
 FASTPROP_PACK(float)
 FASTPROP_PACK(double)
 #undef FASTPROP_PACK

@@ -47,4 +47,8 @@ void pack_strip(const T* at, T* packed, Index k, Index width, Index stride);
 template <class T>
 void pack_strip_transposed(const T* a, T* packed, Index k, Index width, Index stride);
 
+/// y [columns, rows] = x^T, rows `y_stride` and `x_stride` apart.
+template <class T>
+void transpose_block(const T* x, Index x_stride, Index rows, Index columns, T* y, Index y_stride);
+
 }  // namespace fastprop

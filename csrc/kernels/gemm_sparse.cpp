@@ -1,0 +1,370 @@
+#include "kernels/gemm_sparse.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "core/aligned_buffer.h"
+#include "kernels/gemm_epilogue.h"
+#include "kernels/gemm_tile.h"
+#include "kernels/lane_mask.h"
+#include "kernels/pack.h"
+
+// A packet as a template argument loses its alignment attribute, which a local variable does not
+// need.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wignored-attributes"
+#endif
+
+namespace fastprop {
+namespace {
+
+// A tile is one row of C, so each row skips its own zeros. It is as wide as there are registers for
+// sums, since every packet of B serves one multiply-add; that needs B in a first-level cache, so B
+// comes in blocks: a group of panels times some 64 steps of k. Which steps count is a bit each.
+
+/// Panels of a group, 14 of 16 registers. (4 and 6 took 1.02 and 0.99 of the time on Zen 3, 32 and
+/// 48 steps of k 1.13 and 1.04.)
+constexpr int kMostPanels = 7;
+constexpr Index kLeastPanels = 3;
+constexpr Index kLeastRows = 16;
+constexpr Index kLeastDepth = 16;
+/// Rows whose sums wait in a second-level cache for the next block of k.
+constexpr Index kRowBlock = 256;
+constexpr Index kLeastRowBlock = 64;
+/// Bytes of a transposed copy of A.
+constexpr Index kLeftBytes = 2 * 1024 * 1024;
+/// Rows that are looked at for zeros.
+constexpr Index kSample = 16;
+
+using Mask = std::uint64_t;
+
+template <class T>
+constexpr Index kWidth = GemmTile<T>::columns;
+
+/// Steps of k in a block: 4 KB of a panel.
+template <class T>
+constexpr Index kSteps = std::min<Index>(64, 4096 / (kWidth<T> * Index{sizeof(T)}));
+
+/// Rows of a block of A times a block of B.
+template <class T>
+struct RowsCall {
+    const T* a;
+    Index a_stride;
+    const Mask* masks;  ///< a bit for each step of k that counts
+    const T* b;
+    Index b_panel;
+    T* sums;  ///< as wide as the group, a row for each row
+    bool resume;
+    bool last;
+    TileCall<T> out;  ///< where finished sums go, or nowhere
+};
+
+/// Does any lane hold -0?
+template <class T, int kPackets>
+bool has_negative_zero(const typename Simd<T>::Packet (&acc)[1][kPackets]) {
+    const auto zero = Simd<T>::set(T(0));
+    auto found = pk::pcmp_eq(acc[0][0], zero);
+    FASTPROP_UNROLL
+    for (int v = 1; v < kPackets; ++v) found = pk::por(found, pk::pcmp_eq(acc[0][v], zero));
+    if (lane_mask<T>(found) == 0) return false;
+    found = zero;  // a lane's sign is that of a zero
+    for (int v = 0; v < kPackets; ++v)
+        found = pk::por(found, pk::pand(pk::pcmp_eq(acc[0][v], zero), acc[0][v]));
+    return lane_mask<T>(found) != 0;
+}
+
+template <class T, int kPackets>
+void finish_row(TileCall<T> out, T* sums, Index row, typename Simd<T>::Packet (&acc)[1][kPackets]) {
+    out.c += row * out.c_stride;
+    if (out.mask) out.mask += row * out.c_stride;
+    if (out.z) out.z += row * out.c_stride;
+    if (out.columns == kPackets * Simd<T>::width) {
+        tile::finish<T, 1, kPackets>(out, acc);
+        return;
+    }
+    FASTPROP_UNROLL
+    for (int v = 0; v < kPackets; ++v) pk::pstore(sums + v * Simd<T>::width, acc[0][v]);
+    tile::finish_partial(out, sums, 1, kPackets);
+}
+
+/// Rows [begin, end). With `unsure`, rows that come to -0 somewhere are not finished but noted: a
+/// product underflowed to that, and zeros that were skipped may have turned it into +0.
+template <class T, int kPanels>
+void run_rows(const RowsCall<T>& call, Index begin, Index end, std::vector<Index>* unsure) {
+    using S = Simd<T>;
+    using Packet = typename S::Packet;
+    constexpr int each = GemmTile<T>::packets, packets = kPanels * each;
+    constexpr Index columns = kPanels * kWidth<T>;
+    const RowsCall<T> t = call;  // a copy that stores through T* cannot alias
+    const char* panel[kPanels];
+    FASTPROP_UNROLL
+    for (int p = 0; p < kPanels; ++p) panel[p] = reinterpret_cast<const char*>(t.b + p * t.b_panel);
+    for (Index i = begin; i < end; ++i) {
+        T* sums = t.sums + i * columns;
+        Packet acc[1][packets];
+        FASTPROP_UNROLL
+        for (int v = 0; v < packets; ++v)
+            acc[0][v] = t.resume ? pk::pload<Packet>(sums + v * S::width) : S::set(T(0));
+        const T* a = t.a + i * t.a_stride;
+        tile::hold_pointer(a);
+        for (Mask left = t.masks[i]; left != 0; left &= left - 1) {
+            const int k = lowest_bit(left);
+            const Packet x = S::set(a[k]);
+            // One offset for all panels, in bytes: 19 instructions for 14 multiply-adds.
+            const Index offset = k * (kWidth<T> * Index{sizeof(T)});
+            FASTPROP_UNROLL
+            for (int v = 0; v < packets; ++v) {
+                const T* from = reinterpret_cast<const T*>(panel[v / each] + offset);
+                acc[0][v] = pk::pmadd(x, S::load(from + v % each * S::width), acc[0][v]);
+            }
+        }
+        if (t.last && unsure != nullptr && has_negative_zero<T>(acc)) {
+            unsure->push_back(i);
+        } else if (t.last && t.out.c != nullptr) {
+            finish_row<T>(t.out, sums, i, acc);
+        } else {
+            FASTPROP_UNROLL
+            for (int v = 0; v < packets; ++v) pk::pstore(sums + v * S::width, acc[0][v]);
+        }
+    }
+}
+
+template <class T>
+using RowsFunction = void (*)(const RowsCall<T>&, Index, Index, std::vector<Index>*);
+
+template <class T, std::size_t... kIndex>
+constexpr auto rows_table(std::index_sequence<kIndex...>) {
+    return std::array<RowsFunction<T>, sizeof...(kIndex)>{
+        &run_rows<T, static_cast<int>(kIndex) + 1>...};
+}
+
+template <class T>
+constexpr auto kRunRows = rows_table<T>(std::make_index_sequence<kMostPanels>());
+
+/// Zero times what is not finite is NaN, so nothing may be skipped there.
+template <class T>
+bool is_finite(const T* b, Index b_panel, Index panels, Index steps) {
+    using S = Simd<T>;
+    constexpr int sums = 4;
+    const auto zero = S::set(T(0));
+    typename S::Packet sum[sums] = {zero, zero, zero, zero};
+    for (Index p = 0; p < panels; ++p, b += b_panel) {
+        Index i = 0;
+        for (; i + sums * S::width <= steps * kWidth<T>; i += sums * S::width) {
+            FASTPROP_UNROLL
+            for (int v = 0; v < sums; ++v)
+                sum[v] = pk::pmadd(S::load(b + i + v * S::width), zero, sum[v]);
+        }
+        for (; i < steps * kWidth<T>; i += S::width)
+            sum[0] = pk::pmadd(S::load(b + i), zero, sum[0]);
+    }
+    return pk::predux(pk::padd(pk::padd(sum[0], sum[1]), pk::padd(sum[2], sum[3]))) == T(0);
+}
+
+template <class T>
+class GemmSparse {
+public:
+    GemmSparse(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Index m, Index n,
+               Index k, bool transposed_output, const GemmEpilogue<T>& epilogue)
+        : a_(a),
+          b_(b),
+          c_(c),
+          c_stride_(c_stride),
+          m_(m),
+          n_(n),
+          k_(k),
+          transposed_output_(transposed_output),
+          e_(epilogue) {
+        blocks_ = ceil_div(k, kSteps<T>);
+        steps_ = ceil_div(k, blocks_);
+        row_block_ = std::min(kRowBlock, m);
+        if (a.transposed) row_block_ = std::min(row_block_, kLeftBytes / (k * Index{sizeof(T)}));
+        allocate();
+    }
+
+    void run() {
+        for (begin_ = 0; begin_ < m_; begin_ += row_block_) {
+            rows_ = std::min(row_block_, m_ - begin_);
+            for (Index q = 0; q < blocks_; ++q) read_left(q);
+            const Index panels = ceil_div(n_, kWidth<T>), groups = ceil_div(panels, kMostPanels);
+            for (Index g = 0; g < groups; ++g) {
+                const Index first = g * panels / groups;
+                run_group(first, (g + 1) * panels / groups - first);
+            }
+            if (!is_in_registers(e_))
+                apply_activation(e_, c_, c_stride_, begin_ * c_stride_, rows_, n_);
+        }
+    }
+
+private:
+    void allocate() {
+        constexpr Index columns = kMostPanels * kWidth<T>;
+        const auto bytes = [](Index count, std::size_t size) {
+            return align_up(static_cast<std::size_t>(count) * size);
+        };
+        const Index b_size = b_.layout == GemmLayout::panels ? 0 : columns * steps_;
+        const Index a_size = a_.transposed ? row_block_ * k_ + Simd<T>::width : 0;
+        const std::size_t b_bytes = bytes(b_size, sizeof(T)), a_bytes = bytes(a_size, sizeof(T));
+        const std::size_t sums = bytes(columns * row_block_, sizeof(T));
+        const std::size_t masks = bytes((blocks_ + 1) * row_block_, sizeof(Mask));
+        char* scratch = static_cast<char*>(thread_scratch(b_bytes + a_bytes + sums + masks, 0));
+        packed_b_ = reinterpret_cast<T*>(scratch);
+        packed_a_ = reinterpret_cast<T*>(scratch + b_bytes);
+        sums_ = reinterpret_cast<T*>(scratch + b_bytes + a_bytes);
+        masks_ = reinterpret_cast<Mask*>(scratch + b_bytes + a_bytes + sums);
+        all_ = masks_ + blocks_ * row_block_;
+    }
+
+    Index steps_of(Index q) const { return std::min(steps_, k_ - q * steps_); }
+
+    /// Block q of A, where it lies or transposed.
+    void set_left(RowsCall<T>& t, Index q) const {
+        t.a = a_.transposed ? packed_a_ + q * steps_ * rows_
+                            : a_.data + begin_ * a_.stride + q * steps_;
+        t.a_stride = a_.transposed ? steps_of(q) : a_.stride;
+    }
+
+    void read_left(Index q) {
+        const Index k = q * steps_, steps = steps_of(q);
+        if (a_.transposed)
+            transpose_block(a_.data + k * a_.stride + begin_, a_.stride, steps, rows_,
+                            packed_a_ + k * rows_, steps);
+        RowsCall<T> t = {};
+        set_left(t, q);
+        for (Index r = 0; r < rows_; ++r)
+            masks_[q * rows_ + r] = nonzero_mask(t.a + r * t.a_stride, steps);
+    }
+
+    void set_right(RowsCall<T>& t, Index q, Index j) const {
+        const Index k = q * steps_, steps = steps_of(q);
+        if (b_.layout == GemmLayout::panels) {
+            t.b = b_.data + j / kWidth<T> * b_.stride + k * kWidth<T>;
+            t.b_panel = b_.stride;
+            return;
+        }
+        t.b = packed_b_;
+        t.b_panel = steps * kWidth<T>;
+        if (b_.layout == GemmLayout::rows) {
+            pack_panels(b_.data + k * b_.stride + j, packed_b_, steps, t.out.columns, b_.stride,
+                        t.b_panel);
+        } else {
+            pack_panels_transposed(b_.data + j * b_.stride + k, packed_b_, steps, t.out.columns,
+                                   b_.stride, t.b_panel, 0, true);
+        }
+    }
+
+    /// All rows of the block times some panels.
+    void run_group(Index first, Index panels) {
+        std::vector<Index> unsure;
+        multiply(first, panels, 0, rows_, &unsure);
+        for (const Index row : unsure) multiply(first, panels, row, row + 1, nullptr);
+        if (!transposed_output_) return;
+        const Index j = first * kWidth<T>, columns = panels * kWidth<T>;
+        transpose_block(sums_, columns, rows_, std::min(columns, n_ - j),
+                        c_ + j * c_stride_ + begin_, c_stride_);
+    }
+
+    /// Rows [begin, end) of the block; without `unsure` zeros count, too.
+    void multiply(Index first, Index panels, Index begin, Index end, std::vector<Index>* unsure) {
+        const Index j = first * kWidth<T>;
+        RowsCall<T> t = {};
+        t.sums = sums_;
+        t.out.columns = std::min(panels * kWidth<T>, n_ - j);
+        if (!transposed_output_)
+            place_tile(t.out, e_, c_, c_stride_, begin_ * c_stride_ + j, j, true);
+        for (Index q = 0; q < blocks_; ++q) {
+            const Index steps = steps_of(q);
+            set_left(t, q);
+            set_right(t, q, j);
+            t.masks = masks_ + q * rows_;
+            if (unsure == nullptr || !is_finite(t.b, t.b_panel, panels, steps)) {
+                std::fill(all_ + begin, all_ + end, ~Mask{0} >> (64 - steps));
+                t.masks = all_;
+            }
+            t.resume = q > 0;
+            t.last = q + 1 == blocks_;
+            kRunRows<T>[static_cast<std::size_t>(panels - 1)](t, begin, end, unsure);
+        }
+    }
+
+    GemmLeft<T> a_;
+    GemmRight<T> b_;
+    T* c_;
+    Index c_stride_;
+    Index m_, n_, k_;
+    bool transposed_output_;
+    GemmEpilogue<T> e_;
+    Index blocks_, steps_;
+    Index row_block_;
+    Index begin_ = 0, rows_ = 0;
+    T* packed_b_ = nullptr;
+    T* packed_a_ = nullptr;
+    T* sums_ = nullptr;
+    Mask* masks_ = nullptr;  ///< [block of k][row]
+    Mask* all_ = nullptr;
+};
+
+/// Share of elements that are not zero, in some rows of the stored matrix.
+template <class T>
+double density(const GemmLeft<T>& a, Index m, Index k) {
+    const Index rows = a.transposed ? k : m, columns = a.transposed ? m : k;
+    const Index step = std::max<Index>(1, rows / kSample);
+    Index seen = 0, zeros = 0;
+    for (Index r = 0; r < rows; r += step) {
+        zeros += count_zeros(a.data + r * a.stride, columns);
+        seen += columns;
+    }
+    return 1.0 - static_cast<double>(zeros) / static_cast<double>(seen);
+}
+
+/// The density below which A pays: cycles a row on Zen 3, of the register tile (1.15 a panel and
+/// step of k), of skipping (for each nonzero 1.45 times its loads, two a cycle), of going from
+/// block to block, and of packing and checking B.
+template <class T>
+double break_even(Index m, Index n, Index k) {
+    const auto panels = static_cast<double>(ceil_div(n, kWidth<T>));
+    const auto groups = static_cast<double>(ceil_div(ceil_div(n, kWidth<T>), kMostPanels));
+    const auto blocks = static_cast<double>(ceil_div(k, kSteps<T>));
+    const auto steps = static_cast<double>(k);
+    const double dense = 1.15 * steps * panels;
+    const double fixed = 25 * blocks * groups + 3 * steps * panels / static_cast<double>(m);
+    return (dense - fixed) / (1.45 * steps * (panels + 0.5 * groups));
+}
+
+template <class T>
+bool pays(const GemmLeft<T>& a, Index m, Index n, Index k) {
+    if (n < kLeastPanels * kWidth<T> || m < kLeastRows || k < kLeastDepth) return false;
+    if (a.transposed && k * kLeastRowBlock * Index{sizeof(T)} > kLeftBytes) return false;
+    return density(a, m, k) < break_even<T>(m, n, k);
+}
+
+}  // namespace
+
+template <class T>
+bool gemm_sparse(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Index m,
+                 Index n, Index k, const GemmEpilogue<T>& e) {
+    if (e.accumulate || e.scalar_bias) return false;
+    if (pays(a, m, n, k)) {
+        GemmSparse<T>(a, b, c, c_stride, m, n, k, false, e).run();
+        return true;
+    }
+    // C^T = B^T A^T: zeros of B, as in the derivative by the weights behind dense inputs.
+    const bool plain = e.activation == Activation::identity && !e.bias && !e.z && !e.h;
+    if (!plain || b.layout == GemmLayout::panels) return false;
+    const GemmLeft<T> left = {b.data, b.stride, b.layout == GemmLayout::rows};
+    if (!pays(left, n, m, k)) return false;
+    const GemmRight<T> right = {a.data, a.stride,
+                                a.transposed ? GemmLayout::rows : GemmLayout::transposed};
+    GemmSparse<T>(left, right, c, c_stride, n, m, k, true, e).run();
+    return true;
+}
+
+template bool gemm_sparse(const GemmLeft<float>&, const GemmRight<float>&, float*, Index, Index,
+                          Index, Index, const GemmEpilogue<float>&);
+template bool gemm_sparse(const GemmLeft<double>&, const GemmRight<double>&, double*, Index, Index,
+                          Index, Index, const GemmEpilogue<double>&);
+
+}  // namespace fastprop
