@@ -328,7 +328,8 @@ void gemm(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Ind
     if (m <= 0 || n <= 0) return;
     if (!epilogue.accumulate && gemm_thin(a, b, c, c_stride, m, n, k, epilogue)) return;
     if (gemm_narrow(a, b, c, c_stride, m, n, k, epilogue)) return;
-    if (gemm_sparse(a, b, c, c_stride, m, n, k, epilogue)) return;
+    const Zeros zeros = zeros_to_skip(a, b, m, n, k, epilogue);
+    if (zeros != Zeros::none) return gemm_sparse(zeros, a, b, c, c_stride, m, n, k, epilogue);
     if (n == 1 && c_stride == 1 && m > 3 && a.transposed) {
         // C^T = B^T A^T: packets along the rows instead of one lane each; the same products and
         // order.

@@ -36,8 +36,8 @@ constexpr Index kRowBlock = 256;
 constexpr Index kLeastRowBlock = 64;
 /// Bytes of a transposed copy of A.
 constexpr Index kLeftBytes = 2 * 1024 * 1024;
-/// Rows that are looked at for zeros.
-constexpr Index kSample = 16;
+/// Pieces of rows that are looked at for zeros.
+constexpr Index kSample = 8;
 
 using Mask = std::uint64_t;
 
@@ -307,64 +307,84 @@ private:
     Mask* all_ = nullptr;
 };
 
-/// Share of elements that are not zero, in some rows of the stored matrix.
+/// Share of elements that are not zero, in some pieces of rows of the stored matrix.
 template <class T>
 double density(const GemmLeft<T>& a, Index m, Index k) {
     const Index rows = a.transposed ? k : m, columns = a.transposed ? m : k;
-    const Index step = std::max<Index>(1, rows / kSample);
-    Index seen = 0, zeros = 0;
-    for (Index r = 0; r < rows; r += step) {
-        zeros += count_zeros(a.data + r * a.stride, columns);
-        seen += columns;
+    const Index piece = std::min<Index>(64, columns), pieces = std::min(kSample, rows);
+    Index nonzero = 0;
+    for (Index i = 0; i < pieces; ++i) {
+        const T* row = a.data + (2 * i + 1) * rows / (2 * pieces) * a.stride;
+        nonzero += count_bits(nonzero_mask(row + i * (columns - piece) / pieces, piece));
     }
-    return 1.0 - static_cast<double>(zeros) / static_cast<double>(seen);
+    return static_cast<double>(nonzero) / static_cast<double>(pieces * piece);
 }
 
-/// The density below which A pays: cycles a row on Zen 3, of the register tile (1.15 a panel and
-/// step of k), of skipping (for each nonzero 1.45 times its loads, two a cycle), of going from
-/// block to block, and of packing and checking B.
+/// The density below which it is faster: cycles a row on Zen 3, fitted to products of 16 to 512.
+/// The register tile takes 1.15 for each panel and step of k, a nonzero 1.45 times its loads (two a
+/// cycle). The rest is for going from block to block, for finished sums, for the masks (and a
+/// transposed A), and for packing and checking B.
 template <class T>
-double break_even(Index m, Index n, Index k) {
-    const auto panels = static_cast<double>(ceil_div(n, kWidth<T>));
+double break_even(bool transposed, Index m, Index n, Index k) {
+    const auto panels = static_cast<double>(n) / static_cast<double>(kWidth<T>);
     const auto groups = static_cast<double>(ceil_div(ceil_div(n, kWidth<T>), kMostPanels));
     const auto blocks = static_cast<double>(ceil_div(k, kSteps<T>));
     const auto steps = static_cast<double>(k);
-    const double dense = 1.15 * steps * panels;
-    const double fixed = 25 * blocks * groups + 3 * steps * panels / static_cast<double>(m);
-    return (dense - fixed) / (1.45 * steps * (panels + 0.5 * groups));
+    const double finish = n % kWidth<T> == 0 ? 8 * panels : 8 * (panels + kMostPanels);
+    const double fixed = 25 * blocks * groups + finish + (transposed ? 1.1 : 0.3) * steps +
+                         3 * steps * panels / static_cast<double>(m);
+    return (1.15 * steps * panels - fixed) / (1.45 * steps * (panels + 0.5 * groups));
 }
 
 template <class T>
 bool pays(const GemmLeft<T>& a, Index m, Index n, Index k) {
     if (n < kLeastPanels * kWidth<T> || m < kLeastRows || k < kLeastDepth) return false;
     if (a.transposed && k * kLeastRowBlock * Index{sizeof(T)} > kLeftBytes) return false;
-    return density(a, m, k) < break_even<T>(m, n, k);
+    const double limit = break_even<T>(a.transposed, m, n, k);
+    return limit > 0 && density(a, m, k) < limit;
+}
+
+/// C^T = B^T A^T.
+template <class T>
+GemmLeft<T> swapped(const GemmRight<T>& b) {
+    return {b.data, b.stride, b.layout == GemmLayout::rows};
+}
+
+template <class T>
+GemmRight<T> swapped(const GemmLeft<T>& a) {
+    return {a.data, a.stride, a.transposed ? GemmLayout::rows : GemmLayout::transposed};
 }
 
 }  // namespace
 
 template <class T>
-bool gemm_sparse(const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride, Index m,
-                 Index n, Index k, const GemmEpilogue<T>& e) {
-    if (e.accumulate || e.scalar_bias) return false;
-    if (pays(a, m, n, k)) {
-        GemmSparse<T>(a, b, c, c_stride, m, n, k, false, e).run();
-        return true;
-    }
-    // C^T = B^T A^T: zeros of B, as in the derivative by the weights behind dense inputs.
+Zeros zeros_to_skip(const GemmLeft<T>& a, const GemmRight<T>& b, Index m, Index n, Index k,
+                    const GemmEpilogue<T>& e) {
+    if (e.accumulate || e.scalar_bias) return Zeros::none;
+    if (pays(a, m, n, k)) return Zeros::left;
+    // As in the derivative by the weights behind dense inputs.
     const bool plain = e.activation == Activation::identity && !e.bias && !e.z && !e.h;
-    if (!plain || b.layout == GemmLayout::panels) return false;
-    const GemmLeft<T> left = {b.data, b.stride, b.layout == GemmLayout::rows};
-    if (!pays(left, n, m, k)) return false;
-    const GemmRight<T> right = {a.data, a.stride,
-                                a.transposed ? GemmLayout::rows : GemmLayout::transposed};
-    GemmSparse<T>(left, right, c, c_stride, n, m, k, true, e).run();
-    return true;
+    if (!plain || b.layout == GemmLayout::panels) return Zeros::none;
+    return pays(swapped(b), n, m, k) ? Zeros::right : Zeros::none;
 }
 
-template bool gemm_sparse(const GemmLeft<float>&, const GemmRight<float>&, float*, Index, Index,
-                          Index, Index, const GemmEpilogue<float>&);
-template bool gemm_sparse(const GemmLeft<double>&, const GemmRight<double>&, double*, Index, Index,
-                          Index, Index, const GemmEpilogue<double>&);
+template <class T>
+void gemm_sparse(Zeros zeros, const GemmLeft<T>& a, const GemmRight<T>& b, T* c, Index c_stride,
+                 Index m, Index n, Index k, const GemmEpilogue<T>& e) {
+    if (zeros == Zeros::left) {
+        GemmSparse<T>(a, b, c, c_stride, m, n, k, false, e).run();
+    } else {
+        GemmSparse<T>(swapped(b), swapped(a), c, c_stride, n, m, k, true, e).run();
+    }
+}
+
+#define FASTPROP_GEMM_SPARSE(T)                                                                 \
+    template Zeros zeros_to_skip(const GemmLeft<T>&, const GemmRight<T>&, Index, Index, Index,  \
+                                 const GemmEpilogue<T>&);                                       \
+    template void gemm_sparse(Zeros, const GemmLeft<T>&, const GemmRight<T>&, T*, Index, Index, \
+                              Index, Index, const GemmEpilogue<T>&);
+FASTPROP_GEMM_SPARSE(float)
+FASTPROP_GEMM_SPARSE(double)
+#undef FASTPROP_GEMM_SPARSE
 
 }  // namespace fastprop

@@ -63,8 +63,7 @@ struct Problem {
                 }
     }
 
-    /// Runs the product; false where it declines.
-    bool run(bool a_transposed, GemmLayout layout, T* c, Index c_stride,
+    void run(Zeros zeros, bool a_transposed, GemmLayout layout, T* c, Index c_stride,
              const GemmEpilogue<T>& epilogue = {}) const {
         const std::vector<T> at = transposed(a, m, k), bt = transposed(b, k, n);
         std::vector<T> packed(size_t(packed_size<T>(k, n)));
@@ -74,7 +73,7 @@ struct Problem {
         GemmRight<T> right = {b.data(), n, layout};
         if (layout == GemmLayout::transposed) right = {bt.data(), k, layout};
         if (layout == GemmLayout::panels) right = {packed.data(), k * panel_width<T>(), layout};
-        return gemm_sparse(left, right, c, c_stride, m, n, k, epilogue);
+        gemm_sparse(zeros, left, right, c, c_stride, m, n, k, epilogue);
     }
 };
 
@@ -100,7 +99,7 @@ void check_problem(const Problem<T>& p) {
     for (GemmLayout layout : kLayouts) {
         for (bool a_transposed : {false, true}) {
             std::vector<T> c = test::nan_values<T>(p.m * p.n);
-            ASSERT_TRUE(p.run(a_transposed, layout, c.data(), p.n)) << int(layout) << a_transposed;
+            p.run(Zeros::left, a_transposed, layout, c.data(), p.n);
             expect_same(c, p.sums);
         }
     }
@@ -112,9 +111,13 @@ using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(GemmSparse, Types);
 
 TYPED_TEST(GemmSparse, OddSizes) {
-    for (Index m : {33, 100, 257})
-        for (Index n : {96, 100, 113, 240, 513})
-            for (Index k : {31, 64, 65, 100, 129}) check_problem(Problem<TypeParam>(m, n, k, 0.2));
+    for (Index m : {1, 3, 7, 16, 33})
+        for (Index n : {1, 7, 8, 15, 17, 31, 100, 113})
+            for (Index k : {1, 3, 9, 16, 33, 63, 64, 65})
+                check_problem(Problem<TypeParam>(m, n, k, 0.2));
+    for (Index m : {100, 257})
+        for (Index n : {96, 240, 513})
+            for (Index k : {100, 129, 200}) check_problem(Problem<TypeParam>(m, n, k, 0.2));
 }
 
 TYPED_TEST(GemmSparse, Densities) {
@@ -125,14 +128,14 @@ TYPED_TEST(GemmSparse, Densities) {
 // Zeros in B alone: C is made the other way round.
 TYPED_TEST(GemmSparse, ZerosOfTheRightOperand) {
     using T = TypeParam;
-    for (Index m : {96, 100, 257})
-        for (Index n : {33, 100, 300})
-            for (Index k : {31, 64, 129}) {
+    for (Index m : {1, 8, 9, 100, 257})
+        for (Index n : {1, 7, 33, 100, 300})
+            for (Index k : {1, 31, 64, 129}) {
                 const Problem<T> p(m, n, k, 1.0, 0.2);
                 for (GemmLayout layout : {GemmLayout::rows, GemmLayout::transposed})
                     for (bool a_transposed : {false, true}) {
                         std::vector<T> c = test::nan_values<T>(m * n);
-                        ASSERT_TRUE(p.run(a_transposed, layout, c.data(), n));
+                        p.run(Zeros::right, a_transposed, layout, c.data(), n);
                         expect_same(c, p.sums);
                     }
             }
@@ -153,20 +156,20 @@ TYPED_TEST(GemmSparse, Epilogues) {
         forward.bias = bias.data();
         forward.z = z.data();
         forward.activation = Activation::relu;
-        ASSERT_TRUE(p.run(false, GemmLayout::rows, c.data(), n, forward));
+        p.run(Zeros::left, false, GemmLayout::rows, c.data(), n, forward);
         expect_same(z, want_z);
         expect_same(c, want);
 
         GemmEpilogue<T> tanh = forward;
         tanh.activation = Activation::tanh;
-        ASSERT_TRUE(p.run(false, GemmLayout::rows, c.data(), n, tanh));
+        p.run(Zeros::left, false, GemmLayout::rows, c.data(), n, tanh);
         for (std::size_t i = 0; i < c.size(); ++i) ASSERT_NEAR(c[i], std::tanh(want_z[i]), 1e-6);
 
         c = h;  // C takes the place of h
         GemmEpilogue<T> backward;
         backward.activation = Activation::relu;
         backward.h = c.data();
-        ASSERT_TRUE(p.run(false, GemmLayout::transposed, c.data(), n, backward));
+        p.run(Zeros::left, false, GemmLayout::transposed, c.data(), n, backward);
         for (std::size_t i = 0; i < c.size(); ++i) want[i] = h[i] <= 0 ? T(0) : p.sums[i];
         expect_same(c, want);
     }
@@ -181,7 +184,7 @@ TYPED_TEST(GemmSparse, LeavesOtherColumnsAlone) {
         std::vector<T> c(size_t(p.m * stride), T(7)), want = c;
         for (Index i = 0; i < p.m; ++i)
             for (Index j = 0; j < n; ++j) want[size_t(i * stride + j)] = p.sums[size_t(i * n + j)];
-        ASSERT_TRUE(p.run(false, GemmLayout::rows, c.data(), stride));
+        p.run(right ? Zeros::right : Zeros::left, false, GemmLayout::rows, c.data(), stride);
         expect_same(c, want);
     }
 }
@@ -219,13 +222,30 @@ TYPED_TEST(GemmSparse, NegativeZero) {
     check_problem(p);
 }
 
-TYPED_TEST(GemmSparse, DeclinesWhatItWouldNotSpeedUp) {
+TYPED_TEST(GemmSparse, ChoosesByZerosAndSize) {
     using T = TypeParam;
-    std::vector<T> c(300 * 300);
-    EXPECT_FALSE(Problem<T>(100, 200, 100, 1).run(false, GemmLayout::rows, c.data(), 200));
-    EXPECT_FALSE(Problem<T>(8, 200, 100, 0.1).run(false, GemmLayout::rows, c.data(), 200));
-    EXPECT_FALSE(Problem<T>(100, 10, 100, 0.1).run(false, GemmLayout::rows, c.data(), 10));
-    EXPECT_FALSE(Problem<T>(100, 200, 8, 0.1).run(false, GemmLayout::rows, c.data(), 200));
+    const auto choice = [](Index m, Index n, Index k, double share_a, double share_b) {
+        const Problem<T> p(m, n, k, share_a, share_b);
+        return zeros_to_skip<T>({p.a.data(), k}, {p.b.data(), n}, m, n, k, {});
+    };
+    EXPECT_EQ(choice(100, 200, 100, 1, 1), Zeros::none);
+    EXPECT_EQ(choice(8, 200, 100, 0.1, 1), Zeros::none);
+    EXPECT_EQ(choice(100, 10, 100, 0.1, 1), Zeros::none);
+    EXPECT_EQ(choice(100, 200, 8, 0.1, 1), Zeros::none);
+    EXPECT_EQ(choice(100, 200, 100, 0.1, 1), Zeros::left);
+    EXPECT_EQ(choice(200, 100, 100, 1, 0.1), Zeros::right);
+}
+
+// What a caller sees: the same bits, whatever was chosen.
+TYPED_TEST(GemmSparse, InTheProduct) {
+    using T = TypeParam;
+    for (double share_a : {1.0, 0.2})
+        for (double share_b : {1.0, 0.2}) {
+            const Problem<T> p(130, 160, 140, share_a, share_b);
+            std::vector<T> c = test::nan_values<T>(p.m * p.n);
+            gemm<T>({p.a.data(), p.k}, {p.b.data(), p.n}, c.data(), p.n, p.m, p.n, p.k);
+            expect_same(c, p.sums);
+        }
 }
 
 }  // namespace
