@@ -46,9 +46,13 @@ class Program::Turn {
 public:
     Turn(Program& program, bool waits) : program_(program) {
         std::unique_lock<std::mutex> lock(program_.turns_);
-        // Who waits inside of a run (a function of the host may run others) could wait for itself.
-        if (program_.running_ && (!waits || runs_of_this_thread > 0))
+        if (program_.running_ && !waits)
             throw Error("Program.run: this Program is running already in another thread");
+        // A function of the host may run others, and could wait for the run that has called it.
+        if (program_.running_ && runs_of_this_thread > 0)
+            throw Error(
+                "Program.run: this Program is running already, and a call from inside a run does "
+                "not wait for it");
         program_.ended_.wait(lock, [&] { return !program_.running_; });
         program_.running_ = true;
         ++runs_of_this_thread;
