@@ -210,28 +210,39 @@ double density(const GemmLeft<T>& a, Index m, Index k) {
     return static_cast<double>(nonzero) / static_cast<double>(pieces * piece);
 }
 
-/// The density below which it is faster: cycles a row on Zen 3, fitted to products of 16 to 512.
-/// The register tile takes 1.15 for each panel and step of k, a nonzero 1.45 times its loads (two a
-/// cycle). The rest is for going from block to block, for finished sums, for the masks (and a
-/// transposed A), and for packing and checking B.
-template <class T>
-double break_even(bool transposed, Index m, Index n, Index k) {
-    const auto panels = static_cast<double>(n) / static_cast<double>(kWidth<T>);
-    const auto groups = static_cast<double>(ceil_div(ceil_div(n, kWidth<T>), kMostPanels));
-    const auto blocks = static_cast<double>(ceil_div(k, kSteps<T>));
-    const auto steps = static_cast<double>(k);
-    const double finish = n % kWidth<T> == 0 ? 8 * panels : 8 * (panels + kMostPanels);
-    const double fixed = 25 * blocks * groups + finish + (transposed ? 1.1 : 0.3) * steps +
-                         3 * steps * panels / static_cast<double>(m);
-    return (1.15 * steps * panels - fixed) / (1.45 * steps * (panels + 0.5 * groups));
-}
+// Costs are cycles on Zen 3, fitted to products of 16 to 512.
 
 template <class T>
-bool pays(const GemmLeft<T>& a, Index m, Index n, Index k) {
-    if (n < kLeastPanels * kWidth<T> || m < kLeastRows || k < kLeastDepth) return false;
-    if (a.transposed && k * kLeastRowBlock * Index{sizeof(T)} > kLeftBytes) return false;
-    const double limit = break_even<T>(a.transposed, m, n, k);
-    return limit > 0 && density(a, m, k) < limit;
+double tile_cost(Index m, Index n, Index k) {
+    return 1.15 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) /
+           static_cast<double>(kWidth<T>);
+}
+
+/// Besides the multiply-adds: from block to block, finished sums, masks (and a transposed A), B
+/// packed and looked through.
+template <class T>
+double fixed_cost(bool transposed, Index m, Index n, Index k) {
+    const auto rows = static_cast<double>(m), steps = static_cast<double>(k);
+    const auto panels = static_cast<double>(n) / static_cast<double>(kWidth<T>);
+    const auto visits =
+        static_cast<double>(ceil_div(k, kSteps<T>) * ceil_div(ceil_div(n, kWidth<T>), kMostPanels));
+    const double finish = n % kWidth<T> == 0 ? 8 * panels : 8 * (panels + kMostPanels);
+    return rows * (25 * visits + finish + (transposed ? 1.1 : 0.3) * steps) + 3 * steps * panels;
+}
+
+/// What the product costs without the zeros of A; a sample of them is taken if it may be below
+/// `limit`.
+template <class T>
+double skipping_cost(const GemmLeft<T>& a, Index m, Index n, Index k, double limit) {
+    const bool too_deep = a.transposed && k * kLeastRowBlock * Index{sizeof(T)} > kLeftBytes;
+    if (n < kLeastPanels * kWidth<T> || m < kLeastRows || k < kLeastDepth || too_deep) return limit;
+    const double fixed = fixed_cost<T>(a.transposed, m, n, k);
+    if (fixed >= limit) return limit;
+    // A nonzero is loaded, and so is each packet of B: two a cycle, at best.
+    const auto panels = static_cast<double>(n) / static_cast<double>(kWidth<T>);
+    const auto groups = static_cast<double>(ceil_div(ceil_div(n, kWidth<T>), kMostPanels));
+    const double each = 1.45 * (panels + 0.5 * groups);
+    return fixed + each * density(a, m, k) * static_cast<double>(m) * static_cast<double>(k);
 }
 
 /// C^T = B^T A^T.
@@ -251,11 +262,16 @@ template <class T>
 Zeros zeros_to_skip(const GemmLeft<T>& a, const GemmRight<T>& b, Index m, Index n, Index k,
                     const GemmEpilogue<T>& e) {
     if (e.accumulate || e.scalar_bias) return Zeros::none;
-    if (pays(a, m, n, k)) return Zeros::left;
-    // As in the derivative by the weights behind dense inputs.
+    const double dense = tile_cost<T>(m, n, k);
+    const double left = skipping_cost(a, m, n, k, dense);
+    // As in the derivative by the weights, whose right operand ReLU has let through.
     const bool plain = e.activation == Activation::identity && !e.bias && !e.z && !e.h;
-    if (!plain || b.layout == GemmLayout::panels) return Zeros::none;
-    return pays(swapped(b), n, m, k) ? Zeros::right : Zeros::none;
+    if (plain && b.layout != GemmLayout::panels) {
+        const double back = 0.6 * static_cast<double>(m) * static_cast<double>(n);
+        const double limit = std::min(dense, left) - back;
+        if (skipping_cost(swapped(b), n, m, k, limit) < limit) return Zeros::right;
+    }
+    return left < dense ? Zeros::left : Zeros::none;
 }
 
 template <class T>
