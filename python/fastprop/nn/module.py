@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastprop.checks import as_array
 from fastprop.graph.changes import Table, changed
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.scope import Scope, scoped
@@ -373,7 +374,7 @@ def _count(module: Module) -> str:
 
 
 def _real_array(where: str, value: Any) -> NDArray[Any]:
-    array = np.asarray(value)
+    array = as_array(f"{where}: the array", value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{where}: expects real numbers, got dtype {array.dtype}")
     return array
