@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastprop._arguments import hint_constructor
 from fastprop.checks import as_array
 from fastprop.graph.changes import Table, changed
 from fastprop.graph.parameter import Buffer, Parameter
@@ -60,6 +61,10 @@ class Module:
     _made_with: tuple[tuple[Any, ...], dict[str, Any]]
     _not_saved: ClassVar[tuple[str, ...]] = ()
     """Arguments that only say how parameters start."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        hint_constructor(cls)
 
     def __new__(cls: type[M], *arguments: Any, **options: Any) -> M:
         made: M = object.__new__(cls)
