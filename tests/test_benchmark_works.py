@@ -103,7 +103,7 @@ def test_a_table_tells_what_products_allow() -> None:
     assert "| 1.50 | 50 % |" in report.by_threads(FACTS, [result])
     result.attainable = [8.0, 7.5, 1.0]
     text = report.by_threads(FACTS, [result])
-    assert "| 1.50 of 2.00 | 50 % (75 %) |" in text
+    assert "| 1.50 (2.00) | 50 % (75 %) |" in text
     assert "512 x 512 x 512" in text
     assert result.to_dict()["attainable_ratio"] == 2.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -267,6 +268,15 @@ def test_table() -> None:
         assert line[column] == " "
     for word in ("share of the limit", "barriers", "arena", "parameters", "optimizer's state"):
         assert any(line.startswith(word) for line in lines)
+
+
+def test_table_explains_products_above_the_peak() -> None:
+    trainer, x, y = trained()
+    report = trainer.report(x, y, batch_size=32)
+    slow = replace(report, limit=replace(report.limit, peak=1.0))
+    fast = replace(report, limit=replace(report.limit, peak=1e15))
+    assert "multiplications by zero" in str(slow)
+    assert "multiplications by zero" not in str(fast)
 
 
 def test_as_a_dict() -> None:

@@ -2,6 +2,7 @@
 // registers. With more than one thread each takes a slice of the rows, as in a Program.
 //
 //     fastprop_bench_v3 --benchmark_filter=gemm
+//     fastprop_bench_v3 --benchmark_filter=gemm_zeros
 //     fastprop_bench_v3 --benchmark_filter='gemm/f64/packed/.*/threads:1'
 
 #include <string>
@@ -27,6 +28,16 @@ std::vector<T> values(Index n, unsigned seed) {
         seed = seed * 1664525u + 1013904223u;
         x = static_cast<T>(seed >> 8) / static_cast<T>(1 << 23) - T(1);
     }
+    return v;
+}
+
+/// The same with `percent` of the values left and zeros for the others.
+template <class T>
+std::vector<T> thinned(Index n, unsigned seed, int percent) {
+    std::vector<T> v = values<T>(n, seed);
+    const std::vector<T> dice = values<T>(n, seed + 1);
+    for (std::size_t i = 0; i < v.size(); ++i)
+        if (dice[i] >= T(percent) / 50 - 1) v[i] = 0;
     return v;
 }
 
@@ -115,6 +126,30 @@ void register_products(const char* dtype) {
     }
 }
 
+/// A of which `percent` is not zero, as ReLU leaves it. The rate counts all multiply-adds.
+template <class T>
+void product_with_zeros(benchmark::State& state, bool transposed) {
+    const Index m = state.range(0), k = state.range(1), n = state.range(2);
+    const std::vector<T> a = thinned<T>(m * k, 1, static_cast<int>(state.range(3)));
+    const std::vector<T> b = values<T>(k * n, 2);
+    std::vector<T> stored = a, c(static_cast<std::size_t>(m * n));
+    for (Index i = 0; transposed && i < m; ++i)
+        for (Index l = 0; l < k; ++l)
+            stored[static_cast<std::size_t>(l * m + i)] = a[static_cast<std::size_t>(i * k + l)];
+    const auto run = [&] {
+        gemm<T>({stored.data(), transposed ? m : k, transposed}, {b.data(), n}, c.data(), n, m, n,
+                k);
+    };
+    run();
+    if (!verify_samples(state, a, b, c, m, n, k)) return;
+    for (auto _ : state) {
+        run();
+        benchmark::ClobberMemory();
+    }
+    report<T>(state, 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k),
+              0, 1);
+}
+
 template <class T>
 void packing(benchmark::State& state, bool transposed) {
     const Index in = state.range(0), out = state.range(1);
@@ -133,6 +168,12 @@ void register_all() {
     register_products<float>("f32");
     register_products<double>("f64");
     for (const bool transposed : {false, true}) {
+        auto* zeros = benchmark::RegisterBenchmark(
+            transposed ? "gemm_zeros/f32/transposed" : "gemm_zeros/f32/rows",
+            [=](benchmark::State& state) { product_with_zeros<float>(state, transposed); });
+        zeros->ArgNames({"m", "k", "n", "percent"});
+        for (const int percent : {100, 70, 50, 30, 10})
+            zeros->Args({128, 512, 512, percent})->Args({128, 128, 128, percent});
         benchmark::RegisterBenchmark(
             transposed ? "pack_weights_transposed/f32" : "pack_weights/f32",
             [=](benchmark::State& state) { packing<float>(state, transposed); })

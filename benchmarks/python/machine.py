@@ -32,12 +32,12 @@ _WIDTH, _REPEATS = 512, 4  # of the matrices of `product_rate`: 10 to 15 ms
 
 
 class Bounds(NamedTuple):
-    """Two lower bounds of a step's time, in seconds.
+    """What a step takes at least, in seconds, if every multiply-add is done.
 
     Attributes:
         limit: Its products at the peak of multiply-adds, its update at the bandwidth.
-        attainable: Its products at the rate of plain products instead. The difference is what no
-            framework can help, as long as its products are not better.
+        attainable: Its products at the rate of dense products instead. The difference is what no
+            framework can help, as long as its products are not better, or skip zeros.
     """
 
     limit: float

@@ -71,7 +71,7 @@ def _ratio(result: Result) -> str:
     if not result.ratio:
         return "-"
     bound = result.attainable_ratio
-    return f"{result.ratio:.2f}" + (f" of {bound:.2f}" if bound else "")
+    return f"{result.ratio:.2f}" + (f" ({bound:.2f})" if bound else "")
 
 
 def _share(result: Result) -> str:
@@ -100,8 +100,8 @@ def caption(facts: dict[str, Any], results: list[Result]) -> str:
     lines = [
         f"Time of a training step{_kind(results)}: median of {facts['rounds']} rounds in "
         f"which the contestants took turns{spread}. {facts['cpu']}, {facts['date']}; {versions}. "
-        "Limit: the products' operations at the machine's peak plus the update's bytes at its "
-        f"bandwidth, both measured in the same rounds ({facts['limit']})."
+        "Limit: the products' operations, zeros included, at the machine's peak plus the update's "
+        f"bytes at its bandwidth, both measured in the same rounds ({facts['limit']})."
     ]
     lines += _attainable(results)
     lines += _placements(facts, results)
@@ -117,13 +117,14 @@ def caption(facts: dict[str, Any], results: list[Result]) -> str:
 
 
 def _attainable(results: list[Result]) -> list[str]:
-    """What a step of nothing but plain products and the update would reach."""
+    """What a step of nothing but dense products and the update would reach."""
     if not any(result.attainable for result in results):
         return []
     return [
-        "The number after *of*, and the share in brackets, are about a step that consists of the "
-        "update and of products at the rate that 512 x 512 x 512 had in the same rounds, computed "
-        "by each core on its own."
+        "In brackets: how far ahead a step would be that consists of the update and of products "
+        "without zeros at the rate that 512 x 512 x 512 had in the same rounds, computed by each "
+        "core on its own; and the share of that. fastprop skips the zeros that ReLU leaves, so it "
+        "may be beyond both limits."
     ]
 
 

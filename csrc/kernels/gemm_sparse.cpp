@@ -1,15 +1,11 @@
 #include "kernels/gemm_sparse.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdint>
-#include <utility>
 #include <vector>
 
 #include "core/aligned_buffer.h"
 #include "kernels/gemm_epilogue.h"
-#include "kernels/gemm_tile.h"
-#include "kernels/lane_mask.h"
+#include "kernels/gemm_sparse_tile.h"
 #include "kernels/pack.h"
 
 // A packet as a template argument loses its alignment attribute, which a local variable does not
@@ -21,13 +17,12 @@
 namespace fastprop {
 namespace {
 
-// A tile is one row of C, so each row skips its own zeros. It is as wide as there are registers for
-// sums, since every packet of B serves one multiply-add; that needs B in a first-level cache, so B
-// comes in blocks: a group of panels times some 64 steps of k. Which steps count is a bit each.
+using sparse::kMostPanels;
+using sparse::kSteps;
+using sparse::kWidth;
+using sparse::Mask;
+using sparse::RowsCall;
 
-/// Panels of a group, 14 of 16 registers. (4 and 6 took 1.02 and 0.99 of the time on Zen 3, 32 and
-/// 48 steps of k 1.13 and 1.04.)
-constexpr int kMostPanels = 7;
 constexpr Index kLeastPanels = 3;
 constexpr Index kLeastRows = 16;
 constexpr Index kLeastDepth = 16;
@@ -38,111 +33,6 @@ constexpr Index kLeastRowBlock = 64;
 constexpr Index kLeftBytes = 2 * 1024 * 1024;
 /// Pieces of rows that are looked at for zeros.
 constexpr Index kSample = 8;
-
-using Mask = std::uint64_t;
-
-template <class T>
-constexpr Index kWidth = GemmTile<T>::columns;
-
-/// Steps of k in a block: 4 KB of a panel.
-template <class T>
-constexpr Index kSteps = std::min<Index>(64, 4096 / (kWidth<T> * Index{sizeof(T)}));
-
-/// Rows of a block of A times a block of B.
-template <class T>
-struct RowsCall {
-    const T* a;
-    Index a_stride;
-    const Mask* masks;  ///< a bit for each step of k that counts
-    const T* b;
-    Index b_panel;
-    T* sums;  ///< as wide as the group, a row for each row
-    bool resume;
-    bool last;
-    TileCall<T> out;  ///< where finished sums go, or nowhere
-};
-
-/// Does any lane hold -0?
-template <class T, int kPackets>
-bool has_negative_zero(const typename Simd<T>::Packet (&acc)[1][kPackets]) {
-    const auto zero = Simd<T>::set(T(0));
-    auto found = pk::pcmp_eq(acc[0][0], zero);
-    FASTPROP_UNROLL
-    for (int v = 1; v < kPackets; ++v) found = pk::por(found, pk::pcmp_eq(acc[0][v], zero));
-    if (lane_mask<T>(found) == 0) return false;
-    found = zero;  // a lane's sign is that of a zero
-    for (int v = 0; v < kPackets; ++v)
-        found = pk::por(found, pk::pand(pk::pcmp_eq(acc[0][v], zero), acc[0][v]));
-    return lane_mask<T>(found) != 0;
-}
-
-template <class T, int kPackets>
-void finish_row(TileCall<T> out, T* sums, Index row, typename Simd<T>::Packet (&acc)[1][kPackets]) {
-    out.c += row * out.c_stride;
-    if (out.mask) out.mask += row * out.c_stride;
-    if (out.z) out.z += row * out.c_stride;
-    if (out.columns == kPackets * Simd<T>::width) {
-        tile::finish<T, 1, kPackets>(out, acc);
-        return;
-    }
-    FASTPROP_UNROLL
-    for (int v = 0; v < kPackets; ++v) pk::pstore(sums + v * Simd<T>::width, acc[0][v]);
-    tile::finish_partial(out, sums, 1, kPackets);
-}
-
-/// Rows [begin, end). With `unsure`, rows that come to -0 somewhere are not finished but noted: a
-/// product underflowed to that, and zeros that were skipped may have turned it into +0.
-template <class T, int kPanels>
-void run_rows(const RowsCall<T>& call, Index begin, Index end, std::vector<Index>* unsure) {
-    using S = Simd<T>;
-    using Packet = typename S::Packet;
-    constexpr int each = GemmTile<T>::packets, packets = kPanels * each;
-    constexpr Index columns = kPanels * kWidth<T>;
-    const RowsCall<T> t = call;  // a copy that stores through T* cannot alias
-    const char* panel[kPanels];
-    FASTPROP_UNROLL
-    for (int p = 0; p < kPanels; ++p) panel[p] = reinterpret_cast<const char*>(t.b + p * t.b_panel);
-    for (Index i = begin; i < end; ++i) {
-        T* sums = t.sums + i * columns;
-        Packet acc[1][packets];
-        FASTPROP_UNROLL
-        for (int v = 0; v < packets; ++v)
-            acc[0][v] = t.resume ? pk::pload<Packet>(sums + v * S::width) : S::set(T(0));
-        const T* a = t.a + i * t.a_stride;
-        tile::hold_pointer(a);
-        for (Mask left = t.masks[i]; left != 0; left &= left - 1) {
-            const int k = lowest_bit(left);
-            const Packet x = S::set(a[k]);
-            // One offset for all panels, in bytes: 19 instructions for 14 multiply-adds.
-            const Index offset = k * (kWidth<T> * Index{sizeof(T)});
-            FASTPROP_UNROLL
-            for (int v = 0; v < packets; ++v) {
-                const T* from = reinterpret_cast<const T*>(panel[v / each] + offset);
-                acc[0][v] = pk::pmadd(x, S::load(from + v % each * S::width), acc[0][v]);
-            }
-        }
-        if (t.last && unsure != nullptr && has_negative_zero<T>(acc)) {
-            unsure->push_back(i);
-        } else if (t.last && t.out.c != nullptr) {
-            finish_row<T>(t.out, sums, i, acc);
-        } else {
-            FASTPROP_UNROLL
-            for (int v = 0; v < packets; ++v) pk::pstore(sums + v * S::width, acc[0][v]);
-        }
-    }
-}
-
-template <class T>
-using RowsFunction = void (*)(const RowsCall<T>&, Index, Index, std::vector<Index>*);
-
-template <class T, std::size_t... kIndex>
-constexpr auto rows_table(std::index_sequence<kIndex...>) {
-    return std::array<RowsFunction<T>, sizeof...(kIndex)>{
-        &run_rows<T, static_cast<int>(kIndex) + 1>...};
-}
-
-template <class T>
-constexpr auto kRunRows = rows_table<T>(std::make_index_sequence<kMostPanels>());
 
 /// Zero times what is not finite is NaN, so nothing may be skipped there.
 template <class T>
@@ -286,7 +176,7 @@ private:
             }
             t.resume = q > 0;
             t.last = q + 1 == blocks_;
-            kRunRows<T>[static_cast<std::size_t>(panels - 1)](t, begin, end, unsure);
+            sparse::kRunRows<T>[static_cast<std::size_t>(panels - 1)](t, begin, end, unsure);
         }
     }
 
@@ -320,28 +210,39 @@ double density(const GemmLeft<T>& a, Index m, Index k) {
     return static_cast<double>(nonzero) / static_cast<double>(pieces * piece);
 }
 
-/// The density below which it is faster: cycles a row on Zen 3, fitted to products of 16 to 512.
-/// The register tile takes 1.15 for each panel and step of k, a nonzero 1.45 times its loads (two a
-/// cycle). The rest is for going from block to block, for finished sums, for the masks (and a
-/// transposed A), and for packing and checking B.
-template <class T>
-double break_even(bool transposed, Index m, Index n, Index k) {
-    const auto panels = static_cast<double>(n) / static_cast<double>(kWidth<T>);
-    const auto groups = static_cast<double>(ceil_div(ceil_div(n, kWidth<T>), kMostPanels));
-    const auto blocks = static_cast<double>(ceil_div(k, kSteps<T>));
-    const auto steps = static_cast<double>(k);
-    const double finish = n % kWidth<T> == 0 ? 8 * panels : 8 * (panels + kMostPanels);
-    const double fixed = 25 * blocks * groups + finish + (transposed ? 1.1 : 0.3) * steps +
-                         3 * steps * panels / static_cast<double>(m);
-    return (1.15 * steps * panels - fixed) / (1.45 * steps * (panels + 0.5 * groups));
-}
+// Costs are cycles on Zen 3, fitted to products of 16 to 512.
 
 template <class T>
-bool pays(const GemmLeft<T>& a, Index m, Index n, Index k) {
-    if (n < kLeastPanels * kWidth<T> || m < kLeastRows || k < kLeastDepth) return false;
-    if (a.transposed && k * kLeastRowBlock * Index{sizeof(T)} > kLeftBytes) return false;
-    const double limit = break_even<T>(a.transposed, m, n, k);
-    return limit > 0 && density(a, m, k) < limit;
+double tile_cost(Index m, Index n, Index k) {
+    return 1.15 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) /
+           static_cast<double>(kWidth<T>);
+}
+
+/// Besides the multiply-adds: from block to block, finished sums, masks (and a transposed A), B
+/// packed and looked through.
+template <class T>
+double fixed_cost(bool transposed, Index m, Index n, Index k) {
+    const auto rows = static_cast<double>(m), steps = static_cast<double>(k);
+    const auto panels = static_cast<double>(n) / static_cast<double>(kWidth<T>);
+    const auto visits =
+        static_cast<double>(ceil_div(k, kSteps<T>) * ceil_div(ceil_div(n, kWidth<T>), kMostPanels));
+    const double finish = n % kWidth<T> == 0 ? 8 * panels : 8 * (panels + kMostPanels);
+    return rows * (25 * visits + finish + (transposed ? 1.1 : 0.3) * steps) + 3 * steps * panels;
+}
+
+/// What the product costs without the zeros of A; a sample of them is taken if it may be below
+/// `limit`.
+template <class T>
+double skipping_cost(const GemmLeft<T>& a, Index m, Index n, Index k, double limit) {
+    const bool too_deep = a.transposed && k * kLeastRowBlock * Index{sizeof(T)} > kLeftBytes;
+    if (n < kLeastPanels * kWidth<T> || m < kLeastRows || k < kLeastDepth || too_deep) return limit;
+    const double fixed = fixed_cost<T>(a.transposed, m, n, k);
+    if (fixed >= limit) return limit;
+    // A nonzero is loaded, and so is each packet of B: two a cycle, at best.
+    const auto panels = static_cast<double>(n) / static_cast<double>(kWidth<T>);
+    const auto groups = static_cast<double>(ceil_div(ceil_div(n, kWidth<T>), kMostPanels));
+    const double each = 1.45 * (panels + 0.5 * groups);
+    return fixed + each * density(a, m, k) * static_cast<double>(m) * static_cast<double>(k);
 }
 
 /// C^T = B^T A^T.
@@ -361,11 +262,16 @@ template <class T>
 Zeros zeros_to_skip(const GemmLeft<T>& a, const GemmRight<T>& b, Index m, Index n, Index k,
                     const GemmEpilogue<T>& e) {
     if (e.accumulate || e.scalar_bias) return Zeros::none;
-    if (pays(a, m, n, k)) return Zeros::left;
-    // As in the derivative by the weights behind dense inputs.
+    const double dense = tile_cost<T>(m, n, k);
+    const double left = skipping_cost(a, m, n, k, dense);
+    // As in the derivative by the weights, whose right operand ReLU has let through.
     const bool plain = e.activation == Activation::identity && !e.bias && !e.z && !e.h;
-    if (!plain || b.layout == GemmLayout::panels) return Zeros::none;
-    return pays(swapped(b), n, m, k) ? Zeros::right : Zeros::none;
+    if (plain && b.layout != GemmLayout::panels) {
+        const double back = 0.6 * static_cast<double>(m) * static_cast<double>(n);
+        const double limit = std::min(dense, left) - back;
+        if (skipping_cost(swapped(b), n, m, k, limit) < limit) return Zeros::right;
+    }
+    return left < dense ? Zeros::left : Zeros::none;
 }
 
 template <class T>

@@ -38,7 +38,8 @@ class InstructionTime:
             ``"metrics"`` or ``"optimizer"``.
         phase: ``"forward"``, ``"dx"``, ``"dW"``, ``"db"``, ``"update"``, ``"pack"``, ``"gather"``,
             ``"loss"``, ``"metrics"`` or ``"other"``.
-        flops: Operations of its product in a step; 0 for what is no product.
+        flops: Operations of its product in a step, multiplications by zero included (products skip
+            them where there are many); 0 for what is no product.
         seconds: Of a step, for each thread.
         wait_seconds: At the barrier before it, for each thread.
     """
@@ -70,7 +71,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class Limit:
-    """The shortest time that a step could take: products at the peak, the update at the bandwidth.
+    """The shortest time that a step could take if it did all operations: products at the peak, the
+    update at the bandwidth. A step whose products skip many zeros may take less.
 
     Attributes:
         flops: Operations of a step's products.

@@ -67,6 +67,7 @@ def _totals(report: Report) -> dict[str, str]:
         f"{limit.peak * 1e-9:,.1f} GFLOP/s and {limit.update_bytes * 1e-6:,.2f} MB of the update "
         f"at {limit.bandwidth * 1e-9:,.1f} GB/s",
         "share of the limit": percent(report.share_of_limit),
+        **_zeros(report),
         "threads": f"{report.threads.used} of {report.threads.available}, {_why(report.threads)}",
         **({"cores": cores} if (cores := cores_text(report.turns)) else {}),
         "barriers": f"{report.barriers} a step{_waits(report)}",
@@ -79,6 +80,14 @@ def _totals(report: Report) -> dict[str, str]:
     if memory.peak_resident is not None:
         found["peak of the process"] = bytes_text(memory.peak_resident)
     return found
+
+
+def _zeros(report: Report) -> dict[str, str]:
+    """How a product comes to be faster than the peak."""
+    rates = (e.flops / e.seconds for e in report.entries if e.seconds > 0)
+    if max(rates, default=0.0) <= report.limit.peak:
+        return {}
+    return {"zeros": "multiplications by zero count as operations, though products skip them"}
 
 
 def _start(report: Report) -> dict[str, str]:
