@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop.checks import as_array
+
 Array = NDArray[Any]
 
 
@@ -57,7 +59,7 @@ def strata(where: str, stratify: Any, targets: Sequence[Array], count: int) -> A
     """
     if stratify is True:
         return classes_of(f"{where}: stratify", targets)
-    labels = np.asarray(stratify)
+    labels = as_array(f"{where}: stratify", stratify)
     if labels.shape == (count, 1):
         labels = labels[:, 0]
     if labels.shape != (count,):
