@@ -74,6 +74,15 @@ def test_results_are_new_arrays_each_time() -> None:
     assert_same([t.data for t in first], kept)
 
 
+def test_a_list_of_results_is_the_callers() -> None:
+    compiled = fp.compile(lambda x: [x.sum(), x * 2.0])
+    for _ in range(3):
+        found = compiled(X)
+        assert type(found) is list
+        assert [t.shape for t in found] == [(), X.shape]
+        found.clear()
+
+
 def test_a_module_compiles() -> None:
     model = network(4, 9, 1)
     compiled = fp.compile(model)

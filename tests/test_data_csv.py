@@ -77,6 +77,40 @@ def test_csv_delimiter_decimal_header_encoding(tmp_path: Path) -> None:
     np.testing.assert_array_equal(named.y, [2, 4])
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("first", ["5.1,-3e2,0", '"5.1", 3 ,NA', "7,nan,"])
+def test_csv_whose_first_line_may_be_a_row(tmp_path: Path, first: str, stream: bool) -> None:
+    """Neither guess is good: a row would be lost, or names would become one."""
+    path = csv(tmp_path, f"{first}\n1,2,3\n")
+    message = r"from_csv: .*t\.csv: the first line is all numbers: '.*header=False.*header=True"
+    for target in (None, "y", "f2"):
+        with pytest.raises(ValueError, match=message):
+            data.from_csv(path, target, stream=stream)
+
+    def read(**options: object) -> data.Batch:
+        made = data.from_csv(path, stream=stream, missing=0, **options)
+        return everything(made) if stream else made.batch
+
+    assert len(read(header=False).x) == len(read(header=["a", "b", "c"]).x) == 2
+    np.testing.assert_array_equal(read(header=True).x, [[1, 2, 3]])
+
+
+def test_csv_first_lines_that_are_names(tmp_path: Path) -> None:
+    for first in ("a,1,2", "x1,y1,z1", "1.5.2,1,2"):
+        assert len(data.from_csv(csv(tmp_path, f"{first}\n1,2,3\n"))) == 1
+    comma = csv(tmp_path, "1,5;2\n3,5;4\n")
+    with pytest.raises(ValueError, match="the first line is all numbers: '1,5', '2'"):
+        data.from_csv(comma, delimiter=";", decimal=",")
+
+
+@pytest.mark.parametrize("header", [None, 0, "infer", "a"])
+def test_csv_headers_that_are_wrong(tmp_path: Path, header: object) -> None:
+    with pytest.raises(TypeError, match=r"from_csv: header must be True, False, 'auto' or names"):
+        data.from_csv(csv(tmp_path, "a,b\n1,2\n"), header=header)
+    with pytest.raises(ValueError, match="header has a name twice"):
+        data.from_csv(csv(tmp_path, "a,b\n1,2\n"), header=["a", "a"])
+
+
 def test_csv_compressed_and_folders(tmp_path: Path) -> None:
     import gzip
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import fastprop as fp
-from fastprop import functional, hints, nn
+from fastprop import functional, hints, nn, optim
+from fastprop.optim import schedules
 
 X = fp.tensor([[1.0, 2.0]])
 
@@ -29,6 +30,9 @@ X = fp.tensor([[1.0, 2.0]])
         (fp, "layer_norm", "fp.functional.layer_norm"),
         (functional, "mse_loss", "fp.losses.mse"),
         (nn, "Linear", "nn.Dense, whose weight is [in, out]"),
+        (nn, "Hardswish", "nn.HardSwish"),
+        (optim, "lr_scheduler", "fp.optim.schedules"),
+        (schedules, "CosineAnnealingLR", "fp.optim.schedules.Cosine"),
         (X, "view", "reshape"),
         (X, "clamp", "clip"),
         (X, "repeat", "tile; or fp.repeat"),
@@ -44,7 +48,7 @@ def test_what_to_use_instead(owner: object, name: str, advice: str) -> None:
         getattr(owner, name)
 
 
-@pytest.mark.parametrize("owner", [fp, functional, nn, X])
+@pytest.mark.parametrize("owner", [fp, functional, nn, optim, schedules, X])
 def test_unknown_names_get_the_usual_message(owner: object) -> None:
     for name in ("nothing_like_it", "__array_struct__"):
         with pytest.raises(AttributeError, match=f"no attribute '{name}'$"):
@@ -53,12 +57,16 @@ def test_unknown_names_get_the_usual_message(owner: object) -> None:
 
 
 def test_no_hint_is_about_a_name_that_exists() -> None:
-    for known, owner in ((hints.FUNCTIONS, fp), (hints.MODULES, nn), (hints.METHODS, X)):
+    for known, owner in (
+        (hints.FUNCTIONS, fp), (hints.MODULES, nn), (hints.OPTIMIZERS, optim),
+        (hints.SCHEDULES, schedules), (hints.METHODS, X),
+    ):  # fmt: skip
         assert [name for name in known if hasattr(owner, name)] == []
 
 
 def test_hints_name_what_exists() -> None:
-    for hint in {**hints.FUNCTIONS, **hints.MODULES}.values():
+    tables = (hints.FUNCTIONS, hints.MODULES, hints.OPTIMIZERS, hints.SCHEDULES)
+    for hint in [hint for table in tables for hint in table.values()]:
         for path in re.findall(r"\b(?:fp|nn)\.[\w.]+", hint):
             found: object = {"fp": fp, "nn": nn}[path[:2]]
             for part in path.split(".")[1:]:
@@ -174,7 +182,25 @@ def test_no_grad_decorates_functions() -> None:
         (lambda: fp.roll(X, shifts=1), "here: shift="),
         (lambda: fp.one_hot([0, 1], num_classes=2), "here: classes="),
         (lambda: fp.zeros(size=(2, 3)), "here: shape, without a name"),
-        (lambda: nn.Softmax(dim=1), "here: axis="),
+        (lambda: nn.Softmax(dim=1), "Softmax() got an unexpected keyword argument 'dim'; "
+         "here: axis="),
+        (lambda: nn.Dropout(inplace=True), "Dropout() got an unexpected keyword argument "
+         "'inplace'; here: not needed, memory is reused wherever that is safe"),
+        (lambda: nn.ReLU(inplace=True), "memory is reused wherever that is safe"),
+        (lambda: nn.Dense(3, 4, device="cpu"), "here: not needed, Tensors are NumPy's memory on "
+         "the CPU"),
+        (lambda: nn.Dense(3, units=4), "Dense() got an unexpected keyword argument 'units'; "
+         "here: out_features="),
+        (lambda: nn.BatchNorm(3, epsilon=1e-3), "here: eps="),
+        (lambda: nn.Flatten(start_dim=1), "Flatten() got an unexpected keyword argument "
+         "'start_dim'; here: ()"),
+        (lambda: nn.Sequential(layers=[]), "here: (*modules)"),
+        (lambda: optim.Adam(foreach=True), "Adam() got an unexpected keyword argument 'foreach'; "
+         "here: not needed, an update is one pass of C++ anyway"),
+        (lambda: optim.SGD(maximize=True), "here: minimize -loss"),
+        (lambda: optim.AdamW(learning_rate=1e-3), "here: lr="),
+        (lambda: optim.Rprop(beta=1), "here: (params, lr, etas, step_sizes)"),
+        (lambda: optim.SGD(clipnorm=1.0), "here: Trainer(clip=…), or fp.gradients"),
         (lambda: X.std(unbiased=False), "here: (axis, keepdims, ddof)"),
     ],
 )  # fmt: skip
@@ -202,8 +228,44 @@ def test_functions_with_hints_are_functions() -> None:
             call()
 
 
+def test_constructors_with_hints_are_constructors() -> None:
+    assert list(inspect.signature(nn.Dense).parameters)[:3] == [
+        "in_features", "out_features", "activation",
+    ]  # fmt: skip
+    assert "__init__(self, in_features" in pydoc.plain(pydoc.render_doc(nn.Dense))
+    layer = nn.Dense(2, 3, bias=False)
+    for made in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        np.testing.assert_array_equal(made(X).data, layer(X).data)
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        nn.Dense(in_features=3)
+    with pytest.raises(TypeError, match=r"^Dropout: p must be a number, got 'a'"):
+        nn.Dropout(p="a")
+
+
+def test_constructors_of_the_user_are_left_alone() -> None:
+    class Mine(nn.Dropout):
+        def __init__(self, p: float, name: str = "") -> None:
+            super().__init__(p=p)
+
+    assert inspect.isfunction(vars(Mine)["__init__"])
+    with pytest.raises(TypeError, match=r"__init__\(\) got an unexpected keyword argument 'dim'$"):
+        Mine(0.5, dim=1)
+    assert Mine(0.5).p == 0.5
+
+
+def constructors() -> list[Callable[..., object]]:
+    classes = [getattr(package, name) for package in (nn, optim) for name in package.__all__]
+    return [kind.__init__ for kind in classes if inspect.isclass(kind)]
+
+
+def test_no_argument_that_needs_no_counterpart_exists() -> None:
+    known = {name for made in constructors() for name in inspect.signature(made).parameters}
+    assert known & hints.NO_ARGUMENTS.keys() == set()
+
+
 def test_every_argument_that_is_hinted_at_exists() -> None:
     functions = [getattr(functional, name) for name in functional.__all__]
+    functions += constructors()
     functions += [member for kind in fp.Tensor.__mro__ for member in vars(kind).values()]
     hinted = [f for f in functions if callable(f) and hasattr(f, "__wrapped__")]
     known = {name for f in hinted for name in inspect.signature(f).parameters}

@@ -159,6 +159,54 @@ def test_threads_share_predict() -> None:
     _beside_each_other(work)
 
 
+def test_training_steps_do_not_wait_for_each_other() -> None:
+    """Their numbers follow each other, so the error says how threads take turns."""
+    inside, go_on = threading.Event(), threading.Event()
+    go_on.set()
+
+    def hold(x: np.ndarray) -> np.ndarray:
+        inside.set()
+        assert go_on.wait(60)
+        return x
+
+    held = fp.custom_op(hold, lambda x, y, dy: dy)
+    layer = nn.Dense(3, 1)
+    adam = optim.Adam(layer.parameters(), lr=0.1)
+
+    @fp.compile
+    def step(x: fp.Tensor) -> fp.Tensor:
+        loss = (layer(held(x)) ** 2).mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        return loss
+
+    x = np.ones((4, 3), np.float32)
+    step(x)
+    inside.clear()
+    go_on.clear()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(step, x)
+        try:
+            assert inside.wait(60)
+            with pytest.raises(ValueError, match=r"another thread is training .* threading\.Lock"):
+                step(x)
+        finally:
+            go_on.set()
+        first.result()
+    assert adam.steps == 2
+    lock, losses = threading.Lock(), []
+
+    def work(i: int) -> None:
+        for _ in range(20):
+            with lock:
+                losses.append(step(x).item())
+
+    _beside_each_other(work)
+    assert adam.steps == 82
+    assert losses[-1] < losses[0]
+
+
 def test_a_run_that_waits_for_itself_is_an_error() -> None:
     def forward(x: np.ndarray) -> np.ndarray:
         traced = x[0, 0] == 1  # on ones

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import os
+import pickle
+import weakref
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -115,6 +120,36 @@ def test_runs_of_few_steps(shuffle: bool, monkeypatch) -> None:
         assert trainer.optimizer.steps == 30
         found.append(state_of(trainer))
     assert_same(*found)
+
+
+@pytest.mark.parametrize("way", ["fit", "TerminateOnNaN", "fit_many"])
+def test_the_error_kept_in_the_history_keeps_nothing_alive(way: str) -> None:
+    def diverged() -> tuple[fp.train.History, list[weakref.ref[Any]]]:
+        x, y = problem(7)
+        trainer = fp.Trainer(model(), "mse", "adam")
+        alive = [weakref.ref(o) for o in (x, y, trainer, trainer.model)]
+        if way == "fit_many":
+            return fp.fit_many([trainer], x, y, batch_size=4)[0], alive
+        callbacks = [fp.train.TerminateOnNaN()] if way == "TerminateOnNaN" else []
+        with suppress(fp.NonFiniteError):
+            trainer.fit(x, y, batch_size=4, callbacks=callbacks)
+        if callbacks:
+            assert callbacks[0].error is trainer.history.error
+        return trainer.history, alive
+
+    history, alive = diverged()
+    assert isinstance(history.error, fp.NonFiniteError)
+    gc.collect()
+    assert [o() for o in alive] == [None] * 4
+
+
+def test_copies_of_the_error() -> None:
+    x, y = problem(7)
+    with pytest.raises(fp.NonFiniteError) as caught:
+        fp.Trainer(model(), "mse", "adam").fit(x, y, batch_size=4, shuffle=False)
+    for error in (pickle.loads(pickle.dumps(caught.value)), copy.copy(caught.value)):
+        assert str(error) == str(caught.value)
+        assert (error.epoch, error.step, error.value) == (1, 8, np.inf)
 
 
 def test_training_can_go_on() -> None:

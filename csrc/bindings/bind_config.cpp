@@ -93,7 +93,6 @@ void bind_config(py::module_& m) {
     m.def("line_round_trips", &measured_round_trips, py::arg("threads"),
           "Seconds that a cache line takes now from the first of `threads` threads to each of the "
           "others and back.");
-    m.def("cuda_available", &cuda_available, "Is there a CUDA device that this build can use?");
 }
 
 }  // namespace fastprop

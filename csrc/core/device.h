@@ -9,9 +9,6 @@ namespace fastprop {
 /// Was this library built with CUDA?
 bool cuda_built();
 
-/// Is there a device, and a driver that can run this build on it?
-bool cuda_available();
-
 /// The first device and the runtime, or the reason why there is none, for people.
 std::string cuda_description();
 

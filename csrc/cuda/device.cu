@@ -21,11 +21,6 @@ cudaError_t count_devices(int& count) {
 
 bool cuda_built() { return true; }
 
-bool cuda_available() {
-    int count = 0;
-    return count_devices(count) == cudaSuccess && count > 0;
-}
-
 std::string cuda_description() {
     int count = 0;
     const cudaError_t status = count_devices(count);

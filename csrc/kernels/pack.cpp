@@ -192,18 +192,22 @@ void transpose_block(const T* x, Index x_stride, Index rows, Index columns, T* y
         }
         return;
     }
-    for (Index first = 0; first < rows; first += square) {
-        const Index r = std::min(first, rows - square);  // the last squares may overlap others
-        for (Index next = 0; next < columns; next += square) {
-            const Index c = std::min(next, columns - square);
-            pk::PacketBlock<typename S::Packet, S::width> block;
-            FASTPROP_UNROLL
-            for (int i = 0; i < S::width; ++i)
-                block.packet[i] = S::load(x + (r + i) * x_stride + c);
-            pk::ptranspose(block);
-            FASTPROP_UNROLL
-            for (int i = 0; i < S::width; ++i)
-                S::store(y + (c + i) * y_stride + r, block.packet[i]);
+    const auto move = [&](Index r, Index c) {
+        pk::PacketBlock<typename S::Packet, S::width> block;
+        FASTPROP_UNROLL
+        for (int i = 0; i < S::width; ++i) block.packet[i] = S::load(x + (r + i) * x_stride + c);
+        pk::ptranspose(block);
+        FASTPROP_UNROLL
+        for (int i = 0; i < S::width; ++i) S::store(y + (c + i) * y_stride + r, block.packet[i]);
+    };
+    // Along the rows that are further apart; the last squares may overlap others.
+    const bool along_y = y_stride > x_stride;
+    const Index outer = along_y ? columns : rows, inner = along_y ? rows : columns;
+    for (Index i = 0; i < outer; i += square) {
+        const Index o = std::min(i, outer - square);
+        for (Index j = 0; j < inner; j += square) {
+            const Index n = std::min(j, inner - square);
+            along_y ? move(n, o) : move(o, n);
         }
     }
 }

@@ -4,8 +4,6 @@ namespace fastprop {
 
 bool cuda_built() { return false; }
 
-bool cuda_available() { return false; }
-
 std::string cuda_description() { return "not built in"; }
 
 }  // namespace fastprop

@@ -46,13 +46,16 @@ class Program::Turn {
 public:
     Turn(Program& program, bool waits) : program_(program) {
         std::unique_lock<std::mutex> lock(program_.turns_);
-        if (program_.running_ && !waits)
-            throw Error("Program.run: this Program is running already in another thread");
-        // A function of the host may run others, and could wait for the run that has called it.
+        // Who waits inside of a run (a function of the host may run others) could wait for itself.
         if (program_.running_ && runs_of_this_thread > 0)
             throw Error(
-                "Program.run: this Program is running already, and a call from inside a run does "
-                "not wait for it");
+                "Program.run: this Program is running already, and a call from inside of a run "
+                "cannot wait for it");
+        if (program_.running_ && !waits)
+            throw Error(
+                "Program.run: another thread is training with this Program, and the steps of an "
+                "optimizer follow each other; hold one threading.Lock around each step, or give "
+                "every thread a model and an optimizer of its own");
         program_.ended_.wait(lock, [&] { return !program_.running_; });
         program_.running_ = true;
         ++runs_of_this_thread;

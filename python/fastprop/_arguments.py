@@ -1,4 +1,4 @@
-"""Functions whose errors about names of arguments say what these are called here."""
+"""Functions and constructors whose errors about names of arguments say what these are here."""
 
 from __future__ import annotations
 
@@ -34,9 +34,20 @@ def hinted(function: Callable[..., Any], module: str = "") -> Callable[..., Any]
     count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & _VARIABLE)
     if not _OTHERWISE.intersection(code.co_varnames[:count]):
         return function
+    return _hinted(function, module or function.__module__)
+
+
+def hint_constructor(cls: type) -> None:
+    """Give the constructor that a class of the library defines such errors, for all names."""
+    function = vars(cls).get("__init__")
+    if isinstance(function, FunctionType) and cls.__module__.startswith("fastprop."):
+        cls.__init__ = _hinted(function, cls.__module__)  # type: ignore[misc]
+
+
+def _hinted(function: FunctionType, module: str) -> Callable[..., Any]:
     made: Callable[..., Any] = _core.hinted(function, _wrong_names)
     update_wrapper(made, function, updated=())
-    made.__module__ = module or function.__module__
+    made.__module__ = module
     return made
 
 

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any, SupportsFloat
 
 import numpy as np
+from numpy.typing import NDArray
 
 # The most that `positive_int` lets through: a file that describes a model may be anybody's, and
 # widths decide how much memory is taken.
@@ -80,6 +81,22 @@ def _as_float(where: str, name: str, value: Any) -> float:
         return math.inf if abs(value) == value else -math.inf  # type: ignore[arg-type]
     except (TypeError, ValueError):  # an array of several
         raise TypeError(f"{where}: {name} must be a number, got {value!r}") from None
+
+
+def as_array(name: str, value: Any) -> NDArray[Any]:
+    """`value` as an array; NumPy would take what is below a mask for numbers like all others.
+
+    Raises:
+        TypeError: An array with masked elements.
+    """
+    if isinstance(value, np.ndarray) and type(value) is not np.ndarray:
+        masked = np.count_nonzero(getattr(value, "mask", False))
+        if masked:
+            raise TypeError(
+                f"{name} has masked elements ({masked} of {value.size}), expected numbers in all "
+                "places; fill them with array.filled(value)"
+            )
+    return np.asarray(value)
 
 
 def check_takes(

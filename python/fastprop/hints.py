@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from types import FunctionType
 
 _INDEXING = "x[…], with integers, slices or arrays"
@@ -62,7 +62,27 @@ MODULES = {
     "BCEWithLogitsLoss": "fp.losses.binary_cross_entropy",
     "BCELoss": "fp.losses.binary_cross_entropy, of logits",
     "TripletMarginLoss": "fp.losses.triplet_margin", "functional": "fp.functional",
+    "GaussianNLLLoss": "fp.losses.gaussian_nll", "PoissonNLLLoss": "fp.losses.poisson_nll",
+    "CosineEmbeddingLoss": "fp.losses.cosine_embedding", "Hardsigmoid": "nn.HardSigmoid",
+    "Hardswish": "nn.HardSwish", "LazyLinear": "nn.Dense, whose weight is [in, out]",
+    "ReLU6": "fp.clip(x, 0, 6)", "Hardtanh": "fp.clip(x, -1, 1)", "LogSigmoid": "fp.log_sigmoid",
     "utils": "fp.gradients.clip_grad_norm clips",
+}  # fmt: skip
+
+OPTIMIZERS = {
+    "lr_scheduler": "fp.optim.schedules, which are values of lr=", "swa_utils":
+    "fp.optim.SWA, fp.optim.EMA", "ASGD": "fp.optim.SWA of fp.optim.SGD", "SparseAdam":
+    "fp.optim.Adam",
+}  # fmt: skip
+
+SCHEDULES = {
+    "CosineAnnealingLR": "fp.optim.schedules.Cosine", "CosineAnnealingWarmRestarts":
+    "fp.optim.schedules.CosineRestarts", "StepLR": "fp.optim.schedules.Step", "MultiStepLR":
+    "fp.optim.schedules.MultiStep", "ExponentialLR": "fp.optim.schedules.Exponential",
+    "PolynomialLR": "fp.optim.schedules.Polynomial", "OneCycleLR": "fp.optim.schedules.OneCycle",
+    "CyclicLR": "fp.optim.schedules.Cyclic", "ConstantLR": "fp.optim.schedules.Constant",
+    "LinearLR": "fp.optim.schedules.Warmup", "SequentialLR": "fp.optim.schedules.Sequential",
+    "LambdaLR": "lr=, a function of the step", "ReduceLROnPlateau": "fp.train.ReduceLROnPlateau",
 }  # fmt: skip
 
 METHODS = {
@@ -94,15 +114,29 @@ METHODS = {
 
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "a": ("x",), "arrays": ("tensors",), "axis0": ("axis1",), "correction": ("ddof",),
+    "a": ("x",), "arrays": ("tensors",), "axis0": ("axis1",), "beta1": ("betas",),
+    "beta2": ("betas",), "beta_1": ("betas",), "beta_2": ("betas",), "correction": ("ddof",),
     "diagonal": ("offset",), "dim": ("axis",), "dim0": ("axis1",), "dim1": ("axis2",),
-    "dims": ("axis", "axes", "repeats"), "end_dim": ("end",), "indices": ("index",),
-    "indices_or_sections": ("size",), "input": ("x",), "k": ("offset", "diagonal"),
-    "keepdim": ("keepdims",), "num_classes": ("classes",), "p": ("ord",), "reps": ("repeats",),
-    "shifts": ("shift",), "size": ("shape",), "split_size": ("size",),
+    "dims": ("axis", "axes", "repeats"), "end_dim": ("end",), "epsilon": ("eps",),
+    "indices": ("index",), "indices_or_sections": ("size",), "input": ("x",),
+    "k": ("offset", "diagonal"), "keepdim": ("keepdims",), "kernel_initializer": ("init",),
+    "learning_rate": ("lr",), "num_classes": ("classes",), "p": ("ord",), "rate": ("p",),
+    "reps": ("repeats",), "shifts": ("shift",), "size": ("shape",), "split_size": ("size",),
     "split_size_or_sections": ("size",), "src": ("source",), "start_dim": ("start",),
+    "units": ("out_features",), "use_bias": ("bias",),
 }  # fmt: skip
-"""Names of arguments in PyTorch and NumPy, and those that functions here have for them."""
+"""Names of arguments in PyTorch, NumPy and Keras, and those that functions here have for them."""
+
+_ONE_PASS = "not needed, an update is one pass of C++ anyway"
+_CLIP = "Trainer(clip=…), or fp.gradients"
+
+NO_ARGUMENTS = {
+    **dict.fromkeys(("foreach", "fused", "capturable", "differentiable"), _ONE_PASS),
+    **dict.fromkeys(("clipnorm", "clipvalue", "global_clipnorm", "max_grad_norm"), _CLIP),
+    "maximize": "minimize -loss", "inplace": "not needed, memory is reused wherever that is safe",
+    "device": "not needed, Tensors are NumPy's memory on the CPU",
+}  # fmt: skip
+"""Arguments of theirs that need no counterpart, and what to do instead."""
 
 
 def wrong_names(function: FunctionType, names: Sequence[str]) -> str | None:
@@ -110,16 +144,25 @@ def wrong_names(function: FunctionType, names: Sequence[str]) -> str | None:
     import inspect  # wanted for an error only
 
     arguments = inspect.signature(function).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in arguments.values()):
+        return None  # it takes all names, and says itself what is wrong with them
     several = {p.name for p in arguments.values() if p.kind is p.VAR_POSITIONAL}
     unknown = next((n for n in names if n not in arguments or n in several), None)
     if unknown is None:
         return None
+    called = function.__qualname__.removesuffix(".__init__")
+    return (
+        f"{called}() got an unexpected keyword argument {unknown!r}; here: "
+        f"{_argument_here(unknown, [n for n in arguments if n != 'self'], several)}"
+    )
+
+
+def _argument_here(unknown: str, arguments: Sequence[str], several: Set[str]) -> str:
     here = next((n for n in ARGUMENTS.get(unknown, ()) if n in arguments), None)
-    if here in several:
-        hint = f"{here}, without a name"
-    else:
-        hint = f"({', '.join(n for n in arguments if n != 'self')})" if here is None else f"{here}="
-    return f"{function.__qualname__}() got an unexpected keyword argument {unknown!r}; here: {hint}"
+    if here is not None:
+        return f"{here}, without a name" if here in several else f"{here}="
+    every = ", ".join(f"*{n}" if n in several else n for n in arguments)
+    return NO_ARGUMENTS.get(unknown) or f"({every})"
 
 
 def _elsewhere(name: str, known: dict[str, str]) -> str | None:

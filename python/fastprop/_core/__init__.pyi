@@ -571,11 +571,6 @@ def constants(make: collections.abc.Callable) -> typing.Any:
     A function that gives make(number, dtype) for a float or an int, made once as long as it comes up.
     """
 
-def cuda_available() -> bool:
-    """
-    Is there a CUDA device that this build can use?
-    """
-
 def execute(
     code: typing.SupportsInt | typing.SupportsIndex,
     inputs: collections.abc.Sequence,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastprop import _core
+from fastprop.checks import as_array
 from fastprop.registry import type_name
 
 Array = NDArray[Any]
@@ -41,8 +42,8 @@ def to_array(
         contiguous, so a memory-mapped file of the right dtype is never read as a whole.
 
     Raises:
-        TypeError: Complex, object, string, date or structured data; masked or sparse arrays;
-            ``None``.
+        TypeError: Complex, object, string, date or structured data; masked elements; sparse
+            arrays; ``None``.
         ValueError: Nested lists of uneven length.
     """
     array = _as_ndarray(name, value)
@@ -70,9 +71,7 @@ def _default_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def _as_ndarray(name: str, value: Any) -> Array:
     if isinstance(value, np.ndarray):
-        if type(value) is not np.ndarray and isinstance(value, np.ma.MaskedArray):
-            raise TypeError(f"{name} is a masked array; fill the masked values first (x.filled(…))")
-        return np.asarray(value)
+        return as_array(name, value)
     if value is None:
         raise TypeError(f"{name} is None, expected an array")
     library = type(value).__module__.partition(".")[0]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop.checks import as_array
 from fastprop.registry import type_name
 
 Array = NDArray[Any]
@@ -59,7 +60,7 @@ def strata(where: str, stratify: Any, targets: Sequence[Array], count: int) -> A
     """
     if stratify is True:
         return classes_of(f"{where}: stratify", targets)
-    labels = np.asarray(stratify)
+    labels = as_array(f"{where}: stratify", stratify)
     if labels.shape == (count, 1):
         labels = labels[:, 0]
     if labels.shape != (count,):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import DTypeLike
 
@@ -17,9 +17,11 @@ from fastprop.data.extras import load
 from fastprop.data.kept import KEEP_BYTES, KeptBlocks, check_keep_bytes
 from fastprop.data.paths import Paths, files_of, stamp
 from fastprop.data.stream import StreamDataset
-from fastprop.data.table_arguments import Categories
+from fastprop.data.table_arguments import Categories, column_names, listed
 from fastprop.data.tables import Layout, TableReader, in_memory
 from fastprop.data.windows import check_window_rows
+
+Header = bool | Sequence[str] | Literal["auto"]
 
 _BLOCK_BYTES = 1 << 20  # text that is parsed at once
 
@@ -36,7 +38,7 @@ def from_csv(
     dtype: DTypeLike | None = None,
     delimiter: str = ",",
     decimal: str = ".",
-    header: bool | Sequence[str] = True,
+    header: Header = "auto",
     encoding: str = "utf-8",
     stream: bool = False,
     window_rows: int | None = None,
@@ -57,7 +59,9 @@ def from_csv(
         dtype: Of the inputs; ``None`` for the smallest that holds all columns exactly.
         delimiter: Character between fields.
         decimal: The decimal point.
-        header: The first line has the names; False calls the columns ``f0``, ``f1``, …; or names.
+        header: True takes the names from the first line, False calls the columns ``f0``, ``f1``,
+            …, and a list has the names of a file without such a line. ``"auto"`` is True, and
+            refuses a first line that is all numbers: these may be names or the first row.
         encoding: Of the text; a byte-order mark is skipped.
         stream: Leave the data in the files and read them while training. Columns are then read
             as float64 (those that begin with true or false as booleans), targets as
@@ -74,9 +78,9 @@ def from_csv(
     Raises:
         ImportError: pyarrow is not installed.
         FileNotFoundError: There is no such file, or none in the folder.
-        ValueError: No rows, rows with another number of fields, a column that is not there, text
-            where numbers are wanted, a missing value, an unknown category. Messages count rows
-            from 0 after the header.
+        ValueError: No rows, a first line that is all numbers, rows with another
+            number of fields, a column that is not there, text where numbers are wanted, a missing
+            value, an unknown category. Messages count rows from 0 after the header.
         TypeError: A column of dates or times.
     """
     where = "from_csv"
@@ -123,7 +127,7 @@ class CsvText:
         null_values: Sequence[str],
         delimiter: str,
         decimal: str,
-        header: bool | Sequence[str],
+        header: Header,
         encoding: str,
     ) -> None:
         self.arguments = (tuple(null_values), delimiter, decimal, header, encoding)
@@ -138,7 +142,15 @@ class CsvText:
             raise TypeError(f"{where}: null_values must be a list of words, got {null_values!r}")
         self._null_values = [*self._csv.ConvertOptions().null_values, *null_values]
         self._delimiter, self._decimal = delimiter, decimal
-        self._header, self._encoding = header, encoding
+        self._encoding = encoding
+        self._header, self._names = header, []
+        if not isinstance(header, bool) and header != "auto":
+            if isinstance(header, str) or not isinstance(header, Iterable):
+                raise TypeError(
+                    f"{where}: header must be True, False, 'auto' or names of columns, got "
+                    f"{header!r}"
+                )
+            self._names = column_names(where, "header", header)
 
     def read(self, file: Path) -> Any:
         """A whole file as a table."""
@@ -161,12 +173,11 @@ class CsvText:
             return self._check_text(reader.schema, file)
 
     def _options(self, types: Mapping[str, Any], columns: list[str] | None) -> tuple[Any, Any, Any]:
-        names = [] if isinstance(self._header, bool) else list(self._header)
         read = self._csv.ReadOptions(
             use_threads=columns is None,
             block_size=_BLOCK_BYTES,
             encoding=self._encoding,
-            column_names=names or None,
+            column_names=self._names or None,
             autogenerate_column_names=self._header is False,
         )
         parse = self._csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True)
@@ -236,7 +247,7 @@ class CsvText:
         if not found:
             return ""
         row = found[0]
-        header = 1 if self._header is True else 0
+        header = 1 if self._header in (True, "auto") else 0
         return (
             f", row {row.number - 1 - header} has {row.actual_columns} fields, the others have "
             f"{row.expected_columns}: {row.text[:80]!r}"
@@ -260,6 +271,8 @@ class CsvText:
         )
 
     def _check_text(self, schema: Any, file: Path) -> Any:
+        if self._header == "auto":
+            self._check_first_line(schema.names, file)
         for name in self._layout.wanted(schema.names, str(file)):
             if self._pa.types.is_binary(schema.field(name).type):
                 raise ValueError(
@@ -267,6 +280,24 @@ class CsvText:
                     "give encoding=…, such as 'latin-1'"
                 )
         return schema
+
+    def _check_first_line(self, fields: Sequence[str], file: Path) -> None:
+        """Numbers are no names, unless the user says so: a row must not be lost."""
+        values = [f for f in map(str.strip, fields) if f not in self._null_values]
+        if values and all(_is_number(value.replace(self._decimal, ".")) for value in values):
+            raise ValueError(
+                f"{self._where}: {file}: the first line is all numbers: {listed(fields)}; write "
+                "header=False if it is the first row, header=True if these are the names of the "
+                "columns"
+            )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 class CsvStream(StreamDataset):

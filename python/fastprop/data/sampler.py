@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprop import _core
-from fastprop.checks import check_takes
+from fastprop.checks import as_array, check_takes
 from fastprop.random import SAMPLE, SHUFFLE, fill
 
 Rows = NDArray[np.int64]
@@ -73,7 +73,7 @@ class WeightedSampler:
     """
 
     def __init__(self, weights: ArrayLike, samples: SupportsIndex | None = None) -> None:
-        array = np.asarray(weights)
+        array = as_array("WeightedSampler: weights", weights)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"WeightedSampler: weights must be numbers, got dtype {array.dtype}")
         if array.ndim != 1:
@@ -108,7 +108,7 @@ class WeightedSampler:
         Raises:
             ValueError: Not one label for each row.
         """
-        array = np.asarray(labels)
+        array = as_array("WeightedSampler.balanced: labels", labels)
         if array.ndim == 2 and array.shape[1] == 1:
             array = array[:, 0]
         if array.ndim != 1 or not len(array):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprop import _core
-from fastprop.checks import real_number
+from fastprop.checks import as_array, real_number
 from fastprop.random import SPLIT, check_seed
 
 Rows = NDArray[np.int64]
@@ -98,7 +98,7 @@ def train_test_split(
     """
     if not arrays:
         raise ValueError("train_test_split: give at least one array")
-    values = [np.asarray(a) for a in arrays]
+    values = [as_array(f"train_test_split: arrays[{i}]", a) for i, a in enumerate(arrays)]
     if any(a.ndim == 0 for a in values):
         raise ValueError("train_test_split: expects arrays of rows, got a single number or object")
     lengths = [len(a) for a in values]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastprop.checks import as_array
 from fastprop.graph.changes import changed
 from fastprop.graph.effects import assign
 from fastprop.graph.op import Spec, is_grad_enabled
@@ -25,7 +26,7 @@ class Parameter(Tensor):
     stored: bool
 
     def __init__(self, data: ArrayLike, dtype: DTypeLike | None = None) -> None:
-        super().__init__(np.array(data, dtype=dtype, order="C"), requires_grad=True)
+        super().__init__(_copied("Parameter", data, dtype), requires_grad=True)
         self.name = ""
         self.stored = False
 
@@ -78,7 +79,7 @@ class Buffer(Tensor):
     __slots__ = ()
 
     def __init__(self, data: ArrayLike, dtype: DTypeLike | None = None) -> None:
-        super().__init__(np.array(data, dtype=dtype, order="C"))
+        super().__init__(_copied("Buffer", data, dtype))
         self.name = ""
 
     @classmethod
@@ -100,3 +101,7 @@ class Buffer(Tensor):
 
     def __repr__(self) -> str:
         return f"Buffer({self.name or 'unnamed'}, shape={self.shape}, dtype={self.dtype})"
+
+
+def _copied(name: str, data: ArrayLike, dtype: DTypeLike | None) -> NDArray[Any]:
+    return np.array(as_array(f"{name}: the array", data), dtype=dtype, order="C")

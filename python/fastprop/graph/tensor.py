@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastprop import _core
+from fastprop.checks import as_array
 from fastprop.graph.op import Op, Spec, grad_mode, now
 from fastprop.graph.plan import bind_tensor
 from fastprop.graph.scope import Scope, current_scope
@@ -126,7 +127,7 @@ class Tensor(TensorMethods, TensorGradients):
             raise RuntimeError(f"{name}.data: the result of an op cannot be assigned")
         if is_tracing() and type(self) is not Tensor:
             raise assigned_in_trace(name)
-        array = np.asarray(value)
+        array = as_array(f"{name}.data: the array", value)
         if array.shape != self.shape:
             raise ValueError(f"{name}.data: expects shape {self.shape}, got {array.shape}")
         if array.dtype.kind not in "fiu":
@@ -327,11 +328,9 @@ def as_supported_array(name: str, data: Any, dtype: DTypeLike | None = None) -> 
     if usual and data.flags.c_contiguous and data.dtype.isnative:
         return data
     try:
-        array = np.asarray(data)
+        array = as_array(f"{name}: the array", data)
     except ValueError as error:  # lists of different lengths
         raise ValueError(f"{name}: the data cannot become an array: {error}") from None
-    if isinstance(data, np.ndarray) and np.any(getattr(data, "mask", False)):
-        raise TypeError(f"{name}: the array has masked elements; give array.filled(value)")
     if array.dtype.kind not in "fiub":
         kind = "" if isinstance(data, np.ndarray) else f"{type(data).__name__} of "
         raise TypeError(f"{name}: expects real numbers, got {kind}dtype {array.dtype}")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprop import _core
+from fastprop.checks import as_array
 from fastprop.graph.op import Infer, Spec, op_named
 
 Array = NDArray[Any]
@@ -16,7 +17,7 @@ Array = NDArray[Any]
 
 def operand(name: str, label: str, value: ArrayLike) -> Array:
     """An input as a contiguous float32 or float64 array; copied only if it is not contiguous."""
-    array = np.asarray(value)
+    array = as_array(f"{name}: {label}", value)
     if array.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name}: {label} must be float32 or float64, got {array.dtype}")
     return np.require(array, requirements="C")
@@ -36,7 +37,7 @@ def operands(name: str, **values: ArrayLike) -> list[Array]:
 
 def index_operand(name: str, label: str, value: ArrayLike) -> Array:
     """Labels or indices as contiguous int64."""
-    array = np.asarray(value)
+    array = as_array(f"{name}: {label}", value)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: {label} must be integers, got {array.dtype}")
     return np.require(array, dtype=np.int64, requirements="C")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastprop import functional as F
-from fastprop.checks import real_number
+from fastprop.checks import as_array, real_number
 from fastprop.graph.tensor import Tensor, TensorLike, as_tensor
 from fastprop.losses.reduce import (
     Reduction,
@@ -289,7 +289,7 @@ def _class_operands(name: str, pred: TensorLike, target: TensorLike) -> tuple[Te
     if pred.ndim != 2:
         raise ValueError(f"{name}: predictions must be [rows, classes], got shape {pred.shape}")
     rows, classes = pred.shape
-    given = target if isinstance(target, Tensor) else as_tensor(np.asarray(target))
+    given = target if isinstance(target, Tensor) else as_tensor(as_array(f"{name}: target", target))
     if given.shape == pred.shape and not (classes == 1 and given.dtype.kind == "i"):
         return pred, as_dtype(target if given.dtype.kind == "f" else given, pred.dtype)
     if given.shape not in ((rows,), (rows, 1)):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastprop import functional as F
+from fastprop.checks import as_array
 from fastprop.graph.tensor import Tensor
 from fastprop.losses import classification, embedding, regression
 from fastprop.losses.targets import check_known, converted, rule_of
@@ -166,7 +167,7 @@ class Loss:
                 its index.
             TypeError: No real numbers, or no integers where labels are meant.
         """
-        array = np.asarray(y)
+        array = as_array(f"{self.name}: y", y)
         wanted = check_float_dtype(self.name, dtype)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"{self.name}: targets must be real numbers, got dtype {array.dtype}")

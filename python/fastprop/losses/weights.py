@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastprop.checks import as_array
 from fastprop.losses.reduce import refuse_first
 from fastprop.random import check_float_dtype
 
@@ -29,7 +30,7 @@ def check_sample_weight(
         ValueError: Another shape, a weight that is negative or not finite, or all of them zero.
         TypeError: No real numbers.
     """
-    array = np.asarray(weight)
+    array = as_array(f"{where}: sample_weight", weight)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{where}: sample_weight must be real numbers, got dtype {array.dtype}")
     if array.shape not in ((rows,), (rows, 1)):

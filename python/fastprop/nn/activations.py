@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 from numpy.typing import DTypeLike
 
 from fastprop import functional as F
-from fastprop._arguments import hinted
 from fastprop.checks import positive_int
 from fastprop.graph.parameter import Parameter
 from fastprop.graph.tensor import Tensor
@@ -206,7 +205,6 @@ class Softmax(Activation):
 
     function = staticmethod(F.softmax)
 
-    @hinted
     def __init__(self, axis: int = -1) -> None:
         super().__init__(axis=axis)
 
@@ -216,6 +214,5 @@ class LogSoftmax(Activation):
 
     function = staticmethod(F.log_softmax)
 
-    @hinted
     def __init__(self, axis: int = -1) -> None:
         super().__init__(axis=axis)

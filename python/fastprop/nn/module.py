@@ -9,6 +9,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastprop._arguments import hint_constructor
+from fastprop.checks import as_array
 from fastprop.graph.changes import Table, changed
 from fastprop.graph.parameter import Buffer, Parameter
 from fastprop.graph.scope import Scope, scoped
@@ -59,6 +61,10 @@ class Module:
     _made_with: tuple[tuple[Any, ...], dict[str, Any]]
     _not_saved: ClassVar[tuple[str, ...]] = ()
     """Arguments that only say how parameters start."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        hint_constructor(cls)
 
     def __new__(cls: type[M], *arguments: Any, **options: Any) -> M:
         made: M = object.__new__(cls)
@@ -373,7 +379,7 @@ def _count(module: Module) -> str:
 
 
 def _real_array(where: str, value: Any) -> NDArray[Any]:
-    array = np.asarray(value)
+    array = as_array(f"{where}: the array", value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{where}: expects real numbers, got dtype {array.dtype}")
     return array

@@ -18,6 +18,9 @@ class Flatten(Module):
         ValueError: The input is a scalar.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(self, x: Any) -> Tensor:
         if not isinstance(x, Tensor):
             x = Tensor(x)

@@ -20,4 +20,5 @@ __all__, __getattr__, __dir__ = lazy_names(
         "optim.names": ("OPTIMIZERS", "get"),
     },
     ("schedules",),
+    hints="OPTIMIZERS",
 )

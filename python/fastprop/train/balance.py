@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprop.checks import as_array
 from fastprop.data import Dataset
 from fastprop.data.sampler import SampledOrder, Sampler
 
@@ -81,7 +82,7 @@ def check_class_weight(where: str, given: Any) -> None:
         if given != "balanced":
             raise ValueError(f"{where} must be 'balanced', a dict or an array, got {given!r}")
     elif not isinstance(given, Mapping):
-        array = np.asarray(given)
+        array = as_array(where, given)
         if array.dtype.kind not in "fiub" or array.ndim != 1:
             raise TypeError(f"{where} must be 'balanced', a dict or an array, got {given!r}")
 

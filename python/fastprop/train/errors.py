@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class NonFiniteError(FloatingPointError):
     """The loss became NaN or infinite during training.
@@ -20,3 +22,11 @@ class NonFiniteError(FloatingPointError):
         self.epoch = epoch
         self.step = step
         self.value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles take all arguments; an exception's own way is the message alone."""
+        return type(self), (str(self), self.epoch, self.step, self.value), self.__dict__
+
+    def without_traceback(self) -> NonFiniteError:
+        """The same error, to be kept: the frames of a traceback hold the data and the model."""
+        return NonFiniteError(str(self), self.epoch, self.step, self.value)

@@ -179,8 +179,8 @@ class Fit:
             self._begin_pace(0.0 if point is None else float(point.state["seconds"]))
             yield from self._epochs()
         except NonFiniteError as error:
-            self.history.error = error
-            if not self._called.nonfinite(error):
+            self.history.error = error.without_traceback()
+            if not self._called.nonfinite(self.history.error):
                 self.failed = True
                 raise
             self.history.notes.append(str(error))

@@ -21,7 +21,8 @@ class History(Mapping[str, list[float]]):
         epoch: Numbers of the epochs, from 1; a second ``fit`` of the same Trainer goes on counting.
         seconds: Wall time of each epoch's training, without validation and callbacks.
         notes: What was done to the data on its way in, such as conversions.
-        error: The :class:`NonFiniteError` that ended the training, or ``None``.
+        error: The :class:`NonFiniteError` that ended the training, without its traceback, or
+            ``None``.
     """
 
     def __init__(self) -> None:

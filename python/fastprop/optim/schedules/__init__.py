@@ -17,4 +17,5 @@ __all__, __getattr__, __dir__ = lazy_names(
             "Constant", "Cosine", "Exponential", "InverseSqrt", "MultiStep", "Polynomial", "Step",
         ),
     },
+    hints="SCHEDULES",
 )  # fmt: skip
