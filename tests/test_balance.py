@@ -64,6 +64,12 @@ def test_splits_that_cannot_be_stratified() -> None:
         split_rows(5, 0.4, 0, np.array([1, 1, 7, 1, 1]))
     with pytest.raises(ValueError, match=r"one label for each of the 5 rows, got shape \(4,\)"):
         split_rows(5, 0.4, 0, np.ones(4))
+    with pytest.raises(TypeError, match=r"all numbers or all words, got \['NoneType', 'str'\]"):
+        train_test_split(np.ones(3), stratify=np.array(["a", None, "a"], object))
+    with pytest.raises(TypeError, match="split_rows: seed must be an integer, got str"):
+        train_test_split(np.ones(3), seed="a")
+    with pytest.raises(ValueError, match="train_test_split: expects arrays of rows"):
+        train_test_split(3)
 
 
 def test_fit_stratifies_its_split() -> None:

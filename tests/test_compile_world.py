@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import gc
+import weakref
 from collections import Counter, OrderedDict, defaultdict
 from types import SimpleNamespace
 
@@ -280,3 +282,17 @@ def test_a_call_without_rows_gets_tensors_too() -> None:
     with fp.detect_anomaly():
         assert type(function(X, np.float64(2.0))) is fp.Tensor
     assert set(seen) == {(fp.Tensor, fp.Tensor)}
+
+
+def test_what_was_read_before_is_forgotten() -> None:
+    """Every array that the function reads, though no value of it, is another one to look at."""
+    table = np.ones((3, 2))
+    compiled = fp.compile(lambda x: x * len(table))
+    gone = []
+    for _ in range(3):
+        table = np.ones((3, 2))
+        gone.append(weakref.ref(table))
+        compiled(X)
+    assert len(compiled.programs) == 1
+    gc.collect()
+    assert [array() is None for array in gone] == [True, True, False]

@@ -243,6 +243,8 @@ def test_folds_that_cannot_be_stratified() -> None:
         data.k_fold(data.ArrayDataset(x, x + 0.5), 2, stratify=True)
     with pytest.raises(ValueError, match=r"stratify: needs one array of targets, got 0"):
         data.split(data.ArrayDataset(x), [0.5], stratify=True)
+    with pytest.raises(TypeError, match=r"k_fold: the classes .* got \['int', 'str'\]"):
+        data.k_fold(few, 2, stratify=np.array([1, "a"] * 6, object))
     with pytest.raises(ValueError, match="stratify needs all rows in memory"):
         data.k_fold(few.stream(), 2, stratify=True)
 

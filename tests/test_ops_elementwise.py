@@ -260,6 +260,7 @@ def test_clip_hides_no_nan() -> None:
     bound = np.array([0.0, np.nan, np.nan])
     np.testing.assert_array_equal(F.clip(x, bound).data, [np.nan, np.nan, np.nan])
     np.testing.assert_array_equal(F.clip(x, None, bound).data, [np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(F.clip(x, [-1, np.nan, 3]).data, [np.nan, np.nan, 3])
     np.testing.assert_array_equal(F.clip(x, 2, 1).data, [np.nan, 1, 1])  # max goes last
     with pytest.raises(ValueError, match="clip: a bound is NaN"):
         F.clip(x, math.nan)

@@ -130,6 +130,22 @@ def test_threads_share_a_compiled_function() -> None:
     _beside_each_other(work)
 
 
+def test_calls_in_threads_draw_numbers_of_their_own() -> None:
+    x = np.ones((200, 200), np.float32)
+
+    def drawn(threads: int, calls: int) -> set[bytes]:
+        compiled = fp.compile(lambda x: F.dropout(x @ x, 0.5), threads=1, seed=3)
+        compiled(x)
+        found: list[bytes] = []
+        work = lambda _: found.extend(compiled(x).data.tobytes() for _ in range(calls))  # noqa: E731
+        _beside_each_other(work, threads)
+        return set(found)
+
+    one_after_the_other = drawn(1, 40)
+    assert len(one_after_the_other) == 40
+    assert drawn(4, 10) == one_after_the_other
+
+
 def test_threads_share_predict() -> None:
     model = nn.Sequential(nn.Dense(8, 64, "tanh"), nn.Dense(64, 1))
     trainer = fp.Trainer(model, "mse", "sgd")
@@ -199,7 +215,7 @@ def test_a_run_that_waits_for_itself_is_an_error() -> None:
     again = fp.custom_op(forward)
     compiled = fp.compile(lambda x: again(x * 2.0))
     compiled(np.ones((2, 1)))
-    with pytest.raises(ValueError, match="is running already"):
+    with pytest.raises(ValueError, match="is running already, and a call from inside"):
         compiled(np.ones((4, 1)))
     np.testing.assert_array_equal(compiled(np.ones((2, 1))).data, [[2.0], [2.0]])
 

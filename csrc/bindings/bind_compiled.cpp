@@ -97,14 +97,12 @@ public:
     py::object run(TracedCall& traced, const py::tuple& leaves, const py::tuple& arrays,
                    Index rows) {
         std::uint64_t seed = seed_.value_or(0);
-        std::int64_t number = calls;
+        std::int64_t number = calls++;  // now: other threads may call while this run goes on
         if (traced.draws() && !seed_) {
             const py::object stream = owned(PyObject_CallNoArgs(compiled.next_stream));
             std::tie(seed, number) = stream.cast<std::pair<std::uint64_t, std::int64_t>>();
         }
-        py::object result = traced.run(leaves, arrays, rows, seed, number);
-        ++calls;
-        return result;
+        return traced.run(leaves, arrays, rows, seed, number);
     }
 
     /// Have calls with such arguments find `traced`. `batched`: which of them go by rows.

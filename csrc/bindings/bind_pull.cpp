@@ -98,11 +98,10 @@ public:
         const Given given(dy);
         const py::object derivative = find(given, wanted);
         if (derivative) {
-            static PyObject* const names[2] = {interned("call"), interned("saved")};
             auto& found = object_of<TracedDerivative>(derivative);
             PyObject* attrs = slot(y, slot_attrs);
-            const py::object call = part(attrs, names[0]);
-            const py::object saved = part(attrs, names[1]);
+            const py::object call = part(attrs, names().call);
+            const py::object saved = part(attrs, names().saved);
             // A call that was made before anybody had differentiated has saved nothing.
             if (call && saved && (!found.resumes() || PyTuple_GET_SIZE(saved.ptr()) > 0)) {
                 const py::object none = py::tuple();
@@ -159,8 +158,7 @@ PyObject* call_pull(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 PyObject* call_one_result(PyObject*, PyObject* const* args, Py_ssize_t count) {
     return guarded([&] {
         if (count < 2 || !is_tensor(args[1])) throw TypeError("one_result: expects dy, y, node");
-        static PyObject* const name = interned("index");
-        PyObject* index = PyDict_GetItemWithError(slot(args[1], slot_attrs), name);
+        PyObject* index = PyDict_GetItemWithError(slot(args[1], slot_attrs), names().index);
         if (index == nullptr) throw TypeError("one_result: expects a result of a call");
         Cotangents::Terms terms;
         terms.emplace_back(PyLong_AsSize_t(index), py::reinterpret_borrow<py::object>(args[0]));

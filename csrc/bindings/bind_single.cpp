@@ -30,8 +30,8 @@ struct RowsProgram {
     BoundProgram* bound;
 
     int threads() const {
-        static PyObject* const name = interned("threads");
-        return static_cast<int>(PyLong_AsLong(owned(PyObject_GetAttr(program, name)).ptr()));
+        const py::object threads = owned(PyObject_GetAttr(program, names().threads));
+        return static_cast<int>(PyLong_AsLong(threads.ptr()));
     }
 };
 
@@ -84,8 +84,7 @@ private:
     static constexpr std::size_t kMost = 8;
 
     long long latest() const {
-        static PyObject* const name = interned("latest");
-        return PyLong_AsLongLong(owned(PyObject_GetAttr(changes_, name)).ptr());
+        return PyLong_AsLongLong(owned(PyObject_GetAttr(changes_, names().latest)).ptr());
     }
 
     PyObject* changes_;
@@ -147,9 +146,10 @@ public:
         const auto optimizer = py::reinterpret_borrow<py::object>(optimizer_);
         if (PyObject_SetAttr(trainer, names().program, program.program) < 0)
             throw py::error_already_set();
+        static PyObject* const one = owned(PyLong_FromLong(1)).release().ptr();
         const py::object before = owned(PyObject_GetAttr(optimizer.ptr(), names().steps));
         const py::object numbers = owned(PyObject_CallMethodObjArgs(
-            optimizer.ptr(), names().step_scalars, before.ptr(), names().one, nullptr));
+            optimizer.ptr(), names().step_scalars, before.ptr(), one, nullptr));
         SingleStep step;
         take_numbers(numbers, step.request);
         add_source(step, x);
@@ -171,21 +171,6 @@ public:
     }
 
 private:
-    struct Names {
-        PyObject* attributes = interned("attributes");
-        PyObject* parameters = interned("parameters");
-        PyObject* program = interned("program");
-        PyObject* slots = interned("slots");
-        PyObject* steps = interned("steps");
-        PyObject* step_scalars = interned("step_scalars");
-        PyObject* one = PyLong_FromLong(1);
-    };
-
-    static const Names& names() {
-        static const Names all;
-        return all;
-    }
-
     bool same_attributes() const {
         const py::object now = owned(PyObject_CallMethodNoArgs(optimizer_, names().attributes));
         const py::object slots = owned(PyObject_GetAttr(optimizer_, names().slots));

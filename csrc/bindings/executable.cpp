@@ -15,19 +15,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Asked for in every run. Each new string would take a place in Python's cache of attributes.
-struct Names {
-    PyObject* best = interned("best");
-    PyObject* choosing = interned("choosing");
-    PyObject* next = interned("next");
-    PyObject* threads = interned("threads");
-};
-
-const Names& names() {
-    static const Names found;
-    return found;
-}
-
 py::object attribute(PyObject* object, PyObject* name) {
     return owned(PyObject_GetAttr(object, name));
 }

@@ -70,6 +70,8 @@ inline void set_time(PyObject* tensor) {
     Py_XDECREF(before);
 }
 
+inline long long time_of(PyObject* tensor) { return PyLong_AsLongLong(slot(tensor, slot_time)); }
+
 inline bool requires_grad(PyObject* tensor) { return slot(tensor, slot_requires_grad) == Py_True; }
 inline bool is_result(PyObject* tensor) { return slot(tensor, slot_op) != Py_None; }
 

@@ -14,23 +14,6 @@ namespace py = pybind11;
 namespace fastprop {
 namespace {
 
-struct Names {
-    PyObject* training = interned("training");
-    PyObject* attributes = interned("attributes");
-    PyObject* slots = interned("slots");
-    PyObject* steps = interned("steps");
-    PyObject* step_scalars = interned("step_scalars");
-    PyObject* latest = interned("latest");
-    PyObject* call = interned("call");
-    PyObject* saved = interned("saved");
-    PyObject* index = interned("index");
-};
-
-const Names& names() {
-    static const Names all;
-    return all;
-}
-
 bool equal(PyObject* a, PyObject* b) {
     const int same = PyObject_RichCompareBool(a, b, Py_EQ);
     if (same < 0) throw py::error_already_set();

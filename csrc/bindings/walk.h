@@ -48,8 +48,6 @@ inline void load_rules() {
     throw pybind11::error_already_set();
 }
 
-inline long long time_of(PyObject* tensor) { return PyLong_AsLongLong(slot(tensor, slot_time)); }
-
 /// Calls f(input) for every input.
 template <class F>
 void for_inputs(PyObject* node, const F& f) {

@@ -27,8 +27,6 @@ bool compares_by_text(PyObject* value) {
     return PyLong_CheckExact(value) || PyUnicode_CheckExact(value) || PyBytes_CheckExact(value);
 }
 
-long long time_of(PyObject* tensor) { return PyLong_AsLongLong(slot(tensor, slot_time)); }
-
 }  // namespace
 
 WatchedPlaces::WatchedPlaces(const py::list& items, const py::list& cells, const py::list& lists,

@@ -84,83 +84,102 @@ int ArenaPlan::taken_by(const PlanItem& item, int position, const std::vector<in
     return kNowhere;
 }
 
-std::vector<SharedBuffer> ArenaPlan::buffers(const PhasedOrder& order) const {
+/// Buffers as they are taken and left, instruction by instruction.
+class ArenaPlan::Sharing {
+public:
+    Sharing(const ArenaPlan& plan, const PhasedOrder& order)
+        : plan_(plan),
+          touched_(plan),
+          last_(plan.last_uses(order)),
+          owner_(plan.values_.size(), kNowhere),
+          length_(static_cast<int>(order.items.size())) {}
+
+    void begin_phase(int position) {
+        for (const std::size_t buffer : ending_) found_[buffer].wish.end = position;
+        ending_.clear();
+        dead_.clear();
+        touched_.begin_phase();
+    }
+
+    void add(const PlanItem& item, int position) {
+        touched_.add(item);
+        const int taken = plan_.taken_by(item, position, last_, touched_);
+        for (const int value : item.writes) give_place(value, item, position, taken);
+        for (const auto& [value, own] : item.reads) leave(value, position, taken);
+        for (const int value : item.writes) leave(value, position, taken);
+    }
+
+    std::vector<SharedBuffer> found() { return std::move(found_); }
+
+private:
     struct Dead {
         int value;
         int key;
         std::size_t buffer;
     };
-    const std::vector<int> last = last_uses(order);
-    const int length = static_cast<int>(order.items.size());
-    std::vector<SharedBuffer> found;
-    std::vector<int> owner(values_.size(), kNowhere);
-    std::vector<Dead> dead;           // in this phase, sliced so by all who touched them
-    std::vector<std::size_t> ending;  // buffers whose memory is free behind this phase
-    Touched touched(*this);
 
-    const auto take = [&](int key, const PlanValue& wanted) {
-        for (auto it = dead.begin(); it != dead.end(); ++it) {
-            const PlanValue& other = values_[static_cast<std::size_t>(it->value)];
+    int& owner(int value) { return owner_[static_cast<std::size_t>(value)]; }
+    const PlanValue& value_of(int value) const {
+        return plan_.values_[static_cast<std::size_t>(value)];
+    }
+
+    /// `taken`: the input whose place the last output takes.
+    void give_place(int value, const PlanItem& item, int position, int taken) {
+        const PlanValue& wanted = value_of(value);
+        int& buffer = owner(value);
+        if (!wanted.in_arena || buffer != kNowhere) return;
+        const bool replaces = taken != kNowhere && value == item.last_output;
+        buffer = replaces ? owner(taken) : take(item.key, wanted);
+        if (buffer == kNowhere) {
+            buffer = static_cast<int>(found_.size());
+            found_.push_back({{room(wanted.bytes), position, length_}, {}});
+        }
+        found_[static_cast<std::size_t>(buffer)].values.push_back(value);
+    }
+
+    /// The buffer of a value that has died in this phase, if threads slice both in the same way.
+    int take(int key, const PlanValue& wanted) {
+        for (auto it = dead_.begin(); it != dead_.end(); ++it) {
+            const PlanValue& other = value_of(it->value);
             if (other.bytes != wanted.bytes || other.key != wanted.key || it->key != key) continue;
             const std::size_t buffer = it->buffer;
-            dead.erase(it);
-            ending.erase(std::find(ending.begin(), ending.end(), buffer));
+            dead_.erase(it);
+            ending_.erase(std::find(ending_.begin(), ending_.end(), buffer));
             return static_cast<int>(buffer);
         }
         return kNowhere;
-    };
-
-    int phase = 0;
-    for (int position = 0; position < length; ++position) {
-        const auto at = static_cast<std::size_t>(position);
-        const PlanItem& item = items_[static_cast<std::size_t>(order.items[at])];
-        if (order.phases[at] != phase) {
-            for (const std::size_t buffer : ending) found[buffer].wish.end = position;
-            ending.clear();
-            dead.clear();
-            touched.begin_phase();
-            phase = order.phases[at];
-        }
-        touched.add(item);
-        const int taken = taken_by(item, position, last, touched);
-        for (const int value : item.writes) {
-            const PlanValue& wanted = values_[static_cast<std::size_t>(value)];
-            int& buffer = owner[static_cast<std::size_t>(value)];
-            if (!wanted.in_arena || buffer != kNowhere) continue;
-            const bool replaces = taken != kNowhere && value == item.last_output;
-            buffer = replaces ? owner[static_cast<std::size_t>(taken)] : take(item.key, wanted);
-            if (buffer == kNowhere) {
-                buffer = static_cast<int>(found.size());
-                found.push_back({{room(wanted.bytes), position, length}, {}});
-            }
-            found[static_cast<std::size_t>(buffer)].values.push_back(value);
-        }
-        const auto leave = [&](int value) {
-            const int buffer = owner[static_cast<std::size_t>(value)];
-            if (buffer == kNowhere || value == taken) return;
-            if (last[static_cast<std::size_t>(value)] != position) return;
-            ending.push_back(static_cast<std::size_t>(buffer));
-            if (touched.alike(value))
-                dead.push_back({value, touched.key(value), static_cast<std::size_t>(buffer)});
-        };
-        for (std::size_t i = 0; i < item.reads.size(); ++i) {
-            const int value = item.reads[i].first;
-            const auto same = [value](const std::pair<int, bool>& read) {
-                return read.first == value;
-            };
-            const auto begin = item.reads.begin();
-            if (std::find_if(begin, begin + static_cast<std::ptrdiff_t>(i), same) ==
-                begin + static_cast<std::ptrdiff_t>(i))
-                leave(value);
-        }
-        for (auto it = item.writes.begin(); it != item.writes.end(); ++it) {
-            const int value = *it;
-            const bool read = std::any_of(item.reads.begin(), item.reads.end(),
-                                          [value](const auto& r) { return r.first == value; });
-            if (!read && std::find(item.writes.begin(), it, value) == it) leave(value);
-        }
     }
-    return found;
+
+    void leave(int value, int position, int taken) {
+        const int buffer = owner(value);
+        int& last = last_[static_cast<std::size_t>(value)];
+        if (buffer == kNowhere || value == taken || last != position) return;
+        last = kNowhere;  // an instruction may name it twice
+        ending_.push_back(static_cast<std::size_t>(buffer));
+        if (touched_.alike(value))
+            dead_.push_back({value, touched_.key(value), static_cast<std::size_t>(buffer)});
+    }
+
+    const ArenaPlan& plan_;
+    Touched touched_;
+    std::vector<int> last_;
+    std::vector<int> owner_;
+    int length_;
+    std::vector<SharedBuffer> found_;
+    std::vector<Dead> dead_;           ///< in this phase, sliced so by all who touched them
+    std::vector<std::size_t> ending_;  ///< buffers whose memory is free behind this phase
+};
+
+std::vector<SharedBuffer> ArenaPlan::buffers(const PhasedOrder& order) const {
+    Sharing sharing(*this, order);
+    int phase = 0;
+    for (std::size_t at = 0; at < order.items.size(); ++at) {
+        const int position = static_cast<int>(at);
+        if (order.phases[at] != phase) sharing.begin_phase(position);
+        phase = order.phases[at];
+        sharing.add(items_[static_cast<std::size_t>(order.items[at])], position);
+    }
+    return sharing.found();
 }
 
 std::size_t ArenaPlan::peak_bytes(const PhasedOrder& order) const {

@@ -71,6 +71,7 @@ public:
 
 private:
     class Touched;
+    class Sharing;
 
     std::vector<int> last_uses(const PhasedOrder& order) const;
     int taken_by(const PlanItem& item, int position, const std::vector<int>& last,

@@ -27,8 +27,8 @@ constexpr Index kGradientTileUnit = 12;
 /// f(tile, gradient) for tiles of `rows` of x^T dz; the gradient begins with the tile's first row.
 template <class T, class F>
 void for_gradient_tiles(const TensorView& x, const TensorView& dz, Range rows, const F& f) {
-    if (rows.empty()) return;
     const Index batch = x.outer(), in = x.last(), out = dz.last();
+    if (rows.empty() || out == 0) return;
     const Index most = std::max<Index>(1, kGradientTileBytes / (out * Index{sizeof(T)}));
     const Index tiles = ceil_div(rows.size(), round_up(most, kGradientTileUnit));
     const Index height = round_up(ceil_div(rows.size(), tiles), kGradientTileUnit);

@@ -95,6 +95,9 @@ TEST(UpdateFactorsEdges, ThoseOfAnotherWeightAreRefused) {
                &context);
     };
     EXPECT_NO_THROW(run(view(a, {4, 3}), view(a, {4, 5}), view(a, {3, 5})));
+    EXPECT_NO_THROW(run(view(a, {4, 3}), view(a, {4, 0}), view(a, {3, 0})));
+    EXPECT_NO_THROW(run(view(a, {4, 0}), view(a, {4, 5}), view(a, {0, 5})));
+    EXPECT_NO_THROW(run(view(a, {0, 3}), view(a, {0, 5}), view(a, {3, 5})));
     EXPECT_THROW(run(view(a, {4, 3}), view(a, {5, 5}), view(a, {3, 5})), Error);
     EXPECT_THROW(run(view(a, {4, 3}), view(a, {4, 5}), view(a, {5, 3})), Error);
     EXPECT_THROW(run(view(a, {4, 3}), view(a, {4, 5}), view(a, {15})), Error);

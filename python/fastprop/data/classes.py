@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprop.checks import as_array
+from fastprop.registry import type_name
 
 Array = NDArray[Any]
 
@@ -68,3 +69,18 @@ def strata(where: str, stratify: Any, targets: Sequence[Array], count: int) -> A
             f"an array of shape {labels.shape}"
         )
     return labels
+
+
+def count_classes(where: str, labels: Array) -> tuple[Array, Array, Array]:
+    """The classes in order, the place of each row's among them, and how many rows each has.
+
+    Raises:
+        TypeError: Classes that cannot be put in order, such as numbers among words.
+    """
+    try:
+        return np.unique(labels, return_inverse=True, return_counts=True)
+    except TypeError:
+        kinds = sorted({type_name(label) for label in labels.tolist()})
+        raise TypeError(
+            f"{where}: the classes of rows must be all numbers or all words, got {kinds}"
+        ) from None

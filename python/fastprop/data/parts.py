@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastprop import _core
 from fastprop.data.array_dataset import ArrayDataset
 from fastprop.data.batch import Batch
-from fastprop.data.classes import strata
+from fastprop.data.classes import count_classes, strata
 from fastprop.data.stream import StreamDataset
 from fastprop.random import SPLIT, check_seed
 from fastprop.registry import type_name
@@ -38,11 +38,12 @@ def split(
         fractions: The share of the rows that each part gets; at most 1 together. Parts of streams
             have about that share.
         seed: The same seed gives the same parts.
-        stratify: Divide every class alike, up to whole rows: True for the classes of the dataset's
+        stratify: Divide every class alike, to a row or two: True for the classes of the dataset's
             targets, or the class of each row. Not for streams.
 
     Raises:
-        TypeError: No dataset, or fractions that are no numbers.
+        TypeError: No dataset, fractions that are no numbers, or classes of which some are numbers
+            and some are words.
         ValueError: Fractions that are not positive or more than 1 together; a part without rows;
             targets that are no classes.
     """
@@ -71,7 +72,7 @@ def k_fold(
             one row.
 
     Raises:
-        TypeError: No dataset.
+        TypeError: No dataset, or `k` or classes as they cannot be.
         ValueError: `k` is less than 2, or more than there are rows, or with `stratify` more than
             any class has; targets that are no classes.
 
@@ -122,10 +123,10 @@ def _divide(
         )
     count = len(dataset)
     if stratified:
-        labels = _labels(where, dataset, stratify)
+        names, classes, sizes = count_classes(where, _labels(where, dataset, stratify))
         if where == "k_fold":
-            _check_classes(labels, len(ends))
-        part_of = _stratified(number, labels, ends)
+            _check_classes(names, sizes, len(ends))
+        part_of = _stratified(number, classes, ends)
     else:
         part_of = _slice_numbers(number, SPLIT, 0, count, ends)
     parts = []
@@ -155,8 +156,7 @@ def _labels(where: str, dataset: ArrayDataset, stratify: Any) -> NDArray[Any]:
     return strata(where, stratify, targets, len(dataset))
 
 
-def _check_classes(labels: NDArray[Any], k: int) -> None:
-    names, sizes = np.unique(labels, return_counts=True)
+def _check_classes(names: NDArray[Any], sizes: NDArray[np.int64], k: int) -> None:
     if sizes.max() < k:
         raise ValueError(
             f"k_fold: k is {k}, but no class has more than {sizes.max()} rows to stratify"
@@ -170,17 +170,18 @@ def _check_classes(labels: NDArray[Any], k: int) -> None:
         )
 
 
-def _stratified(seed: int, labels: NDArray[Any], ends: NDArray[np.float64]) -> NDArray[np.int64]:
+def _stratified(
+    seed: int, classes: NDArray[np.int64], ends: NDArray[np.float64]
+) -> NDArray[np.int64]:
     """Which slice each row belongs to, where every class is divided alike.
 
     Rows are laid out class by class, at random within each, and slices take turns as evenly as
     their sizes allow: row i of n in a slice of m has its ideal place at (i + 1/2) n / m. So any
     stretch, such as a class, holds about its share of every slice, and equal slices differ by one.
     """
-    count = len(labels)
+    count = len(classes)
     order = _core.permutation(seed, SPLIT, 0, count)
-    _, numbers = np.unique(labels, return_inverse=True)
-    by_class = order[np.argsort(numbers[order], kind="stable")]
+    by_class = order[np.argsort(classes[order], kind="stable")]
     sizes = np.diff(np.rint(np.append(ends, 1.0) * count).astype(np.int64), prepend=0)
     slices = np.repeat(np.arange(len(sizes)), sizes)
     within = np.arange(count) - np.repeat(np.cumsum(sizes) - sizes, sizes)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastprop import _core
 from fastprop.checks import as_array, real_number
-from fastprop.random import SPLIT
+from fastprop.random import SPLIT, check_seed
 
 Rows = NDArray[np.int64]
 
@@ -29,6 +29,7 @@ def split_rows(
             split), and none is missing in the first part.
 
     Raises:
+        TypeError: A seed that is no integer, or labels of which some are numbers and some words.
         ValueError: The fraction is outside [0, 1), or would leave no row for the first part; not
             one label for each row, or a class of one row only.
     """
@@ -39,7 +40,7 @@ def split_rows(
         raise ValueError(
             f"split_rows: a fraction of {fraction} of {count} rows leaves none for the rest"
         )
-    order = _core.permutation(seed, SPLIT, 0, count)
+    order = _core.permutation(check_seed("split_rows", seed), SPLIT, 0, count)
     if labels is not None:
         return _stratified(order, second, fraction, np.asarray(labels))
     return np.sort(order[second:]), np.sort(order[:second])
@@ -54,7 +55,9 @@ def _stratified(
             f"split_rows: expects one label for each of the {len(order)} rows, got shape "
             f"{labels.shape}"
         )
-    names, numbers, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    from fastprop.data.classes import count_classes
+
+    names, numbers, sizes = count_classes("split_rows", labels)
     if sizes.min(initial=2) < 2:
         lonely = names[np.argmin(sizes)]
         raise ValueError(
@@ -89,12 +92,15 @@ def train_test_split(
         ``[a_train, a_test, b_train, b_test, …]``, copies.
 
     Raises:
+        TypeError: As for :func:`split_rows`.
         ValueError: No arrays, different lengths, or a part would be empty; not one label for each
             row, or a class of one row only.
     """
     if not arrays:
         raise ValueError("train_test_split: give at least one array")
     values = [as_array(f"train_test_split: arrays[{i}]", a) for i, a in enumerate(arrays)]
+    if any(a.ndim == 0 for a in values):
+        raise ValueError("train_test_split: expects arrays of rows, got a single number or object")
     lengths = [len(a) for a in values]
     if len(set(lengths)) > 1:
         raise ValueError(f"train_test_split: arrays have different lengths, {lengths}")

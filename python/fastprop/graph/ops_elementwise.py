@@ -183,7 +183,7 @@ def _clip(x: TensorLike, min: TensorLike | None, max: TensorLike | None) -> Tens
 
 def _bounded(y: Tensor, bound: TensorLike, beyond: Any, within: Any, extreme: Any) -> Tensor:
     """`y` within a bound: one derivative goes to either, also where they are equal."""
-    if isinstance(bound, Tensor | np.ndarray):  # whose NaN stays NaN, as those of `y` do
+    if not isinstance(bound, int | float | np.generic):  # NaN stays NaN, as it does in `y`
         return where(within(y, bound), y, extreme(y, bound))
     if bound != bound:
         raise ValueError("clip: a bound is NaN")

@@ -103,9 +103,8 @@ def dropout(x: TensorLike, p: float = 0.5, training: bool = True) -> Tensor:
     """
     if not isinstance(x, Tensor):
         x = as_tensor(x)
-    if (
-        type(p) is not float or not 0 <= p < 1
-    ):  # a call less, of those that count beside the kernels
+    # A look here saves a call, which counts beside a small kernel.
+    if type(p) is not float or not 0 <= p < 1:
         p = _probability("dropout", p)
     if not training or p == 0:
         return x

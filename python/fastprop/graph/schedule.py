@@ -128,9 +128,8 @@ def fewest_barriers(step: Step) -> Schedule:
 
 def dependencies(instructions: list[Instruction]) -> list[dict[int, bool]]:
     """Which instructions must come before each one, and whether with a barrier in between."""
-    # Positions, whether of own slices only, and slice keys.
-    written: dict[Value, tuple[int, bool, int]] = {}
-    read: dict[Value, list[tuple[int, bool, int]]] = {}
+    written: dict[Value, tuple[int, int]] = {}  # by whom: position and slice key
+    read: dict[Value, list[tuple[int, bool, int]]] = {}  # position, only its own slice?, slice key
     depends: list[dict[int, bool]] = []
     for i, item in enumerate(instructions):
         needed: dict[int, bool] = {}
@@ -140,7 +139,7 @@ def dependencies(instructions: list[Instruction]) -> list[dict[int, bool]]:
         for value, own in reads:
             before = written.get(value)
             if before is not None:
-                position, _, its_key = before
+                position, its_key = before
                 apart = not (own and its_key == key)
                 needed[position] = apart or needed.get(position, False)
         for operand in item.inputs:
@@ -156,12 +155,12 @@ def dependencies(instructions: list[Instruction]) -> list[dict[int, bool]]:
                 needed[position] = apart or needed.get(position, False)
             before = written.get(value)
             if before is not None:
-                apart = before[2] != key
-                needed[before[0]] = apart or needed.get(before[0], False)
+                position, its_key = before
+                needed[position] = its_key != key or needed.get(position, False)
         for value, own in reads:
             read.setdefault(value, []).append((i, own, key))
         for value in writes:
-            written[value] = (i, True, key)
+            written[value] = (i, key)
             read[value] = []
         depends.append(needed)
     return depends

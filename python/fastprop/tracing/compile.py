@@ -206,10 +206,10 @@ class CompiledFunction:
         """A call where NaN is looked for, with the random numbers that it has otherwise."""
         generator, outer = default_generator(), current_step()
         own = generator.state if self._seed is None else (self._seed, self.calls)
+        self.calls += 1
         step = Step(*own) if outer is None else outer
         with drawing_as(step):
             result = self._as_written(structure, leaves)
-        self.calls += 1
         if outer is None and self._seed is None and step.streams:
             generator.next_stream()  # which this call has used
         return result

@@ -69,8 +69,8 @@ class Variant:
         """A new capture, with so many rows, has turned out to do the same."""
         self.sizes.add(rows)
         self._looks = (list(capture.trace.modes.values()), self._looks[1], watched.places)
-        self._call.look(*self._looks)
-        self._call.add_size(rows)
+        if self._call.valid:  # a new one: this one would keep what it has looked at before
+            self._call = self._new_call()
 
     @property
     def call(self) -> _core.TracedCall:
