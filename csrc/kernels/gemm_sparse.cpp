@@ -33,6 +33,8 @@ constexpr Index kLeastRowBlock = 64;
 constexpr Index kLeftBytes = 2 * 1024 * 1024;
 /// Pieces of rows that are looked at for zeros.
 constexpr Index kSample = 8;
+/// Where only fewer nonzeros would pay, nobody looks.
+constexpr double kLikelyDensity = 0.2;
 
 /// Zero times what is not finite is NaN, so nothing may be skipped there.
 template <class T>
@@ -237,12 +239,13 @@ double skipping_cost(const GemmLeft<T>& a, Index m, Index n, Index k, double lim
     const bool too_deep = a.transposed && k * kLeastRowBlock * Index{sizeof(T)} > kLeftBytes;
     if (n < kLeastPanels * kWidth<T> || m < kLeastRows || k < kLeastDepth || too_deep) return limit;
     const double fixed = fixed_cost<T>(a.transposed, m, n, k);
-    if (fixed >= limit) return limit;
     // A nonzero is loaded, and so is each packet of B: two a cycle, at best.
     const auto panels = static_cast<double>(n) / static_cast<double>(kWidth<T>);
     const auto groups = static_cast<double>(ceil_div(ceil_div(n, kWidth<T>), kMostPanels));
-    const double each = 1.45 * (panels + 0.5 * groups);
-    return fixed + each * density(a, m, k) * static_cast<double>(m) * static_cast<double>(k);
+    const double all =
+        1.45 * (panels + 0.5 * groups) * static_cast<double>(m) * static_cast<double>(k);
+    if (fixed + kLikelyDensity * all >= limit) return limit;
+    return fixed + density(a, m, k) * all;
 }
 
 /// C^T = B^T A^T.
