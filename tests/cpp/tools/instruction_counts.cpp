@@ -2,6 +2,7 @@
 // counts instructions (tests/instruction_counts.py). Without arguments: the compiler and Eigen that
 // built it, then the names.
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -11,8 +12,10 @@
 #include "core/cpu_info.h"
 #include "core/level.h"
 #include "kernels/activation.h"
+#include "kernels/gemm.h"
 #include "mlp.h"
 #include "op_cases.h"
+#include "reference.h"
 
 namespace {
 
@@ -52,6 +55,15 @@ std::vector<OpCase> kernel_cases() {
     };
 }
 
+/// A product whose left operand is what ReLU leaves, with fewer positive than negative values.
+void multiply_zeros(int times) {
+    const Index m = 32, n = 96, k = 64;
+    std::vector<float> a = random_values<float>(m * k, 1), c(static_cast<std::size_t>(m * n));
+    for (float& x : a) x = std::max(x - 0.4f, 0.0f);
+    const std::vector<float> b = random_values<float>(k * n, 2);
+    for (int i = 0; i < times; ++i) gemm<float>({a.data(), k}, {b.data(), n}, c.data(), n, m, n, k);
+}
+
 std::vector<Work> all_work() {
     std::vector<Work> work;
     work.push_back({"training step", [](int times) {
@@ -59,6 +71,7 @@ std::vector<Work> all_work() {
                         Program program = mlp.program();
                         mlp.run(program, times, 1);
                     }});
+    work.push_back({"product of zeros", &multiply_zeros});
     for (const OpCase& c : kernel_cases()) {
         work.push_back({c.op + c.note, [c](int times) {
                             OpArrays<float> arrays(c);
