@@ -59,6 +59,23 @@ bool verify_samples(benchmark::State& state, const std::vector<T>& a, const std:
     return verify(state, got, want, sizeof(T) == 4 ? 2e-4 : 1e-10);
 }
 
+/// `run` makes C from A and B; the rate counts all multiply-adds.
+template <class T, class Run>
+void time_product(benchmark::State& state, const Run& run, const std::vector<T>& a,
+                  const std::vector<T>& b, const std::vector<T>& c, const Shape& shape,
+                  int threads) {
+    run();
+    if (!verify_samples(state, a, b, c, shape.m, shape.n, shape.k)) return;
+    for (auto _ : state) {
+        run();
+        benchmark::ClobberMemory();
+    }
+    report<T>(state,
+              2.0 * static_cast<double>(shape.m) * static_cast<double>(shape.n) *
+                  static_cast<double>(shape.k),
+              0, threads);
+}
+
 template <class T>
 void product(benchmark::State& state, const Shape& shape, bool packed, int threads) {
     const Index m = shape.m, k = shape.k, n = shape.n;
@@ -79,14 +96,7 @@ void product(benchmark::State& state, const Shape& shape, bool packed, int threa
             run_team(threads, [&](const Team& team) { slice(team.slice(m)); });
         }
     };
-    run();
-    if (!verify_samples(state, a, b, c, m, n, k)) return;
-    for (auto _ : state) {
-        run();
-        benchmark::ClobberMemory();
-    }
-    report<T>(state, 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k),
-              0, threads);
+    time_product(state, run, a, b, c, {m, k, n}, threads);
 }
 
 template <class T>
@@ -126,7 +136,7 @@ void register_products(const char* dtype) {
     }
 }
 
-/// A of which `percent` is not zero, as ReLU leaves it. The rate counts all multiply-adds.
+/// A of which `percent` is not zero, as ReLU leaves it.
 template <class T>
 void product_with_zeros(benchmark::State& state, bool transposed) {
     const Index m = state.range(0), k = state.range(1), n = state.range(2);
@@ -140,14 +150,7 @@ void product_with_zeros(benchmark::State& state, bool transposed) {
         gemm<T>({stored.data(), transposed ? m : k, transposed}, {b.data(), n}, c.data(), n, m, n,
                 k);
     };
-    run();
-    if (!verify_samples(state, a, b, c, m, n, k)) return;
-    for (auto _ : state) {
-        run();
-        benchmark::ClobberMemory();
-    }
-    report<T>(state, 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k),
-              0, 1);
+    time_product(state, run, a, b, c, {m, k, n}, 1);
 }
 
 template <class T>

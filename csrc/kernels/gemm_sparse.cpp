@@ -98,7 +98,7 @@ private:
             return align_up(static_cast<std::size_t>(count) * size);
         };
         const Index b_size = b_.layout == GemmLayout::panels ? 0 : columns * steps_;
-        const Index a_size = a_.transposed ? row_block_ * k_ + Simd<T>::width : 0;
+        const Index a_size = a_.transposed ? row_block_ * k_ : 0;
         const std::size_t b_bytes = bytes(b_size, sizeof(T)), a_bytes = bytes(a_size, sizeof(T));
         const std::size_t sums = bytes(columns * row_block_, sizeof(T));
         const std::size_t masks = bytes((blocks_ + 1) * row_block_, sizeof(Mask));
@@ -220,30 +220,22 @@ double tile_cost(Index m, Index n, Index k) {
            static_cast<double>(kWidth<T>);
 }
 
-/// Besides the multiply-adds: from block to block, finished sums, masks (and a transposed A), B
-/// packed and looked through.
-template <class T>
-double fixed_cost(bool transposed, Index m, Index n, Index k) {
-    const auto rows = static_cast<double>(m), steps = static_cast<double>(k);
-    const auto panels = static_cast<double>(n) / static_cast<double>(kWidth<T>);
-    const auto visits =
-        static_cast<double>(ceil_div(k, kSteps<T>) * ceil_div(ceil_div(n, kWidth<T>), kMostPanels));
-    const double finish = n % kWidth<T> == 0 ? 8 * panels : 8 * (panels + kMostPanels);
-    return rows * (25 * visits + finish + (transposed ? 1.1 : 0.3) * steps) + 3 * steps * panels;
-}
-
 /// What the product costs without the zeros of A; a sample of them is taken if it may be below
 /// `limit`.
 template <class T>
 double skipping_cost(const GemmLeft<T>& a, Index m, Index n, Index k, double limit) {
     const bool too_deep = a.transposed && k * kLeastRowBlock * Index{sizeof(T)} > kLeftBytes;
     if (n < kLeastPanels * kWidth<T> || m < kLeastRows || k < kLeastDepth || too_deep) return limit;
-    const double fixed = fixed_cost<T>(a.transposed, m, n, k);
-    // A nonzero is loaded, and so is each packet of B: two a cycle, at best.
+    const auto rows = static_cast<double>(m), steps = static_cast<double>(k);
     const auto panels = static_cast<double>(n) / static_cast<double>(kWidth<T>);
     const auto groups = static_cast<double>(ceil_div(ceil_div(n, kWidth<T>), kMostPanels));
-    const double all =
-        1.45 * (panels + 0.5 * groups) * static_cast<double>(m) * static_cast<double>(k);
+    const auto blocks = static_cast<double>(ceil_div(k, kSteps<T>));
+    // From block to block, finished sums, masks (and a transposed A); B packed and looked through.
+    const double finish = n % kWidth<T> == 0 ? 8 * panels : 8 * (panels + kMostPanels);
+    const double read = (a.transposed ? 1.1 : 0.3) * steps;
+    const double fixed = rows * (25 * blocks * groups + finish + read) + 3 * steps * panels;
+    // A nonzero is loaded, and so is each packet of B: two a cycle, at best.
+    const double all = 1.45 * (panels + 0.5 * groups) * rows * steps;
     if (fixed + kLikelyDensity * all >= limit) return limit;
     return fixed + density(a, m, k) * all;
 }
